@@ -1,0 +1,111 @@
+//! The application key: the gateway's own or each caller's. No key is ever shown: the values are marked sensitive, which
+//! silences their `Debug`.
+
+use std::{fs, io, path::PathBuf, time::Duration};
+
+use http::HeaderValue;
+use tokio::sync::watch;
+use tonic::metadata::MetadataMap;
+use tracing::{info, warn};
+
+use crate::{error::Error, readiness::Readiness};
+
+/// The metadata in which a caller sends its key.
+const METADATA: &str = "et-app-key";
+/// How often a key file is looked at. Kubernetes replaces a mounted secret by swapping a link, which no watch on the file
+/// itself would see.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What a key takes, for error messages.
+pub(crate) const TAKES: &str = "takes an application key: 1 to 1024 printable ASCII characters, no spaces";
+
+/// Whose key a call goes out with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The gateway's, so a rejection is the operator's to mend.
+    Gateway,
+    /// The caller's.
+    Caller,
+}
+
+/// Where the keys come from.
+#[derive(Clone, Debug)]
+pub(crate) enum AppKeys {
+    /// One key for all calls; what callers send is ignored.
+    Gateway(watch::Receiver<HeaderValue>),
+    /// Each call brings its own.
+    Callers,
+}
+
+impl AppKeys {
+    /// Whose keys these are.
+    pub(crate) fn owner(&self) -> Owner {
+        match self {
+            Self::Gateway(_) => Owner::Gateway,
+            Self::Callers => Owner::Caller,
+        }
+    }
+
+    /// The key of one call.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::KeyMissing`] if the caller had to send one and did not, or sent none that could be one.
+    pub(crate) fn of_call(&self, metadata: &MetadataMap) -> Result<HeaderValue, Error> {
+        match self {
+            Self::Gateway(key) => Ok(key.borrow().clone()),
+            Self::Callers => {
+                let sent = metadata.get(METADATA).and_then(|value| value.to_str().ok());
+                sent.and_then(parse).ok_or(Error::KeyMissing)
+            }
+        }
+    }
+}
+
+/// A key as a header value that is marked sensitive; `None` if the text cannot be one.
+pub(crate) fn parse(text: &str) -> Option<HeaderValue> {
+    let is_key = (1..=1024).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    let mut key = HeaderValue::from_str(text).ok().filter(|_| is_key)?;
+    key.set_sensitive(true);
+    Some(key)
+}
+
+/// Reads a key from a file, line breaks at its end left out.
+///
+/// # Errors
+///
+/// Why the file cannot be read, or that it holds no key.
+pub(crate) fn read(path: &PathBuf) -> io::Result<HeaderValue> {
+    let text = fs::read_to_string(path)?;
+    parse(text.trim_end_matches(['\r', '\n'])).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no key in it"))
+}
+
+/// Reads the file again whenever it changes, for as long as anybody uses the key. While the file is unusable, the key
+/// stays the one that was last read.
+pub(crate) async fn follow(path: PathBuf, key: watch::Sender<HeaderValue>, readiness: Readiness) {
+    let mut trouble = None;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = key.closed() => return,
+        }
+        let file = path.clone();
+        let found = tokio::task::spawn_blocking(move || read(&file)).await.unwrap_or_else(|panic| Err(panic.into()));
+        match found {
+            Ok(found) => {
+                trouble = None;
+                let changed = key.send_if_modified(|key| std::mem::replace(key, found.clone()) != found);
+                if changed {
+                    info!("the application key has changed");
+                    readiness.key_works();
+                }
+            }
+            Err(error) => {
+                let error = error.to_string();
+                if trouble.as_ref() != Some(&error) {
+                    warn!(error, "the application key file cannot be used; the last key stays");
+                    trouble = Some(error);
+                }
+            }
+        }
+    }
+}

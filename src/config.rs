@@ -1,0 +1,110 @@
+//! The settings, typed and checked before any port is bound. Nothing else reads the environment, apart from the
+//! OpenTelemetry SDK, which reads its own standard variables.
+
+mod error;
+
+mod options;
+
+mod telemetry;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use http::HeaderValue;
+use reqwest::{Certificate, Url};
+
+pub use self::{
+    error::ConfigError,
+    options::parse,
+    telemetry::{LogFormat, Telemetry},
+};
+use crate::{address::Address, app_key, contract::Rpc};
+
+/// What the program is asked to do.
+#[derive(Debug)]
+pub enum Command {
+    /// Runs the gateway.
+    Serve(Box<Serve>),
+    /// Runs only the stand-in API.
+    Sandbox(Sandbox),
+    /// Asks a running gateway whether it serves.
+    Probe(Address),
+    /// Prints the status that an answer becomes.
+    Explain(Explain),
+}
+
+/// The settings of `serve`.
+#[derive(Debug)]
+pub struct Serve {
+    /// Where to take calls.
+    pub listen: Vec<Address>,
+    /// Where probes ask, if anywhere.
+    pub admin_listen: Option<SocketAddr>,
+    /// Where the API is.
+    pub api: Api,
+    /// The version in the API's paths, `1.0`.
+    pub api_version: String,
+    /// The most that connecting to the API may take.
+    pub connect_timeout: Duration,
+    /// Certificates to trust beside the system's.
+    pub ca: Vec<Certificate>,
+    /// Whose application key calls go out with.
+    pub key: Key,
+    /// The most that one call may take.
+    pub timeout: Duration,
+    /// The most calls at a time.
+    pub max_in_flight: usize,
+    /// The most that calls in flight may take after the signal to stop.
+    pub drain_timeout: Duration,
+    /// Logs and traces.
+    pub telemetry: Telemetry,
+}
+
+/// Where the API is.
+#[derive(Debug)]
+pub enum Api {
+    /// At that URL.
+    Url(Url),
+    /// In the same process, listening there.
+    Sandbox(SocketAddr),
+}
+
+/// Whose application key calls go out with.
+#[derive(Debug)]
+pub enum Key {
+    /// The caller's, sent as metadata.
+    Callers,
+    /// The gateway's.
+    Fixed(HeaderValue),
+    /// The gateway's, from a file that is read again when it changes; and what was in it just now.
+    File(PathBuf, HeaderValue),
+}
+
+/// The settings of the stand-in API.
+#[derive(Debug)]
+pub struct Sandbox {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// The application key that it asks for, if any.
+    pub key: Option<HeaderValue>,
+    /// Logs.
+    pub telemetry: Telemetry,
+}
+
+/// What `explain` is to explain.
+#[derive(Debug)]
+pub struct Explain {
+    /// The rpc that the answer is for.
+    pub rpc: Rpc,
+    /// The answer's HTTP status.
+    pub http_status: u16,
+    /// The answer's `Content-Type`.
+    pub content_type: String,
+    /// The answer's `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// Whether the request held an answer to the secret question.
+    pub answered: bool,
+    /// Whose application key the request went out with.
+    pub key_owner: app_key::Owner,
+    /// The file with the body; none: standard input.
+    pub body: Option<PathBuf>,
+}

@@ -1,0 +1,346 @@
+//! The command line. The doc comments are the text of `--help`.
+
+use std::{ffi::OsString, fs, net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{ArgAction, Args, Parser, Subcommand, error::ErrorKind};
+use http::HeaderValue;
+use reqwest::{Certificate, Url};
+
+use super::{Api, Command, ConfigError, Explain, Key, Sandbox, Serve, Telemetry, telemetry::LogFormat};
+use crate::{
+    address::Address,
+    app_key,
+    contract::{API_VERSION, Rpc},
+    rest,
+};
+
+/// A gRPC gateway in front of AutoShares' password-reset REST API.
+#[derive(Debug, Parser)]
+#[command(name = "reset-gateway", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: CliCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum CliCommand {
+    /// Run the gateway (the default)
+    ///
+    /// Tracing is configured by the standard OTEL_* variables, the log level by RUST_LOG.
+    Serve(Box<ServeOptions>),
+    /// Run only the stand-in REST API
+    Sandbox(SandboxOptions),
+    /// Ask a running gateway's health service; exit status 0 when it serves
+    Probe(ProbeOptions),
+    /// Print the gRPC status that an answer of the API becomes
+    Explain(ExplainOptions),
+}
+
+#[derive(Args, Debug)]
+struct ServeOptions {
+    /// Where to take calls, IP:port or unix:/path; repeatable, in the variable separated by commas
+    #[arg(long, env = "RESET_GATEWAY_LISTEN", hide_env_values = true, value_delimiter = ',', value_name = "ADDRESS")]
+    #[arg(default_value = "127.0.0.1:50051")]
+    listen: Vec<Address>,
+    /// Where /livez and /readyz are served, IP:port, or off
+    #[arg(long, env = "RESET_GATEWAY_ADMIN_LISTEN", hide_env_values = true, value_name = "ADDRESS")]
+    #[arg(default_value = "127.0.0.1:9464", value_parser = address_or_off)]
+    admin_listen: AdminListen,
+    /// The API's base URL; required without --sandbox
+    #[arg(long, env = "RESET_GATEWAY_UPSTREAM_URL", hide_env_values = true, value_name = "URL", value_parser = upstream_url)]
+    upstream_url: Option<Url>,
+    /// The version in the API's paths
+    #[arg(long, env = "RESET_GATEWAY_UPSTREAM_API_VERSION", hide_env_values = true, value_name = "VERSION")]
+    #[arg(default_value = API_VERSION, value_parser = api_version)]
+    upstream_api_version: String,
+    /// A PEM file of certificates to trust beside the system's
+    #[arg(long, env = "RESET_GATEWAY_UPSTREAM_CA", hide_env_values = true, value_name = "FILE")]
+    upstream_ca: Option<PathBuf>,
+    #[command(flatten)]
+    key: KeyOptions,
+    /// The most one call may take; a caller's shorter deadline wins
+    #[arg(long, env = "RESET_GATEWAY_TIMEOUT", hide_env_values = true, value_name = "DURATION")]
+    #[arg(default_value = "10s", value_parser = duration)]
+    timeout: Duration,
+    /// The most that connecting to the API may take
+    #[arg(long, env = "RESET_GATEWAY_CONNECT_TIMEOUT", hide_env_values = true, value_name = "DURATION")]
+    #[arg(default_value = "2s", value_parser = duration)]
+    connect_timeout: Duration,
+    /// The most calls at a time, across all connections
+    #[arg(long, env = "RESET_GATEWAY_MAX_IN_FLIGHT", hide_env_values = true, value_name = "NUMBER")]
+    #[arg(default_value = "1024", value_parser = positive)]
+    max_in_flight: usize,
+    /// The most that calls in flight may take after the signal to stop
+    #[arg(long, env = "RESET_GATEWAY_DRAIN_TIMEOUT", hide_env_values = true, value_name = "DURATION")]
+    #[arg(default_value = "25s", value_parser = duration_or_zero)]
+    drain_timeout: Duration,
+    /// Put the stand-in API behind the gateway, in the same process
+    #[arg(long, env = "RESET_GATEWAY_SANDBOX", hide_env_values = true, action = ArgAction::SetTrue, value_parser = switch)]
+    sandbox: bool,
+    #[command(flatten)]
+    sandbox_listen: SandboxListen,
+    #[command(flatten)]
+    log: LogOptions,
+}
+
+#[derive(Args, Debug)]
+struct KeyOptions {
+    /// The application key; better kept in a file, since others can see a command line
+    #[arg(long, env = "RESET_GATEWAY_APP_KEY", hide_env_values = true, value_name = "KEY", value_parser = key)]
+    app_key: Option<HeaderValue>,
+    /// A file with the application key, read again when it changes. With no key each caller sends its own as et-app-key
+    /// metadata; with one, theirs are ignored
+    #[arg(long, env = "RESET_GATEWAY_APP_KEY_FILE", hide_env_values = true, value_name = "FILE")]
+    #[arg(conflicts_with = "app_key")]
+    app_key_file: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+struct SandboxListen {
+    /// Where the stand-in API listens, IP:port
+    #[arg(long, env = "RESET_GATEWAY_SANDBOX_LISTEN", hide_env_values = true, value_name = "ADDRESS")]
+    #[arg(default_value = "127.0.0.1:0", value_parser = socket_address)]
+    sandbox_listen: SocketAddr,
+}
+
+#[derive(Args, Debug)]
+struct LogOptions {
+    /// How log lines are written, text or json; text on a terminal, else json
+    #[arg(long, env = "RESET_GATEWAY_LOG_FORMAT", hide_env_values = true, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+#[derive(Args, Debug)]
+struct SandboxOptions {
+    #[command(flatten)]
+    listen: SandboxListen,
+    #[command(flatten)]
+    key: KeyOptions,
+    #[command(flatten)]
+    log: LogOptions,
+}
+
+#[derive(Args, Debug)]
+struct ProbeOptions {
+    /// Where the gateway listens, IP:port or unix:/path; of several the first
+    #[arg(long, env = "RESET_GATEWAY_LISTEN", hide_env_values = true, value_delimiter = ',', value_name = "ADDRESS")]
+    #[arg(default_value = "127.0.0.1:50051")]
+    listen: Vec<Address>,
+}
+
+#[derive(Args, Debug)]
+struct ExplainOptions {
+    /// The rpc that the answer is for: ResetPassword, GetSecretQuestion, GenerateToken or UpdatePassword
+    #[arg(long, env = "RESET_GATEWAY_RPC", hide_env_values = true, value_name = "NAME")]
+    rpc: Rpc,
+    /// The answer's HTTP status
+    #[arg(long, env = "RESET_GATEWAY_HTTP_STATUS", hide_env_values = true, value_name = "NUMBER")]
+    #[arg(default_value = "200", value_parser = http_status)]
+    http_status: u16,
+    /// The answer's Content-Type
+    #[arg(long, env = "RESET_GATEWAY_CONTENT_TYPE", hide_env_values = true, value_name = "TYPE")]
+    #[arg(default_value = "application/json")]
+    content_type: String,
+    /// The answer's Retry-After, in seconds
+    #[arg(long, env = "RESET_GATEWAY_RETRY_AFTER", hide_env_values = true, value_name = "SECONDS", value_parser = seconds)]
+    retry_after: Option<Duration>,
+    /// The request held an answer to the secret question
+    #[arg(long, env = "RESET_GATEWAY_ANSWERED", hide_env_values = true, action = ArgAction::SetTrue, value_parser = switch)]
+    answered: bool,
+    /// The request went out with the caller's application key, not the gateway's
+    #[arg(long, env = "RESET_GATEWAY_CALLERS_KEY", hide_env_values = true, action = ArgAction::SetTrue, value_parser = switch)]
+    callers_key: bool,
+    /// The file with the answer's body; without it, standard input
+    #[arg(value_name = "FILE")]
+    body: Option<PathBuf>,
+}
+
+/// Reads the command line and the environment.
+///
+/// # Errors
+///
+/// The first setting that is wrong or missing; or, as `Ok(Err(_))`, the text that `--help` or `--version` asks for.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Result<Command, String>, ConfigError> {
+    let cli = match Cli::try_parse_from(with_default_command(args)) {
+        Ok(cli) => cli,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            return Ok(Err(error.render().to_string()));
+        }
+        Err(error) => return Err(ConfigError::of_parser(&error)),
+    };
+    let command = match cli.command {
+        CliCommand::Serve(options) => Command::Serve(Box::new(options.check()?)),
+        CliCommand::Sandbox(options) => Command::Sandbox(options.check()?),
+        CliCommand::Probe(options) => Command::Probe(first(options.listen)?),
+        CliCommand::Explain(options) => Command::Explain(options.check()),
+    };
+    Ok(Ok(command))
+}
+
+/// Puts `serve` where no command is named.
+fn with_default_command(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<_> = args.into_iter().collect();
+    let names_none = args.get(1).is_none_or(|first| first.to_str().is_some_and(|first| first.starts_with('-')));
+    let asks_for_help =
+        args.get(1).is_some_and(|first| ["-h", "--help", "-V", "--version"].iter().any(|flag| first == flag));
+    if names_none && !asks_for_help {
+        args.insert(1.min(args.len()), "serve".into());
+    }
+    args
+}
+
+impl ServeOptions {
+    fn check(self) -> Result<Serve, ConfigError> {
+        let api = match (self.upstream_url, self.sandbox) {
+            (Some(url), false) => Api::Url(url),
+            (None, true) => Api::Sandbox(self.sandbox_listen.sandbox_listen),
+            (Some(_), true) => {
+                return Err(ConfigError::flag("--sandbox", "cannot be given together with --upstream-url"));
+            }
+            (None, false) => {
+                let takes =
+                    "is missing: it takes the API's base URL, such as https://api.example.com; or use --sandbox";
+                return Err(ConfigError::flag("--upstream-url", takes));
+            }
+        };
+        if self.listen.is_empty() {
+            return Err(ConfigError::flag("--listen", "takes IP:port or unix:/absolute/path"));
+        }
+        Ok(Serve {
+            listen: self.listen,
+            admin_listen: self.admin_listen.0,
+            api,
+            api_version: self.upstream_api_version,
+            connect_timeout: self.connect_timeout,
+            ca: self.upstream_ca.map(certificates).transpose()?.unwrap_or_default(),
+            key: self.key.check()?,
+            timeout: self.timeout,
+            max_in_flight: self.max_in_flight,
+            drain_timeout: self.drain_timeout,
+            telemetry: Telemetry::from_environment(self.log.log_format)?,
+        })
+    }
+}
+
+impl KeyOptions {
+    fn check(self) -> Result<Key, ConfigError> {
+        match (self.app_key, self.app_key_file) {
+            (Some(key), _) => Ok(Key::Fixed(key)),
+            (None, Some(path)) => match app_key::read(&path) {
+                Ok(key) => Ok(Key::File(path, key)),
+                Err(error) => {
+                    Err(ConfigError::flag("--app-key-file", format!("takes a file with an application key ({error})")))
+                }
+            },
+            (None, None) => Ok(Key::Callers),
+        }
+    }
+}
+
+impl SandboxOptions {
+    fn check(self) -> Result<Sandbox, ConfigError> {
+        let key = match self.key.check()? {
+            Key::Callers => None,
+            Key::Fixed(key) | Key::File(_, key) => Some(key),
+        };
+        let telemetry = Telemetry::from_environment(self.log.log_format)?;
+        Ok(Sandbox { listen: self.listen.sandbox_listen, key, telemetry })
+    }
+}
+
+impl ExplainOptions {
+    fn check(self) -> Explain {
+        Explain {
+            rpc: self.rpc,
+            http_status: self.http_status,
+            content_type: self.content_type,
+            retry_after: self.retry_after,
+            answered: self.answered,
+            key_owner: if self.callers_key { app_key::Owner::Caller } else { app_key::Owner::Gateway },
+            body: self.body,
+        }
+    }
+}
+
+/// An address, or none.
+#[derive(Clone, Copy, Debug)]
+struct AdminListen(Option<SocketAddr>);
+
+fn first(addresses: Vec<Address>) -> Result<Address, ConfigError> {
+    let takes = "takes IP:port or unix:/absolute/path";
+    addresses.into_iter().next().ok_or_else(|| ConfigError::flag("--listen", takes))
+}
+
+fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "takes IP:port, such as 127.0.0.1:9464")
+}
+
+fn address_or_off(text: &str) -> Result<AdminListen, &'static str> {
+    if text == "off" {
+        return Ok(AdminListen(None));
+    }
+    text.parse().map(|address| AdminListen(Some(address))).map_err(|_| "takes IP:port, such as 127.0.0.1:9464, or off")
+}
+
+fn upstream_url(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https")
+            && url.has_host()
+            && url.username().is_empty()
+            && url.password().is_none()
+            && url.query().is_none()
+            && url.fragment().is_none()
+    });
+    url.ok_or("takes an http or https URL without user, query and fragment, such as https://api.example.com")
+}
+
+fn api_version(text: &str) -> Result<String, &'static str> {
+    let is_version = text.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+    if is_version { Ok(text.to_owned()) } else { Err("takes numbers and dots, such as 1.0") }
+}
+
+fn certificates(path: PathBuf) -> Result<Vec<Certificate>, ConfigError> {
+    let takes = |why: String| ConfigError::flag("--upstream-ca", format!("takes a PEM file of certificates ({why})"));
+    let pem = fs::read(path).map_err(|error| takes(error.to_string()))?;
+    rest::certificates(&pem).ok_or_else(|| takes("no certificate in it".to_owned()))
+}
+
+fn key(text: &str) -> Result<HeaderValue, &'static str> {
+    app_key::parse(text).ok_or(app_key::TAKES)
+}
+
+/// A day: more is a mistake, and far from what a timer can hold.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn duration(text: &str) -> Result<Duration, &'static str> {
+    let found = humantime::parse_duration(text).ok();
+    found
+        .filter(|found| (Duration::from_millis(1)..=MAX_DURATION).contains(found))
+        .ok_or("takes a duration from 1ms to 24h, such as 500ms or 10s")
+}
+
+fn duration_or_zero(text: &str) -> Result<Duration, &'static str> {
+    let found = humantime::parse_duration(text).ok();
+    found.filter(|found| *found <= MAX_DURATION).ok_or("takes a duration up to 24h, such as 25s")
+}
+
+fn positive(text: &str) -> Result<usize, &'static str> {
+    let found = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
+    found.ok_or("takes a whole number from 1 to 1000000")
+}
+
+fn http_status(text: &str) -> Result<u16, &'static str> {
+    text.parse().ok().filter(|status| (100..=999).contains(status)).ok_or("takes a number from 100 to 999")
+}
+
+fn seconds(text: &str) -> Result<Duration, &'static str> {
+    text.parse().map(Duration::from_secs).map_err(|_| "takes a whole number of seconds")
+}
+
+fn switch(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        _ => Err("takes true or false"),
+    }
+}

@@ -1,0 +1,64 @@
+//! Everything that can go wrong with a call, by who has to act. [`crate::status`] turns it into a gRPC status.
+
+use crate::envelope::Refusal;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The request breaks the contract.
+    #[error("the request is invalid")]
+    Invalid(Vec<Violation>),
+    /// The request could not be read, or there is no such rpc: tonic's own answer, by its code.
+    #[error("the request cannot be read")]
+    Unread(tonic::Code),
+    /// Neither the gateway nor the caller has an application key.
+    #[error("there is no application key")]
+    KeyMissing,
+
+    /// The API answered, and not with success.
+    #[error("the API answered HTTP {}", .0.http_status)]
+    Refused(Refusal),
+    /// The API's answer is longer than [`crate::rest::MAX_ANSWER`].
+    #[error("the API's answer is too long")]
+    TooLarge {
+        /// The HTTP status of the answer.
+        http_status: u16,
+    },
+    /// No connection could be made, so nothing was sent.
+    #[error("no connection to the API")]
+    Unreachable(#[source] reqwest::Error),
+    /// The connection broke before the whole answer was there.
+    #[error("the connection to the API broke")]
+    Broken(#[source] reqwest::Error),
+    /// The deadline passed.
+    #[error("no answer within the deadline")]
+    TimedOut {
+        /// Whether the API may have seen the call.
+        sent: bool,
+    },
+
+    /// As many calls are in flight as there may be.
+    #[error("too many calls in flight")]
+    Overloaded,
+    /// The gateway stops and cannot wait any longer for the call.
+    #[error("the gateway is going down")]
+    ShuttingDown {
+        /// Whether the API may have seen the call.
+        sent: bool,
+    },
+    /// The handler panicked.
+    #[error("the handler panicked")]
+    Panicked {
+        /// Whether the API may have seen the call.
+        sent: bool,
+    },
+}
+
+/// What is wrong with a field of the request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Violation {
+    /// The field's name in the contract.
+    pub(crate) field: &'static str,
+    /// What would be right.
+    pub(crate) rule: &'static str,
+}

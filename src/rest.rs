@@ -1,0 +1,181 @@
+//! The one client of the REST API: key, deadline, size limit, client span. It sends a request at most once, follows no
+//! redirect (it would carry the password elsewhere) and uses no proxy that the environment names.
+
+mod body;
+mod retry_after;
+
+use std::{
+    fmt,
+    time::{Duration, SystemTime},
+};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, header};
+use percent_encoding::utf8_percent_encode;
+use reqwest::{Certificate, Client, Request, Response, Url, redirect};
+use serde::Serialize;
+
+use crate::{
+    call::Call,
+    contract::{PERCENT_ENCODED, Rpc},
+    endpoint::Endpoint,
+    envelope::Answer,
+    error::Error,
+    telemetry::spans::ClientSpan,
+};
+
+use self::body::Body;
+
+/// The longest answer that is read, in bytes. The documented ones are shorter by far.
+pub(crate) const MAX_ANSWER: usize = 64 * 1024;
+
+const USER_AGENT: &str = concat!("reset-gateway/", env!("CARGO_PKG_VERSION"));
+const ET_APP_KEY: &str = "et-app-key";
+
+/// The client, and what never changes from call to call.
+#[derive(Clone, Debug)]
+pub(crate) struct Rest {
+    client: Client,
+    endpoints: [Endpoint; Rpc::ALL.len()],
+}
+
+/// What a request carries.
+pub(crate) enum Payload<'a> {
+    /// One query parameter.
+    Query(&'static str, &'a str),
+    /// A JSON body.
+    Json(Bytes),
+}
+
+/// The API as one call sees it.
+pub(crate) struct Api<'a> {
+    pub(crate) rest: &'a Rest,
+    pub(crate) call: &'a Call,
+    pub(crate) key: HeaderValue,
+}
+
+impl Api<'_> {
+    /// Sends the REST request of the call's rpc, once, and reads the whole answer, within the call's deadline.
+    ///
+    /// # Errors
+    ///
+    /// Whatever kept the answer from arriving whole. An answer of any HTTP status is no error here.
+    pub(crate) async fn send(self, payload: Payload<'_>) -> Result<Answer, Error> {
+        self.call.check()?;
+        let endpoint = &self.rest.endpoints[self.call.rpc as usize];
+        let mut span = ClientSpan::start(endpoint, &self.call.trace);
+        let request = request(endpoint, self.key, payload, self.call, &span);
+        let result = tokio::select! {
+            biased;
+            result = self.rest.round_trip(request, self.call, &mut span) => result,
+            error = self.call.end() => Err(error),
+        };
+        if let Err(error) = &result {
+            span.fail(error);
+        }
+        result
+    }
+}
+
+impl<'a> Payload<'a> {
+    pub(crate) fn json(body: &impl Serialize) -> Payload<'a> {
+        Payload::Json(serde_json::to_vec(body).expect("a struct of strings is JSON").into())
+    }
+}
+
+/// The request as it goes out, except for what the client says of itself.
+fn request(endpoint: &Endpoint, key: HeaderValue, payload: Payload<'_>, call: &Call, span: &ClientSpan) -> Request {
+    let mut request = Request::new(endpoint.rpc.http_method().clone(), endpoint.url.clone());
+    request.headers_mut().insert(ET_APP_KEY, key);
+    match payload {
+        Payload::Query(name, value) => {
+            request.url_mut().set_query(Some(&format!("{name}={}", utf8_percent_encode(value, PERCENT_ENCODED))));
+            // Without a body there is nothing to tell when the request leaves: from here on it may.
+            call.sent.set();
+        }
+        Payload::Json(json) => {
+            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            *request.body_mut() = Some(reqwest::Body::wrap(Body::new(json, call.sent.clone())));
+        }
+    }
+    span.inject(request.headers_mut());
+    request
+}
+
+impl Rest {
+    /// The API at that base URL, in that version, as `client` reaches it.
+    pub(crate) fn new(client: Client, base: &Url, api_version: &str) -> Self {
+        Self { client, endpoints: Rpc::ALL.map(|rpc| Endpoint::new(rpc, base, api_version)) }
+    }
+
+    /// Sends the request and reads the answer.
+    async fn round_trip(&self, request: Request, call: &Call, span: &mut ClientSpan) -> Result<Answer, Error> {
+        let response = self.client.execute(request).await.map_err(|error| broken(error, call))?;
+        span.answered(&response);
+        read(response, call).await
+    }
+}
+
+/// The HTTP client. It speaks HTTP/1.1 alone, where one connection carries one call at a time and nothing is sent twice.
+///
+/// # Errors
+///
+/// If there are no certificates to trust, neither the system's nor those of `ca`.
+pub(crate) fn client(connect_timeout: Duration, ca: Vec<Certificate>) -> Result<Client, reqwest::Error> {
+    /// Shorter than the two minutes of IIS and the one minute of common load balancers.
+    const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+    let headers = HeaderMap::from_iter([
+        (header::ACCEPT, HeaderValue::from_static("application/json")),
+        (header::USER_AGENT, HeaderValue::from_static(USER_AGENT)),
+    ]);
+    Client::builder()
+        .default_headers(headers)
+        .connect_timeout(connect_timeout)
+        .pool_idle_timeout(IDLE_TIMEOUT)
+        .redirect(redirect::Policy::none())
+        .referer(false)
+        .no_proxy()
+        .retry(reqwest::retry::never())
+        .tls_certs_merge(ca)
+        .build()
+}
+
+/// Reads the whole answer, if it is not too long.
+async fn read(mut response: Response, call: &Call) -> Result<Answer, Error> {
+    let http_status = response.status().as_u16();
+    let too_large = Error::TooLarge { http_status };
+    if response.content_length().is_some_and(|length| length > MAX_ANSWER as u64) {
+        return Err(too_large);
+    }
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| broken(error, call))? {
+        if body.len() + chunk.len() > MAX_ANSWER {
+            return Err(too_large);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    Ok(Answer {
+        http_status,
+        content_type: text(header::CONTENT_TYPE).map(str::to_owned),
+        retry_after: text(header::RETRY_AFTER).and_then(|text| retry_after::parse(text, SystemTime::now())),
+        body: body.freeze(),
+    })
+}
+
+/// Why there is no answer. The URL is taken out of the error: it may hold a user name.
+fn broken(error: reqwest::Error, call: &Call) -> Error {
+    let error = error.without_url();
+    if error.is_connect() || !call.sent.get() { Error::Unreachable(error) } else { Error::Broken(error) }
+}
+
+/// The certificates of a PEM file; `None` if there are none in it.
+pub(crate) fn certificates(pem: &[u8]) -> Option<Vec<Certificate>> {
+    Certificate::from_pem_bundle(pem).ok().filter(|certificates| !certificates.is_empty())
+}
+
+impl fmt::Debug for Payload<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Payload([redacted])")
+    }
+}

@@ -1,0 +1,200 @@
+//! Runs a command: sets the parts up in their order, and takes them down in the reverse one.
+
+use std::{fmt, process::ExitCode};
+
+use reqwest::Url;
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
+
+use crate::{
+    announce,
+    app_key::{self, AppKeys},
+    config::{Api, Command, ConfigError, Key, Sandbox, Serve},
+    explain, probe,
+    readiness::Readiness,
+    rest::{self, Rest},
+    sandbox,
+    server::{self, Limits, Listeners, listener::Listener},
+    service::Service,
+    telemetry::{export::Export, logs},
+};
+
+/// Why a command ended without doing what it was asked to.
+#[derive(Debug)]
+pub enum Failure {
+    /// A setting is wrong or missing.
+    Config(ConfigError),
+    /// Anything else, in words.
+    Other(String),
+}
+
+/// Runs a command to its end.
+///
+/// # Errors
+///
+/// Why it could not be done.
+pub fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(config) => serve(*config),
+        Command::Sandbox(config) => sandbox(&config),
+        Command::Probe(address) => runtime()?.block_on(probe::probe(&address)).map_err(Failure::Other),
+        Command::Explain(config) => {
+            let status = explain::explain(&config).map_err(failed_to("read the body"))?;
+            println!("{status}");
+            Ok(())
+        }
+    }
+}
+
+/// Runs the gateway until it is told to stop.
+fn serve(config: Serve) -> Result<(), Failure> {
+    let runtime = runtime()?;
+    // What can be wrong with the settings shows before a port is bound.
+    let client = rest::client(config.connect_timeout, config.ca.clone()).map_err(|_| ConfigError::no_certificates())?;
+    let export = {
+        let _in_runtime = runtime.enter();
+        Export::start(&config.telemetry)?
+    };
+    logs::start(&config.telemetry);
+    let result = runtime.block_on(gateway(config, client));
+    export.finish();
+    result
+}
+
+async fn gateway(config: Serve, client: reqwest::Client) -> Result<(), Failure> {
+    let stop = stop_signal()?;
+    let (base, sandbox) = api(&config.api).await?;
+    let listeners = bind(&config).await?;
+    announce::gateway(&listeners, &base, sandbox.is_some()).map_err(failed_to("find the ports"))?;
+
+    let readiness = Readiness::new();
+    let keys = match sandbox {
+        None => app_keys(config.key, &readiness),
+        Some(listener) => sandbox_keys(config.key, listener, &readiness),
+    };
+    let service = Service { rest: Rest::new(client, &base, &config.api_version), keys, readiness };
+    let limits =
+        Limits { timeout: config.timeout, max_in_flight: config.max_in_flight, drain_timeout: config.drain_timeout };
+    server::serve(listeners, service, limits, stop).await.map_err(failed_to("serve"))
+}
+
+/// Runs the stand-in API until it is told to stop.
+fn sandbox(config: &Sandbox) -> Result<(), Failure> {
+    logs::start(&config.telemetry);
+    runtime()?.block_on(async {
+        let stop = stop_signal()?;
+        let listener = listen(config.listen).await?;
+        announce::sandbox(&listener).map_err(failed_to("find the port"))?;
+        tokio::select! {
+            () = stop => Ok(()),
+            () = sandbox::serve(listener, config.key.clone()) => unreachable!("the sandbox has no end of its own"),
+        }
+    })
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed_to("start"))
+}
+
+/// Where the API is; and the listener of the sandbox, if it is the sandbox.
+async fn api(api: &Api) -> Result<(Url, Option<TcpListener>), Failure> {
+    match api {
+        Api::Url(url) => Ok((url.clone(), None)),
+        Api::Sandbox(address) => {
+            let listener = listen(*address).await?;
+            let url = announce::url_of(&listener).map_err(failed_to("find the port"))?;
+            Ok((url, Some(listener)))
+        }
+    }
+}
+
+async fn bind(config: &Serve) -> Result<Listeners, Failure> {
+    let mut grpc = Vec::new();
+    for address in &config.listen {
+        grpc.push(Listener::bind(address).await.map_err(failed_to(&format!("listen on {address}")))?);
+    }
+    let admin = match config.admin_listen {
+        Some(address) => Some(listen(address).await?),
+        None => None,
+    };
+    Ok(Listeners { grpc, admin })
+}
+
+async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(address).await.map_err(failed_to(&format!("listen on {address}")))
+}
+
+/// The keys of the calls; a key file is followed from now on.
+fn app_keys(key: Key, readiness: &Readiness) -> AppKeys {
+    match key {
+        Key::Callers => AppKeys::Callers,
+        Key::Fixed(key) => AppKeys::Gateway(watch::Sender::new(key).subscribe()),
+        Key::File(path, key) => {
+            let (sender, receiver) = watch::channel(key);
+            tokio::spawn(app_key::follow(path, sender, readiness.clone()));
+            AppKeys::Gateway(receiver)
+        }
+    }
+}
+
+/// Starts the sandbox, which asks for the configured key; without one any will do, so that a caller needs none.
+fn sandbox_keys(key: Key, listener: TcpListener, readiness: &Readiness) -> AppKeys {
+    let (expected, key) = match key {
+        Key::Callers => (None, Key::Fixed(http::HeaderValue::from_static("sandbox"))),
+        Key::Fixed(key) => (Some(key.clone()), Key::Fixed(key)),
+        Key::File(path, key) => (Some(key.clone()), Key::File(path, key)),
+    };
+    tokio::spawn(sandbox::serve(listener, expected));
+    app_keys(key, readiness)
+}
+
+/// Completes when the process is told to stop: by SIGTERM, as Kubernetes does, or by SIGINT, as Ctrl-C does. From the
+/// call on, neither ends the process by itself.
+fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed_to("listen for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed_to("listen for SIGINT"))?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn failed_to<E: std::error::Error>(what: &str) -> impl FnOnce(E) -> Failure {
+    let what = what.to_owned();
+    move |error| {
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let causes: Vec<_> = causes.map(ToString::to_string).collect();
+        Failure::Other(format!("cannot {what}: {}", causes.join(": ")))
+    }
+}
+
+impl Failure {
+    /// The exit status: 2 for a setting, 1 for anything else.
+    pub fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Config(_) => ExitCode::from(2),
+            Self::Other(_) => ExitCode::from(1),
+        }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Self {
+        Self::Config(error)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Config(error) => error.fmt(f),
+            Self::Other(words) => f.write_str(words),
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! The stand-in's REST endpoints: the documented paths, bodies and errors over [`Accounts`].
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Instant,
+};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, Query, Request, State, rejection::QueryRejection},
+    http::{HeaderValue, Uri},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post, put},
+};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::json;
+use tracing::info;
+
+use super::{
+    accounts::{Accounts, Refused},
+    faults::{error, provoked},
+};
+use crate::contract::{API_VERSION, Rpc};
+
+#[derive(Clone)]
+struct Sandbox {
+    accounts: Arc<Mutex<Accounts>>,
+    key: Option<HeaderValue>,
+}
+
+impl Sandbox {
+    fn accounts(&self) -> MutexGuard<'_, Accounts> {
+        self.accounts.lock().expect("no panic while the accounts are locked")
+    }
+}
+
+/// All paths of the stand-in. With a key, REST calls have to carry it.
+pub(super) fn routes(key: Option<HeaderValue>) -> Router {
+    let sandbox = Sandbox { accounts: Arc::new(Mutex::new(Accounts::new())), key };
+    let api = Router::new()
+        .route(Rpc::ResetPassword.http_path(), post(reset_password))
+        .route(Rpc::GetSecretQuestion.http_path(), get(secret_question))
+        .route(Rpc::GenerateToken.http_path(), post(generate_token))
+        .route(Rpc::UpdatePassword.http_path(), put(update_password))
+        .method_not_allowed_fallback(unsupported_method)
+        .layer(middleware::from_fn_with_state(sandbox.clone(), check_key));
+    Router::new()
+        .nest(&format!("/v{API_VERSION}"), api)
+        .route("/sandbox/mailbox/{user}", get(mailbox))
+        .fallback(no_route)
+        .with_state(sandbox)
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Reset {
+    user: String,
+    secret_question_answer: Option<String>,
+}
+
+async fn reset_password(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Response> {
+    let Reset { user, secret_question_answer } = parse(&body)?;
+    if let Some(fault) = provoked(&user).await {
+        return Ok(fault);
+    }
+    let code = sandbox.accounts().reset(&user, secret_question_answer.as_deref(), Instant::now()).map_err(refused)?;
+    info!(code, "mailed a confirmation code");
+    // As documented: the success of this step, and of no other, says that it did not succeed.
+    Ok(Json(json!({ "Errors": [], "IsSucceed": false })).into_response())
+}
+
+#[derive(Deserialize)]
+struct Username {
+    username: String,
+}
+
+async fn secret_question(
+    State(sandbox): State<Sandbox>,
+    query: Result<Query<Username>, QueryRejection>,
+) -> Result<Response, Response> {
+    let Query(Username { username }) = query.map_err(|_| invalid())?;
+    if let Some(fault) = provoked(&username).await {
+        return Ok(fault);
+    }
+    let question = sandbox.accounts().question(&username).map_err(refused)?;
+    Ok(succeeded(question.unwrap_or_default()))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Code {
+    code: String,
+}
+
+async fn generate_token(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Response> {
+    let Code { code } = parse(&body)?;
+    if let Some(fault) = provoked(&code).await {
+        return Ok(fault);
+    }
+    let token = sandbox.accounts().token(&code, Instant::now()).map_err(refused)?;
+    Ok(succeeded(&token))
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct NewPassword {
+    token: String,
+    password: String,
+    password_confirmation: String,
+}
+
+async fn update_password(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Response> {
+    let NewPassword { token, password, password_confirmation } = parse(&body)?;
+    if let Some(fault) = provoked(&token).await {
+        return Ok(fault);
+    }
+    if password.is_empty() {
+        return Err(invalid_field("Password", "Password is required"));
+    }
+    if password != password_confirmation {
+        return Err(invalid_field("PasswordConfirmation", "The password and its confirmation differ"));
+    }
+    sandbox.accounts().set_password(&token, &password, Instant::now()).map_err(refused)?;
+    Ok(Json(json!({ "Errors": [], "IsSucceed": true })).into_response())
+}
+
+/// What was mailed last to the trader: the sandbox's own, not the API's.
+async fn mailbox(State(sandbox): State<Sandbox>, Path(user): Path<String>) -> Response {
+    match sandbox.accounts().mailbox(&user) {
+        Some(code) => Json(json!({ "code": code })).into_response(),
+        None => error(404, json!({ "error": "nothing was mailed to this user" })),
+    }
+}
+
+async fn check_key(State(sandbox): State<Sandbox>, request: Request, next: Next) -> Response {
+    match &sandbox.key {
+        Some(key) if request.headers().get("et-app-key") != Some(key) => {
+            error(403, json!({ "error": "Application key is not defined or does not exist" }))
+        }
+        _ => next.run(request).await,
+    }
+}
+
+async fn unsupported_method(request: Request) -> Response {
+    let message = format!(
+        "The requested resource with API version '{API_VERSION}' does not support HTTP method '{}'.",
+        request.method()
+    );
+    error(405, json!({ "Error": { "Code": "UnsupportedApiVersion", "Message": message } }))
+}
+
+async fn no_route(uri: Uri) -> Response {
+    let message = format!("No HTTP resource was found that matches the request URI '{}'.", uri.path());
+    error(404, json!({ "Message": message }))
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Response> {
+    serde_json::from_slice(body).map_err(|_| invalid())
+}
+
+fn succeeded(model: &str) -> Response {
+    Json(json!({ "Model": model, "Errors": [], "IsSucceed": true })).into_response()
+}
+
+fn invalid() -> Response {
+    error(400, json!({ "Message": "The request is invalid." }))
+}
+
+fn invalid_field(property: &str, message: &str) -> Response {
+    error(
+        422,
+        json!({
+            "Message": "Validation error occured while processing entity",
+            "ModelState": { format!("userPassword.{property}"): [message] },
+        }),
+    )
+}
+
+/// The answer to a step that is refused. Only the first of the texts is documented.
+fn refused(refused: Refused) -> Response {
+    let (text, code) = match refused {
+        Refused::UnknownUser => return error(404, json!({ "Message": "Resource was not found" })),
+        Refused::IncorrectAnswer => ("Answer is incorrect, try again.", "ErrorIncorrectAnswer"),
+        Refused::IncorrectCode => ("Code is incorrect or has expired.", "ErrorIncorrectCode"),
+        Refused::IncorrectToken => ("Token is incorrect or has expired.", "ErrorIncorrectToken"),
+    };
+    Json(json!({ "Errors": [text], "ErrorsCode": [code], "IsSucceed": false })).into_response()
+}

@@ -1,0 +1,142 @@
+//! The server: its services on its listeners, from the first call to the last.
+
+pub(crate) mod listener;
+
+mod admin;
+
+mod calls;
+
+mod health;
+
+use std::{io, time::Duration};
+
+use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio_stream::wrappers::UnixListenerStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{
+    server::NamedService,
+    service::Routes,
+    transport::{self, Server, server::TcpIncoming},
+};
+use tonic_reflection::server::Builder as Reflection;
+use tracing::{info, warn};
+
+use crate::{
+    proto::{FILE_DESCRIPTOR_SET, password_reset_service_server::PasswordResetServiceServer},
+    server::{calls::Calls, listener::Listener},
+    service::Service,
+};
+
+/// The longest message that is taken, in bytes. The longest sensible one is some 3 KiB.
+const MAX_MESSAGE: usize = 64 * 1024;
+/// How long the calls that were given up at the end of the drain time have to get their answers out.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// The listeners, bound.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    pub(crate) grpc: Vec<Listener>,
+    pub(crate) admin: Option<TcpListener>,
+}
+
+/// What calls may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    pub(crate) timeout: Duration,
+    pub(crate) max_in_flight: usize,
+    pub(crate) drain_timeout: Duration,
+}
+
+/// Serves until `shutdown` completes, and then until the calls in flight are answered or the drain time is over.
+///
+/// # Errors
+///
+/// If a listener fails before that.
+pub(crate) async fn serve(
+    listeners: Listeners,
+    service: Service,
+    limits: Limits,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), transport::Error> {
+    let readiness = service.readiness.clone();
+    let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+    let calls = Calls::new(limits.timeout, limits.max_in_flight, stop.clone(), service.keys.owner());
+    let (health, follow_readiness) =
+        health::service(PasswordResetServiceServer::<Service>::NAME, readiness.clone()).await;
+    let routes = Routes::new(PasswordResetServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE))
+        .add_service(health)
+        .add_service(reflection().build_v1().expect("the contract is a valid descriptor"))
+        .add_service(reflection().build_v1alpha().expect("the contract is a valid descriptor"))
+        .prepare();
+
+    let mut helpers = JoinSet::new();
+    helpers.spawn(follow_readiness);
+    if let Some(listener) = listeners.admin {
+        let routes = admin::routes(readiness.clone());
+        helpers.spawn(async move { log_failure(axum::serve(listener, routes).await) });
+    }
+    let mut servers = JoinSet::new();
+    // A socket's file stays until its listener is done.
+    let mut files = Vec::new();
+    for listener in listeners.grpc {
+        let router = Server::builder().accept_http1(true).layer(calls.clone()).add_routes(routes.clone());
+        let drained = drain.clone().cancelled_owned();
+        match listener {
+            Listener::Tcp(listener) => {
+                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+                servers.spawn(router.serve_with_incoming_shutdown(incoming, drained));
+            }
+            Listener::Unix(listener, file) => {
+                files.push(file);
+                servers.spawn(router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), drained));
+            }
+        }
+    }
+
+    readiness.serving();
+    tokio::select! {
+        () = shutdown => {}
+        result = finished(&mut servers) => return result,
+    }
+    readiness.stopping();
+    info!("stopping: no new connections, calls in flight are finished");
+    drain.cancel();
+    let drained = timeout(limits.drain_timeout, all_finished(&mut servers)).await;
+    if drained.is_err() {
+        warn!("the drain time is over: calls in flight are given up");
+        stop.cancel();
+        // A connection that is still open after that has nobody who reads from it.
+        let _ = timeout(LAST_WORDS, all_finished(&mut servers)).await;
+    }
+    Ok(())
+}
+
+/// The next server to end; none is expected to before the shutdown.
+async fn finished(servers: &mut JoinSet<Result<(), transport::Error>>) -> Result<(), transport::Error> {
+    match servers.join_next().await {
+        Some(Ok(result)) => result,
+        Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
+        None => std::future::pending().await,
+    }
+}
+
+async fn all_finished(servers: &mut JoinSet<Result<(), transport::Error>>) {
+    while let Some(result) = servers.join_next().await {
+        if let Ok(Err(error)) = result {
+            warn!(%error, "a listener failed while it was drained");
+        }
+    }
+}
+
+fn log_failure(result: io::Result<()>) {
+    if let Err(error) = result {
+        warn!(%error, "the admin listener failed");
+    }
+}
+
+/// Reflection of our service and of the health service.
+fn reflection() -> Reflection<'static> {
+    Reflection::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+}

@@ -1,0 +1,158 @@
+//! The layer around every call: what is not gRPC is turned away, and an rpc of ours gets its span, its deadline, a place
+//! among the calls in flight, and an answer even when its handler panics.
+
+use std::{
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use futures_util::{FutureExt, future::BoxFuture};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::sync::CancellationToken;
+use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
+use tower::{Layer, Service, ServiceExt};
+
+use crate::{
+    app_key::Owner,
+    call::{Call, Sent, budget},
+    contract::Rpc,
+    error::Error,
+    status::Verdict,
+    telemetry::spans::ServerSpan,
+};
+
+/// What all calls share, on whichever listener they come in.
+#[derive(Clone, Debug)]
+pub(crate) struct Calls(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    timeout: Duration,
+    in_flight: Semaphore,
+    stop: CancellationToken,
+    key: Owner,
+}
+
+impl Calls {
+    /// Calls that may take `timeout` each, `max_in_flight` of them at a time, and are given up when `stop` is cancelled.
+    pub(crate) fn new(timeout: Duration, max_in_flight: usize, stop: CancellationToken, key: Owner) -> Self {
+        Self(Arc::new(Shared { timeout, in_flight: Semaphore::new(max_in_flight), stop, key }))
+    }
+}
+
+impl<S> Layer<S> for Calls {
+    type Service = AroundCalls<S>;
+
+    fn layer(&self, inner: S) -> AroundCalls<S> {
+        AroundCalls { shared: Arc::clone(&self.0), inner }
+    }
+}
+
+/// The service with [`Calls`] around it.
+#[derive(Clone, Debug)]
+pub(crate) struct AroundCalls<S> {
+    shared: Arc<Shared>,
+    inner: S,
+}
+
+impl<S> Service<Request<Body>> for AroundCalls<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Each call waits for a clone of its own.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The time counts from here, not from the first poll.
+        let arrival = Instant::now();
+        let (shared, inner) = (Arc::clone(&self.shared), self.inner.clone());
+        Box::pin(async move { Ok(shared.take(request, inner, arrival).await) })
+    }
+}
+
+impl Shared {
+    /// The way of a request from arrival to answer.
+    async fn take<S>(&self, mut request: Request<Body>, inner: S, arrival: Instant) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    {
+        if !is_grpc(&request) {
+            return not_grpc();
+        }
+        let Some(rpc) = Rpc::by_path(request.uri().path()) else {
+            return pass_on(inner, request).await;
+        };
+        let span = ServerSpan::start(rpc, request.headers(), request.extensions().get::<TcpConnectInfo>());
+        let call = Call {
+            rpc,
+            deadline: arrival + budget(request.headers(), self.timeout),
+            trace: span.context().clone(),
+            stop: self.stop.clone(),
+            sent: Sent::default(),
+        };
+        let sent = call.sent.clone();
+        request.extensions_mut().insert(call);
+
+        let answer = match self.in_flight.try_acquire() {
+            Ok(_place) => match AssertUnwindSafe(pass_on(inner, request)).catch_unwind().await {
+                Ok(response) => self.with_details(response, rpc),
+                Err(_panic) => self.refuse(&Error::Panicked { sent: sent.get() }, rpc),
+            },
+            Err(_) => self.refuse(&Error::Overloaded, rpc),
+        };
+        span.finish(code_of(&answer));
+        answer
+    }
+
+    fn refuse(&self, error: &Error, rpc: Rpc) -> Response<Body> {
+        Verdict::of(error, rpc, self.key).status(error).into_http()
+    }
+
+    /// Replaces a status that tonic made by itself, when it could not read the request, by one with details.
+    fn with_details(&self, response: Response<Body>, rpc: Rpc) -> Response<Body> {
+        match response.extensions().get::<Status>() {
+            Some(status) if status.details().is_empty() => self.refuse(&Error::Unread(status.code()), rpc),
+            _ => response,
+        }
+    }
+}
+
+async fn pass_on<S>(inner: S, request: Request<Body>) -> Response<Body>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    inner.oneshot(request).await.unwrap_or_else(|never| match never {})
+}
+
+/// Whether the request is a gRPC call. tonic would take any method and any content type for one.
+fn is_grpc(request: &Request<Body>) -> bool {
+    let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+    let format = content_type.strip_prefix(b"application/grpc");
+    request.version() == Version::HTTP_2
+        && request.method() == Method::POST
+        && format.is_some_and(|format| matches!(format.first(), None | Some(b'+' | b';')))
+}
+
+fn not_grpc() -> Response<Body> {
+    let hint = "this is a gRPC server: it takes POST over HTTP/2 with content-type application/grpc\n";
+    let mut response = Response::new(Body::new(hint.to_owned()));
+    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+}
+
+/// The code of an answer: in the headers if it failed, in the trailers to come if it did not.
+fn code_of(response: &Response<Body>) -> Code {
+    response.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+}

@@ -1,0 +1,106 @@
+//! The gRPC service: four one-line handlers over one helper.
+
+use tonic::{Request, Response, Status};
+use tracing::{error, warn};
+
+use crate::{
+    app_key::{AppKeys, Owner},
+    call::Call,
+    contract::Rpc,
+    envelope::Cause,
+    error::Error,
+    proto::{
+        GenerateTokenRequest, GenerateTokenResponse, GetSecretQuestionRequest, GetSecretQuestionResponse,
+        ResetPasswordRequest, ResetPasswordResponse, UpdatePasswordRequest, UpdatePasswordResponse,
+        password_reset_service_server::PasswordResetService,
+    },
+    readiness::Readiness,
+    rest::{Api, Rest},
+    status::{Fault, Verdict},
+    steps,
+};
+
+/// The service over the API that `rest` reaches.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) rest: Rest,
+    pub(crate) keys: AppKeys,
+    pub(crate) readiness: Readiness,
+}
+
+#[tonic::async_trait]
+impl PasswordResetService for Service {
+    async fn reset_password(
+        &self,
+        request: Request<ResetPasswordRequest>,
+    ) -> Result<Response<ResetPasswordResponse>, Status> {
+        self.answer(request, steps::reset_password).await
+    }
+
+    async fn get_secret_question(
+        &self,
+        request: Request<GetSecretQuestionRequest>,
+    ) -> Result<Response<GetSecretQuestionResponse>, Status> {
+        self.answer(request, steps::get_secret_question).await
+    }
+
+    async fn generate_token(
+        &self,
+        request: Request<GenerateTokenRequest>,
+    ) -> Result<Response<GenerateTokenResponse>, Status> {
+        self.answer(request, steps::generate_token).await
+    }
+
+    async fn update_password(
+        &self,
+        request: Request<UpdatePasswordRequest>,
+    ) -> Result<Response<UpdatePasswordResponse>, Status> {
+        self.answer(request, steps::update_password).await
+    }
+}
+
+impl Service {
+    /// Takes a step with the call's key and deadline, and tells its error as a status.
+    async fn answer<Req, Res>(
+        &self,
+        mut request: Request<Req>,
+        step: impl AsyncFnOnce(Api<'_>, Req) -> Result<Res, Error>,
+    ) -> Result<Response<Res>, Status> {
+        let call: Call = request.extensions_mut().remove().expect("the calls layer is around every rpc");
+        let key = self.keys.of_call(request.metadata());
+        let result = match key {
+            Ok(key) => step(Api { rest: &self.rest, call: &call, key }, request.into_inner()).await,
+            Err(error) => Err(error),
+        };
+        self.learn(&result);
+        result.map(Response::new).map_err(|error| self.tell(&error, call.rpc))
+    }
+
+    /// Whether the API accepts the gateway's own key is seen in every answer of its.
+    fn learn<T>(&self, result: &Result<T, Error>) {
+        match result {
+            _ if self.keys.owner() == Owner::Caller => {}
+            Err(Error::Refused(refusal)) if refusal.cause == Cause::KeyRejected => self.readiness.key_rejected(),
+            Ok(_) | Err(Error::Refused(_)) => self.readiness.key_works(),
+            Err(_) => {}
+        }
+    }
+
+    /// The status of an error. What the operator has to see is logged, with its causes.
+    fn tell(&self, error: &Error, rpc: Rpc) -> Status {
+        let verdict = Verdict::of(error, rpc, self.keys.owner());
+        let reason = verdict.reason.as_str_name();
+        match verdict.fault {
+            Fault::Caller => {}
+            Fault::Upstream => warn!(%rpc, reason, error = chain(error), "the call failed at the API"),
+            Fault::Gateway => error!(%rpc, reason, error = chain(error), "the call failed at the gateway"),
+        }
+        verdict.status(error)
+    }
+}
+
+/// The error and all its causes.
+fn chain(error: &Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -1,0 +1,315 @@
+//! Error → gRPC status: the one table, and the details that clients can act on.
+//!
+//! **UNAVAILABLE always means: safe to call again.** Clients retry it by themselves, so a call that may have mailed a code
+//! or changed a password never gets it.
+//!
+//! | what happened | code | reason |
+//! | --- | --- | --- |
+//! | a field is empty, too long, or the confirmation differs | INVALID_ARGUMENT | `INVALID_REQUEST` |
+//! | the message is over the limit; cannot be read | RESOURCE_EXHAUSTED; INTERNAL | `INVALID_REQUEST` |
+//! | `ErrorIncorrectAnswer`, no answer was given | FAILED_PRECONDITION | `SECRET_QUESTION_ANSWER_REQUIRED` |
+//! | `ErrorIncorrectAnswer`, an answer was given | INVALID_ARGUMENT | `SECRET_QUESTION_ANSWER_INCORRECT` |
+//! | any other entry in `Errors` | FAILED_PRECONDITION, or by `StatusCode` | `UPSTREAM_REFUSED` |
+//! | `IsSucceed: false`, no `Errors` (steps 2–4) | UNKNOWN | `UPSTREAM_UNEXPLAINED` |
+//! | 400 | INVALID_ARGUMENT | `UPSTREAM_REFUSED` |
+//! | 422, `ModelState` | INVALID_ARGUMENT | `VALIDATION_FAILED` |
+//! | 401, 403: the caller's application key is rejected | UNAUTHENTICATED | `APP_KEY_REJECTED` |
+//! | the same: the gateway's own key | INTERNAL | `APP_KEY_REJECTED` |
+//! | no key configured and none sent by the caller | UNAUTHENTICATED | `APP_KEY_MISSING` |
+//! | another 403 | PERMISSION_DENIED | `UPSTREAM_REFUSED` |
+//! | 404 on an entity | NOT_FOUND | `UPSTREAM_NOT_FOUND` |
+//! | 404 on the route, 405, `UnsupportedApiVersion`, 501 | UNIMPLEMENTED | `UPSTREAM_ENDPOINT_MISSING` |
+//! | 409 | ABORTED | `UPSTREAM_CONFLICT` |
+//! | 429 | RESOURCE_EXHAUSTED | `UPSTREAM_RATE_LIMITED` |
+//! | any other 4xx | FAILED_PRECONDITION | `UPSTREAM_REFUSED` |
+//! | 503 | UNAVAILABLE | `UPSTREAM_UNAVAILABLE` |
+//! | 500 and any other 5xx | INTERNAL | `UPSTREAM_FAILED` |
+//! | 502, or the connection broke after the request was sent: a read | UNAVAILABLE | `UPSTREAM_UNAVAILABLE` |
+//! | the same: a write | UNKNOWN | `UPSTREAM_OUTCOME_UNKNOWN` |
+//! | 408, 504, or the deadline passed while waiting | DEADLINE_EXCEEDED | `UPSTREAM_TIMEOUT` |
+//! | could not connect (refused, DNS, TLS) | UNAVAILABLE | `UPSTREAM_UNREACHABLE` |
+//! | 2xx that is not the documented JSON | INTERNAL | `UPSTREAM_MALFORMED` |
+//! | an answer over the size limit | INTERNAL | `UPSTREAM_RESPONSE_TOO_LARGE` |
+//! | a redirect | INTERNAL | `UPSTREAM_REDIRECTED` |
+//! | the gateway sheds load | RESOURCE_EXHAUSTED | `GATEWAY_OVERLOADED` |
+//! | the gateway is going down, nothing was sent | UNAVAILABLE | `GATEWAY_SHUTTING_DOWN` |
+//! | a bug in the gateway (a panic) | INTERNAL | `GATEWAY_FAILED` |
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use crate::{
+    app_key::Owner,
+    contract::Rpc,
+    envelope::{Cause, Refusal},
+    error::Error,
+    proto::ErrorReason,
+};
+
+/// The domain of every `ErrorInfo`.
+pub(crate) const DOMAIN: &str = "passwordreset.autoshares.dev";
+/// The longest wait that is passed on from the API's `Retry-After`.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(300);
+/// When to come back to a gateway that has too much to do: by then most calls in flight have been answered.
+const OVERLOAD_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+/// Who has to act.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Caller,
+    Gateway,
+    Upstream,
+}
+
+/// What became of the call at the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// The API never saw it.
+    NotSent,
+    /// The API did nothing: it said no, or the call only reads.
+    Refused,
+    /// The API may have acted.
+    Unknown,
+}
+
+/// What a failed call is: a row of the table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) code: Code,
+    pub(crate) reason: ErrorReason,
+    pub(crate) fault: Fault,
+    pub(crate) outcome: Outcome,
+}
+
+impl Fault {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Caller => "caller",
+            Self::Gateway => "gateway",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+impl Outcome {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotSent => "not_sent",
+            Self::Refused => "refused",
+            Self::Unknown => "unknown",
+        }
+    }
+
+    const fn if_sent(sent: bool) -> Self {
+        if sent { Self::Unknown } else { Self::NotSent }
+    }
+}
+
+impl Verdict {
+    /// The row of an error.
+    pub(crate) fn of(error: &Error, rpc: Rpc, key: Owner) -> Self {
+        use {ErrorReason as R, Fault as F, Outcome as O};
+        let row = |code, reason, fault, outcome| Self { code, reason, fault, outcome };
+        match *error {
+            Error::Invalid(_) => row(Code::InvalidArgument, R::InvalidRequest, F::Caller, O::NotSent),
+            // The standard's code for a message over the limit; tonic's own is OUT_OF_RANGE.
+            Error::Unread(Code::OutOfRange) => row(Code::ResourceExhausted, R::InvalidRequest, F::Caller, O::NotSent),
+            Error::Unread(code) => row(code, R::InvalidRequest, F::Caller, O::NotSent),
+            Error::KeyMissing => row(Code::Unauthenticated, R::AppKeyMissing, F::Caller, O::NotSent),
+            Error::Refused(ref refusal) => Self::of_cause(refusal.cause, rpc, key),
+            Error::TooLarge { .. } => row(Code::Internal, R::UpstreamResponseTooLarge, F::Upstream, O::Unknown),
+            Error::Unreachable(_) => row(Code::Unavailable, R::UpstreamUnreachable, F::Upstream, O::NotSent),
+            Error::Broken(_) => Self::cut_off(rpc),
+            Error::TimedOut { sent } => row(Code::DeadlineExceeded, R::UpstreamTimeout, F::Upstream, O::if_sent(sent)),
+            Error::Overloaded => row(Code::ResourceExhausted, R::GatewayOverloaded, F::Gateway, O::NotSent),
+            Error::ShuttingDown { sent: false } => {
+                row(Code::Unavailable, R::GatewayShuttingDown, F::Gateway, O::NotSent)
+            }
+            Error::ShuttingDown { sent: true } => Self { fault: F::Gateway, ..Self::cut_off(rpc) },
+            Error::Panicked { sent } => row(Code::Internal, R::GatewayFailed, F::Gateway, O::if_sent(sent)),
+        }
+    }
+
+    /// The row of an answer that is not a success.
+    fn of_cause(cause: Cause, rpc: Rpc, key: Owner) -> Self {
+        use {ErrorReason as R, Fault as F, Outcome as O};
+        let refused = |code, reason, fault| Self { code, reason, fault, outcome: O::Refused };
+        let failed = |code, reason| Self { code, reason, fault: F::Upstream, outcome: O::Unknown };
+        match cause {
+            Cause::AnswerRequired => refused(Code::FailedPrecondition, R::SecretQuestionAnswerRequired, F::Caller),
+            Cause::IncorrectAnswer => refused(Code::InvalidArgument, R::SecretQuestionAnswerIncorrect, F::Caller),
+            Cause::Declined(status) => Self::declined(status),
+            Cause::Unexplained => failed(Code::Unknown, R::UpstreamUnexplained),
+            Cause::BadRequest => refused(Code::InvalidArgument, R::UpstreamRefused, F::Caller),
+            Cause::Validation => refused(Code::InvalidArgument, R::ValidationFailed, F::Caller),
+            Cause::KeyRejected => match key {
+                Owner::Caller => refused(Code::Unauthenticated, R::AppKeyRejected, F::Caller),
+                Owner::Gateway => refused(Code::Internal, R::AppKeyRejected, F::Gateway),
+            },
+            Cause::Forbidden => refused(Code::PermissionDenied, R::UpstreamRefused, F::Caller),
+            Cause::NotFound => refused(Code::NotFound, R::UpstreamNotFound, F::Caller),
+            Cause::EndpointMissing => refused(Code::Unimplemented, R::UpstreamEndpointMissing, F::Upstream),
+            Cause::Conflict => refused(Code::Aborted, R::UpstreamConflict, F::Caller),
+            Cause::RateLimited => refused(Code::ResourceExhausted, R::UpstreamRateLimited, F::Upstream),
+            Cause::Unavailable => refused(Code::Unavailable, R::UpstreamUnavailable, F::Upstream),
+            Cause::BadGateway => Self::cut_off(rpc),
+            Cause::Timeout => failed(Code::DeadlineExceeded, R::UpstreamTimeout),
+            Cause::Failed => failed(Code::Internal, R::UpstreamFailed),
+            Cause::Redirected => failed(Code::Internal, R::UpstreamRedirected),
+            Cause::Malformed => failed(Code::Internal, R::UpstreamMalformed),
+        }
+    }
+
+    /// The row of a call that was sent and got no answer.
+    fn cut_off(rpc: Rpc) -> Self {
+        let (code, reason, outcome) = if rpc.only_reads() {
+            (Code::Unavailable, ErrorReason::UpstreamUnavailable, Outcome::Refused)
+        } else {
+            (Code::Unknown, ErrorReason::UpstreamOutcomeUnknown, Outcome::Unknown)
+        };
+        Self { code, reason, fault: Fault::Upstream, outcome }
+    }
+
+    /// The row of an entry in `Errors`, by what `StatusCode` says.
+    fn declined(status: Option<u16>) -> Self {
+        let code = match status {
+            Some(400 | 413 | 422) => Code::InvalidArgument,
+            Some(401) => Code::Unauthenticated,
+            Some(403) => Code::PermissionDenied,
+            Some(404 | 410) => Code::NotFound,
+            Some(405 | 501) => Code::Unimplemented,
+            Some(408 | 504) => Code::DeadlineExceeded,
+            Some(409) => Code::Aborted,
+            Some(429) => Code::ResourceExhausted,
+            // Also for "ServiceUnavailable": it was the API itself that answered, so the call was under way.
+            Some(500..) => Code::Internal,
+            _ => Code::FailedPrecondition,
+        };
+        let (fault, outcome) = match status {
+            Some(408 | 500..) => (Fault::Upstream, Outcome::Unknown),
+            _ => (Fault::Caller, Outcome::Refused),
+        };
+        Self { code, reason: ErrorReason::UpstreamRefused, fault, outcome }
+    }
+
+    /// The status of the error, details included.
+    pub(crate) fn status(self, error: &Error) -> Status {
+        Status::with_error_details(self.code, message(self.reason), self.details(error))
+    }
+
+    fn details(self, error: &Error) -> ErrorDetails {
+        let mut details = ErrorDetails::new();
+        let mut metadata = HashMap::from([
+            ("fault".to_owned(), self.fault.as_str().to_owned()),
+            ("outcome".to_owned(), self.outcome.as_str().to_owned()),
+        ]);
+        match error {
+            Error::Refused(refusal) => add_refusal(refusal, &mut metadata, &mut details),
+            Error::TooLarge { http_status } => {
+                metadata.insert("httpStatus".to_owned(), http_status.to_string());
+            }
+            Error::Invalid(violations) => {
+                for violation in violations {
+                    details.add_bad_request_violation(violation.field, violation.rule);
+                }
+            }
+            Error::Overloaded => {
+                details.set_retry_info(Some(OVERLOAD_RETRY_DELAY));
+            }
+            Error::Unread(_)
+            | Error::KeyMissing
+            | Error::Unreachable(_)
+            | Error::Broken(_)
+            | Error::TimedOut { .. }
+            | Error::ShuttingDown { .. }
+            | Error::Panicked { .. } => {}
+        }
+        details.set_error_info(self.reason.as_str_name(), DOMAIN, metadata);
+        details
+    }
+}
+
+/// What the API's answer adds to the details.
+fn add_refusal(refusal: &Refusal, metadata: &mut HashMap<String, String>, details: &mut ErrorDetails) {
+    const ANSWER: &str = "secret_question_answer";
+    metadata.insert("httpStatus".to_owned(), refusal.http_status.to_string());
+    if !refusal.codes.is_empty() {
+        metadata.insert("upstreamCodes".to_owned(), refusal.codes.join(","));
+    }
+    if !refusal.text.is_empty() {
+        // The API says nothing of the language; its documentation is in English.
+        details.set_localized_message("en", &refusal.text);
+    }
+    match refusal.cause {
+        Cause::AnswerRequired => {
+            let rule = "call GetSecretQuestion, ask the trader, and call again with the answer";
+            details.add_precondition_failure_violation("SECRET_QUESTION_ANSWER", ANSWER, rule);
+        }
+        Cause::IncorrectAnswer => {
+            details.add_bad_request_violation(ANSWER, "must be the answer to the trader's secret question");
+        }
+        Cause::RateLimited | Cause::Unavailable => {
+            details.set_retry_info(refusal.retry_after.map(|delay| delay.min(MAX_RETRY_DELAY)));
+        }
+        _ => {}
+    }
+    for field in &refusal.fields {
+        details.add_bad_request_violation(&field.name, &field.text);
+    }
+}
+
+/// The gateway's own sentence for a reason. Nothing in it varies.
+fn message(reason: ErrorReason) -> &'static str {
+    match reason {
+        ErrorReason::Unspecified => "The call failed.",
+        ErrorReason::InvalidRequest => "The request is invalid; nothing was sent.",
+        ErrorReason::SecretQuestionAnswerRequired => "The secret question has to be answered first.",
+        ErrorReason::SecretQuestionAnswerIncorrect => "The answer to the secret question is incorrect.",
+        ErrorReason::UpstreamRefused => "The API refused the call.",
+        ErrorReason::UpstreamUnexplained => "The API reported a failure and gave no reason.",
+        ErrorReason::ValidationFailed => "The API found a field invalid.",
+        ErrorReason::AppKeyRejected => "The API rejected the application key.",
+        ErrorReason::AppKeyMissing => "There is no application key: send one as et-app-key metadata.",
+        ErrorReason::UpstreamNotFound => "The API does not know the user or the resource.",
+        ErrorReason::UpstreamEndpointMissing => "The API does not serve this step at this place or in this version.",
+        ErrorReason::UpstreamConflict => "Another change got in the way; start the reset again.",
+        ErrorReason::UpstreamRateLimited => "The API asks for fewer calls.",
+        ErrorReason::UpstreamUnavailable => "The API is not available; the call did nothing and may be repeated.",
+        ErrorReason::UpstreamFailed => "The API failed; the call may have been carried out.",
+        ErrorReason::UpstreamOutcomeUnknown => "No answer came back; the call may have been carried out.",
+        ErrorReason::UpstreamTimeout => "The API did not answer within the deadline.",
+        ErrorReason::UpstreamUnreachable => "The API cannot be reached; nothing was sent and the call may be repeated.",
+        ErrorReason::UpstreamMalformed => "The API's answer is not what it documents.",
+        ErrorReason::UpstreamResponseTooLarge => "The API's answer is too long.",
+        ErrorReason::UpstreamRedirected => "The API sent a redirect, which is never followed.",
+        ErrorReason::GatewayOverloaded => "The gateway has too many calls in flight; nothing was sent.",
+        ErrorReason::TooManyAttempts => "Too many attempts; nothing was sent.",
+        ErrorReason::GatewayShuttingDown => "The gateway is going down; nothing was sent and the call may be repeated.",
+        ErrorReason::GatewayFailed => "The gateway failed.",
+    }
+}
+
+/// The name of a code as the gRPC specification writes it.
+pub(crate) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}

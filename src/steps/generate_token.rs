@@ -1,0 +1,37 @@
+//! Step 3: `POST /v1.0/users/password/reset/code`
+//!
+//! Exchanges the code from the mail for a token.
+
+use serde::Serialize;
+
+use crate::{
+    envelope::{Answer, Cause, Refusal, Success, Values, read},
+    error::Error,
+    proto::{GenerateTokenRequest, GenerateTokenResponse},
+    rest::{Api, Payload},
+};
+
+use super::fields::Fields;
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Body<'a> {
+    code: &'a str,
+}
+
+pub(crate) async fn generate_token(
+    api: Api<'_>,
+    request: GenerateTokenRequest,
+) -> Result<GenerateTokenResponse, Error> {
+    let code = request.code.as_str();
+    let values = Fields::default().required("code", code).check()?;
+    let answer = api.send(Payload::json(&Body { code })).await?;
+    verdict(&answer, &values).map_err(Error::Refused)
+}
+
+/// `Model` is the token; a success without one is none.
+pub(super) fn verdict(answer: &Answer, values: &Values) -> Result<GenerateTokenResponse, Refusal> {
+    let token = read(answer, Success::Flag, values)?.string(answer)?.filter(|token| !token.is_empty());
+    let token = token.ok_or_else(|| Refusal::bare(Cause::Malformed, answer))?;
+    Ok(GenerateTokenResponse { token })
+}
