@@ -16,7 +16,7 @@
 //! | what stands in front | any | HTML, plain text, nothing |
 //!
 //! - Names vary in case; `Errors`, `ErrorsCode`, `Model` and `StatusCode` may be absent or `null`.
-//! - Step 1 documents `"IsSucceed": false` for a call that worked: see [`Success`].
+//! - Step 1 documents `"IsSucceed": false` for a call that worked: see [`Dialect`].
 //! - Older releases leave out `ErrorsCode`: then the text alone tells a wrong answer to the secret question.
 //! - `StatusCode` is the name of a .NET `HttpStatusCode`; "Continue" says nothing.
 //!
@@ -48,13 +48,14 @@ pub(crate) struct Answer {
     pub(crate) body: Bytes,
 }
 
-/// How an endpoint says that the call worked.
+/// How an endpoint tells how the call went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Success {
-    /// By `"IsSucceed": true` and no `Errors`.
-    Flag,
-    /// By no `Errors` alone: the documented success of step 1 is `{"Errors": [], "IsSucceed": false}`.
-    NoErrors,
+pub(crate) enum Dialect {
+    /// It worked if `IsSucceed` is true and there are no `Errors`.
+    Common,
+    /// Step 1: it worked if there are no `Errors`, for the documented success is `{"Errors": [], "IsSucceed": false}`.
+    /// And `ErrorIncorrectAnswer` has a meaning.
+    Reset,
 }
 
 /// An answer that is not a success, and what may be told of it.
@@ -137,15 +138,15 @@ impl Refusal {
 /// # Errors
 ///
 /// Whatever the answer is if not a success.
-pub(crate) fn read<'a>(answer: &'a Answer, success: Success, values: &Values) -> Result<Model<'a>, Refusal> {
+pub(crate) fn read<'a>(answer: &'a Answer, dialect: Dialect, values: &Values) -> Result<Model<'a>, Refusal> {
     let members = members(answer);
     let cause = match answer.http_status {
-        200..=299 => match members.as_ref().ok_or(Cause::Malformed).and_then(|members| result(members, success)) {
+        200..=299 => match members.as_ref().ok_or(Cause::Malformed).and_then(|members| result(members, dialect)) {
             Ok(model) => return Ok(model),
             Err(cause) => cause,
         },
         300..=399 => Cause::Redirected,
-        400..=499 => client_error(answer, members.as_ref()),
+        400..=499 => client_error(answer, members.as_ref(), dialect),
         501 => Cause::EndpointMissing,
         502 => Cause::BadGateway,
         503 => Cause::Unavailable,
@@ -163,14 +164,14 @@ fn members(answer: &Answer) -> Option<Members<'_>> {
 }
 
 /// Reads the result of a 2xx.
-fn result<'a>(members: &Members<'a>, success: Success) -> Result<Model<'a>, Cause> {
+fn result<'a>(members: &Members<'a>, dialect: Dialect) -> Result<Model<'a>, Cause> {
     let result = ResultEnvelope::of(members).map_err(|_: Unreadable| Cause::Malformed)?;
     if result.is_refused() {
-        return Err(result.refused());
+        return Err(result.refused(dialect));
     }
     let is_succeed = result.is_succeed.ok_or(Cause::Malformed)?;
     // An error named by `StatusCode` counts where `IsSucceed` cannot be relied on.
-    let worked = is_succeed || (success == Success::NoErrors && result.http_status.is_none());
+    let worked = is_succeed || (dialect == Dialect::Reset && result.http_status.is_none());
     if worked { Ok(Model(result.model)) } else { Err(Cause::Unexplained) }
 }
 
@@ -199,10 +200,14 @@ impl<'a> ResultEnvelope<'a> {
     }
 
     /// The cause of a result that is refused.
-    fn refused(&self) -> Cause {
+    fn refused(&self, dialect: Dialect) -> Cause {
         let by_code = self.codes.iter().any(|code| code.eq_ignore_ascii_case("ErrorIncorrectAnswer"));
         let by_text = self.codes.is_empty() && self.errors.iter().any(|text| is_incorrect_answer(text));
-        if by_code || by_text { Cause::IncorrectAnswer } else { Cause::Declined(self.http_status) }
+        if dialect == Dialect::Reset && (by_code || by_text) {
+            Cause::IncorrectAnswer
+        } else {
+            Cause::Declined(self.http_status)
+        }
     }
 }
 
@@ -246,16 +251,14 @@ fn status_named(name: &str) -> Option<u16> {
 }
 
 /// The cause of a 4xx.
-fn client_error(answer: &Answer, members: Option<&Members<'_>>) -> Cause {
+fn client_error(answer: &Answer, members: Option<&Members<'_>>, dialect: Dialect) -> Cause {
     if members.is_some_and(is_version_error) {
         return Cause::EndpointMissing;
     }
     match answer.http_status {
         400 if members.is_some_and(|members| is_present(members, "ModelState")) => Cause::Validation,
         400 => match members.map(ResultEnvelope::of) {
-            Some(Ok(result)) if result.is_refused() && result.refused() == Cause::IncorrectAnswer => {
-                Cause::IncorrectAnswer
-            }
+            Some(Ok(result)) if result.refused(dialect) == Cause::IncorrectAnswer => Cause::IncorrectAnswer,
             _ => Cause::BadRequest,
         },
         401 => Cause::KeyRejected,

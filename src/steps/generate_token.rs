@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use crate::{
-    envelope::{Answer, Cause, Refusal, Success, Values, read},
+    envelope::{Answer, Cause, Dialect, Refusal, Values, read},
     error::Error,
     proto::{GenerateTokenRequest, GenerateTokenResponse},
     rest::{Api, Payload},
@@ -31,7 +31,7 @@ pub(crate) async fn generate_token(
 
 /// `Model` is the token; a success without one is none.
 pub(super) fn verdict(answer: &Answer, values: &Values) -> Result<GenerateTokenResponse, Refusal> {
-    let token = read(answer, Success::Flag, values)?.string(answer)?.filter(|token| !token.is_empty());
+    let token = read(answer, Dialect::Common, values)?.string(answer)?.filter(|token| !token.is_empty());
     let token = token.ok_or_else(|| Refusal::bare(Cause::Malformed, answer))?;
     Ok(GenerateTokenResponse { token })
 }

@@ -3,7 +3,7 @@
 //! Returns the question to put to the trader.
 
 use crate::{
-    envelope::{Answer, Refusal, Success, Values, read},
+    envelope::{Answer, Dialect, Refusal, Values, read},
     error::Error,
     proto::{GetSecretQuestionRequest, GetSecretQuestionResponse},
     rest::{Api, Payload},
@@ -23,6 +23,6 @@ pub(crate) async fn get_secret_question(
 
 /// An empty `Model` means that the account has no question.
 pub(super) fn verdict(answer: &Answer, values: &Values) -> Result<GetSecretQuestionResponse, Refusal> {
-    let question = read(answer, Success::Flag, values)?.string(answer)?;
+    let question = read(answer, Dialect::Common, values)?.string(answer)?;
     Ok(GetSecretQuestionResponse { secret_question: question.filter(|question| !question.is_empty()) })
 }

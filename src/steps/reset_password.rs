@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::{
-    envelope::{Answer, Cause, Refusal, Success, Values, read},
+    envelope::{Answer, Cause, Dialect, Refusal, Values, read},
     error::Error,
     proto::{ResetPasswordRequest, ResetPasswordResponse},
     rest::{Api, Payload},
@@ -36,7 +36,7 @@ pub(crate) async fn reset_password(
 
 /// Success is an empty `Errors`: the documented body of a call that worked says `"IsSucceed": false`.
 pub(super) fn verdict(answer: &Answer, values: &Values, answer_given: bool) -> Result<ResetPasswordResponse, Refusal> {
-    match read(answer, Success::NoErrors, values) {
+    match read(answer, Dialect::Reset, values) {
         Ok(_) => Ok(ResetPasswordResponse {}),
         Err(refusal) if refusal.cause == Cause::IncorrectAnswer && !answer_given => {
             Err(Refusal { cause: Cause::AnswerRequired, ..refusal })

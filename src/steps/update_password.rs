@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use crate::{
-    envelope::{Answer, Refusal, Success, Values, read},
+    envelope::{Answer, Dialect, Refusal, Values, read},
     error::Error,
     proto::{UpdatePasswordRequest, UpdatePasswordResponse},
     rest::{Api, Payload},
@@ -37,5 +37,5 @@ pub(crate) async fn update_password(
 
 /// The answer is a success or not; it holds nothing else.
 pub(super) fn verdict(answer: &Answer, values: &Values) -> Result<UpdatePasswordResponse, Refusal> {
-    read(answer, Success::Flag, values).map(|_| UpdatePasswordResponse {})
+    read(answer, Dialect::Common, values).map(|_| UpdatePasswordResponse {})
 }

@@ -1,0 +1,36 @@
+# Bookworm in both stages: a binary does not start on a glibc older than the one it was linked against. The slim image
+# has the C compiler that aws-lc-sys asks for; protoc is not needed.
+FROM rust:1.95-slim-bookworm AS builder
+WORKDIR /build
+
+# The dependencies in a layer of their own, which lasts until Cargo.toml or Cargo.lock change: stubs stand in for the code.
+COPY Cargo.toml Cargo.lock ./
+RUN mkdir src \
+    && echo 'fn main() {}' | tee build.rs > src/main.rs \
+    && touch src/lib.rs \
+    && cargo build --release --locked
+
+COPY build.rs ./
+COPY proto proto
+COPY src src
+# A copied file keeps its time, which may be before the stubs were built, and cargo would then take the stubs for fresh.
+RUN touch build.rs src/main.rs src/lib.rs && cargo build --release --locked
+
+# glibc, libgcc and the CA certificates that the API's certificate is checked against. No shell.
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=builder /build/target/release/reset-gateway /reset-gateway
+
+# The program's own default is loopback, which in a container nobody else can reach.
+ENV RESET_GATEWAY_LISTEN=0.0.0.0:50051 \
+    RESET_GATEWAY_ADMIN_LISTEN=0.0.0.0:9464
+EXPOSE 50051 9464
+
+# By number, since Kubernetes cannot tell from a name that a user is not root (runAsNonRoot).
+USER 65532:65532
+
+# There is no shell to run a curl; the address is the one in RESET_GATEWAY_LISTEN.
+HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/reset-gateway", "probe"]
+
+# Exec form: the signal to stop has to reach the gateway itself. It drains for up to 25 s, so stop it with
+# `docker stop --time 30`.
+ENTRYPOINT ["/reset-gateway"]

@@ -1,0 +1,24 @@
+//! Black-box tests: the real program, a fake API that records what it receives, a generated client.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![expect(unreachable_pub, reason = "one crate")]
+
+mod support;
+
+// mod steps;
+
+mod statuses;
+
+// mod sandbox;
+
+// mod server;
+
+// mod shutdown;
+
+// mod traces;
+
+// mod settings;
+
+// mod explain;
+
+// // // // // // // mod contract;

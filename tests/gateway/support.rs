@@ -1,0 +1,9 @@
+//! What the tests are made of.
+
+pub mod api;
+
+// pub mod collector;
+
+pub mod gateway;
+
+pub mod status;

@@ -1,0 +1,263 @@
+//! The program, started as its users start it.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
+
+use reset_gateway::proto::{
+    GenerateTokenRequest, GetSecretQuestionRequest, ResetPasswordRequest, UpdatePasswordRequest,
+    password_reset_service_client::PasswordResetServiceClient,
+};
+use tonic::{Request, Status, transport::Channel};
+
+/// A key that any test may use.
+pub const KEY: &str = "test-key";
+
+/// The program, with nothing of this process's environment.
+pub fn program(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_reset-gateway"));
+    command.args(args).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs the program to its end.
+pub fn run(args: &[&str]) -> Output {
+    program(args).output().unwrap()
+}
+
+/// A running gateway, killed when the test is over.
+pub struct Gateway {
+    child: Child,
+    announced: String,
+    stderr: Arc<Mutex<String>>,
+}
+
+impl Gateway {
+    /// A gateway before the API at that URL, with a key of its own.
+    pub fn before(url: &str) -> Self {
+        Self::start(program(&["--upstream-url", url, "--app-key", KEY]))
+    }
+
+    /// A gateway before the API at that URL, with further options.
+    pub fn with(url: &str, options: &[&str]) -> Self {
+        let mut command = program(&["serve", "--upstream-url", url]);
+        command.args(options);
+        Self::start(command)
+    }
+
+    /// Starts the command, on ports that the system picks unless it names others.
+    pub fn start(mut command: Command) -> Self {
+        let names = |option: &str| command.get_args().any(|arg| arg == option);
+        let free: Vec<_> = ["--listen", "--admin-listen"].into_iter().filter(|option| !names(option)).collect();
+        for option in free {
+            command.args([option, "127.0.0.1:0"]);
+        }
+        let mut child = command.spawn().unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let stderr = collect(child.stderr.take().unwrap());
+        let mut announced = String::new();
+        while !announced.lines().any(|line| line.starts_with("API at") || line.starts_with("sandbox API on")) {
+            assert_ne!(stdout.read_line(&mut announced).unwrap(), 0, "{announced}{}", stderr.lock().unwrap());
+        }
+        thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
+        Self { child, announced, stderr }
+    }
+
+    /// The rest of the line that begins so.
+    pub fn announced(&self, beginning: &str) -> &str {
+        let line = self.announced.lines().find_map(|line| line.strip_prefix(beginning));
+        line.unwrap_or_else(|| panic!("no {beginning:?} in {}", self.announced))
+    }
+
+    pub fn address(&self) -> &str {
+        self.announced("gRPC on ")
+    }
+
+    pub async fn channel(&self) -> Channel {
+        connect(self.address()).await
+    }
+
+    pub async fn client(&self) -> PasswordResetServiceClient<Channel> {
+        PasswordResetServiceClient::new(self.channel().await)
+    }
+
+    /// What was logged so far.
+    pub fn log(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// Waits until the log has the text.
+    pub async fn logged(&self, text: &str) {
+        within(|| self.log().contains(text)).await;
+    }
+
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Waits for the program's end.
+    pub async fn ended(&mut self) -> ExitStatus {
+        let mut status = None;
+        within(|| {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        status.unwrap()
+    }
+
+    /// Ends the program by SIGTERM and gives all that it logged.
+    pub async fn stopped(mut self) -> String {
+        self.signal("TERM");
+        assert!(self.ended().await.success());
+        thread::sleep(Duration::from_millis(50));
+        self.log()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A channel to an address as the program announces it.
+pub async fn connect(address: &str) -> Channel {
+    let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
+    Channel::from_shared(uri).unwrap().connect().await.unwrap()
+}
+
+/// Waits until it is so, for at most ten seconds.
+pub async fn within(mut is_so: impl FnMut() -> bool) {
+    for _ in 0..1000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("it did not come about within ten seconds");
+}
+
+fn collect(mut stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+    let text = Arc::new(Mutex::new(String::new()));
+    let collected = Arc::clone(&text);
+    thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok(read @ 1..) = stream.read(&mut buffer) {
+            collected.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+    });
+    text
+}
+
+/// A call of any rpc with any fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Reset,
+    ResetWithAnswer,
+    Question,
+    Token,
+    Password,
+}
+
+impl Call {
+    pub const ALL: [Self; 5] = [Self::Reset, Self::ResetWithAnswer, Self::Question, Self::Token, Self::Password];
+
+    pub fn rpc(self) -> &'static str {
+        match self {
+            Self::Reset | Self::ResetWithAnswer => "ResetPassword",
+            Self::Question => "GetSecretQuestion",
+            Self::Token => "GenerateToken",
+            Self::Password => "UpdatePassword",
+        }
+    }
+
+    /// A success as the API documents it for this rpc.
+    pub fn success(self) -> &'static str {
+        match self {
+            Self::Reset | Self::ResetWithAnswer => r#"{ "Errors": [], "IsSucceed": false }"#,
+            Self::Question => r#"{ "Model": "What street did you live on?", "Errors": [], "IsSucceed": true }"#,
+            Self::Token => r#"{ "Model": "ba6b8cac-6738", "Errors": [], "IsSucceed": true }"#,
+            Self::Password => r#"{ "Errors": [], "IsSucceed": true }"#,
+        }
+    }
+
+    /// Makes the call, with the request decorated.
+    pub async fn make(
+        self,
+        client: &mut PasswordResetServiceClient<Channel>,
+        decorate: impl Decorate,
+    ) -> Result<(), Status> {
+        let user = || "some.trader".to_owned();
+        match self {
+            Self::Reset => {
+                let message = ResetPasswordRequest { user: user(), secret_question_answer: None };
+                client.reset_password(decorate.on(message)).await.map(drop)
+            }
+            Self::ResetWithAnswer => {
+                let message =
+                    ResetPasswordRequest { user: user(), secret_question_answer: Some("An answer".to_owned()) };
+                client.reset_password(decorate.on(message)).await.map(drop)
+            }
+            Self::Question => {
+                client.get_secret_question(decorate.on(GetSecretQuestionRequest { username: user() })).await.map(drop)
+            }
+            Self::Token => {
+                client.generate_token(decorate.on(GenerateTokenRequest { code: "741175".to_owned() })).await.map(drop)
+            }
+            Self::Password => {
+                let message = UpdatePasswordRequest {
+                    token: "a-token".to_owned(),
+                    password: "a new password".to_owned(),
+                    password_confirmation: None,
+                };
+                client.update_password(decorate.on(message)).await.map(drop)
+            }
+        }
+    }
+}
+
+/// What is added to a request: metadata, a deadline.
+pub trait Decorate {
+    fn on<T>(&self, message: T) -> Request<T>;
+}
+
+/// Nothing is added.
+pub struct Plain;
+
+impl Decorate for Plain {
+    fn on<T>(&self, message: T) -> Request<T> {
+        Request::new(message)
+    }
+}
+
+/// The caller's deadline.
+pub struct Deadline(pub Duration);
+
+impl Decorate for Deadline {
+    fn on<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        request.set_timeout(self.0);
+        request
+    }
+}
+
+/// Metadata.
+pub struct Metadata(pub &'static [(&'static str, &'static str)]);
+
+impl Decorate for Metadata {
+    fn on<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        for (name, value) in self.0 {
+            request.metadata_mut().append(*name, value.parse().unwrap());
+        }
+        request
+    }
+}
