@@ -3,10 +3,12 @@
 FROM rust:1.95-slim-bookworm AS builder
 WORKDIR /build
 
-# The dependencies in a layer of their own, which lasts until Cargo.toml or Cargo.lock change: stubs stand in for the code.
+# The dependencies have a layer of their own, which lasts until Cargo.toml or Cargo.lock changes: stubs stand in for the
+# code.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
-    && echo 'fn main() {}' | tee build.rs > src/main.rs \
+    && echo 'fn main() {}' > build.rs \
+    && cp build.rs src/main.rs \
     && touch src/lib.rs \
     && cargo build --release --locked
 

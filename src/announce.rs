@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// Tells where the gateway listens and where its API is; for the sandbox also how to walk through the flow.
-pub(crate) fn gateway(listeners: &Listeners, api: &Url, is_sandbox: bool) -> io::Result<()> {
+pub(crate) fn gateway(listeners: &Listeners, api: &Url, is_sandbox: bool) -> io::Result<String> {
     let addresses = listeners.grpc.iter().map(Listener::address).collect::<io::Result<Vec<_>>>()?;
     let mut text = String::new();
     for address in &addresses {
@@ -27,15 +27,13 @@ pub(crate) fn gateway(listeners: &Listeners, api: &Url, is_sandbox: bool) -> io:
     } else {
         text += &format!("API at {api}\n");
     }
-    print(&text);
-    Ok(())
+    Ok(text)
 }
 
 /// Tells where the stand-in API listens.
-pub(crate) fn sandbox(listener: &TcpListener) -> io::Result<()> {
+pub(crate) fn sandbox(listener: &TcpListener) -> io::Result<String> {
     let url = url_of(listener)?;
-    print(&format!("sandbox API on {url}\ncodes are mailed to {url}sandbox/mailbox/robert.zak\n"));
-    Ok(())
+    Ok(format!("sandbox API on {url}\ncodes are mailed to {url}sandbox/mailbox/robert.zak\n"))
 }
 
 /// The base URL of what listens there.
@@ -59,8 +57,8 @@ fn next_lines(address: &Address, sandbox: &Url) -> String {
     .concat()
 }
 
-/// A closed standard output is no reason not to run.
-fn print(text: &str) {
+/// Prints what is announced. A closed standard output is no reason not to run.
+pub(crate) fn print(text: &str) {
     if let Err(error) = io::stdout().write_all(text.as_bytes()) {
         tracing::debug!(%error, "standard output is closed");
     }

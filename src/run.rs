@@ -69,7 +69,7 @@ async fn gateway(config: Serve, client: reqwest::Client) -> Result<(), Failure> 
     let stop = stop_signal()?;
     let (base, sandbox) = api(&config.api).await?;
     let listeners = bind(&config).await?;
-    announce::gateway(&listeners, &base, sandbox.is_some()).map_err(failed_to("find the ports"))?;
+    let announcement = announce::gateway(&listeners, &base, sandbox.is_some()).map_err(failed_to("find the ports"))?;
 
     let readiness = Readiness::new();
     let keys = match sandbox {
@@ -79,7 +79,9 @@ async fn gateway(config: Serve, client: reqwest::Client) -> Result<(), Failure> 
     let service = Service { rest: Rest::new(client, &base, &config.api_version), keys, readiness };
     let limits =
         Limits { timeout: config.timeout, max_in_flight: config.max_in_flight, drain_timeout: config.drain_timeout };
-    server::serve(listeners, service, limits, stop).await.map_err(failed_to("serve"))
+    let running = server::start(listeners, service, limits).await;
+    announce::print(&announcement);
+    running.until(stop).await.map_err(failed_to("serve"))
 }
 
 /// Runs the stand-in API until it is told to stop.
@@ -88,7 +90,7 @@ fn sandbox(config: &Sandbox) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let stop = stop_signal()?;
         let listener = listen(config.listen).await?;
-        announce::sandbox(&listener).map_err(failed_to("find the port"))?;
+        announce::print(&announce::sandbox(&listener).map_err(failed_to("find the port"))?);
         tokio::select! {
             () = stop => Ok(()),
             () = sandbox::serve(listener, config.key.clone()) => unreachable!("the sandbox has no end of its own"),

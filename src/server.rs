@@ -21,9 +21,14 @@ use tonic::{
 use tonic_reflection::server::Builder as Reflection;
 use tracing::{info, warn};
 
+use self::{
+    calls::Calls,
+    health::Reporter,
+    listener::{Listener, SocketFile},
+};
 use crate::{
     proto::{FILE_DESCRIPTOR_SET, password_reset_service_server::PasswordResetServiceServer},
-    server::{calls::Calls, listener::Listener},
+    readiness::Readiness,
     service::Service,
 };
 
@@ -47,37 +52,37 @@ pub(crate) struct Limits {
     pub(crate) drain_timeout: Duration,
 }
 
-/// Serves until `shutdown` completes, and then until the calls in flight are answered or the drain time is over.
-///
-/// # Errors
-///
-/// If a listener fails before that.
-pub(crate) async fn serve(
-    listeners: Listeners,
-    service: Service,
-    limits: Limits,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), transport::Error> {
+/// A running server. Dropped, it cuts everything off.
+#[derive(Debug)]
+pub(crate) struct Running {
+    servers: JoinSet<Result<(), transport::Error>>,
+    /// The health reports and the admin listener, which outlive the servers.
+    _helpers: JoinSet<()>,
+    /// A socket's file stays until its listener is done.
+    _files: Vec<SocketFile>,
+    readiness: Readiness,
+    health: Reporter,
+    drain_timeout: Duration,
+    /// Told to the servers: no new connections.
+    drain: CancellationToken,
+    /// Told to the calls: give up.
+    stop: CancellationToken,
+}
+
+/// Starts to serve; when this is done, calls are taken and health says so.
+pub(crate) async fn start(listeners: Listeners, service: Service, limits: Limits) -> Running {
     let readiness = service.readiness.clone();
     let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
     let calls = Calls::new(limits.timeout, limits.max_in_flight, stop.clone(), service.keys.owner());
-    let (health, follow_readiness) =
+    let (health_service, health) =
         health::service(PasswordResetServiceServer::<Service>::NAME, readiness.clone()).await;
     let routes = Routes::new(PasswordResetServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE))
-        .add_service(health)
+        .add_service(health_service)
         .add_service(reflection().build_v1().expect("the contract is a valid descriptor"))
         .add_service(reflection().build_v1alpha().expect("the contract is a valid descriptor"))
         .prepare();
 
-    let mut helpers = JoinSet::new();
-    helpers.spawn(follow_readiness);
-    if let Some(listener) = listeners.admin {
-        let routes = admin::routes(readiness.clone());
-        helpers.spawn(async move { log_failure(axum::serve(listener, routes).await) });
-    }
-    let mut servers = JoinSet::new();
-    // A socket's file stays until its listener is done.
-    let mut files = Vec::new();
+    let (mut servers, mut files) = (JoinSet::new(), Vec::new());
     for listener in listeners.grpc {
         let router = Server::builder().accept_http1(true).layer(calls.clone()).add_routes(routes.clone());
         let drained = drain.clone().cancelled_owned();
@@ -92,23 +97,42 @@ pub(crate) async fn serve(
             }
         }
     }
-
     readiness.serving();
-    tokio::select! {
-        () = shutdown => {}
-        result = finished(&mut servers) => return result,
+    health.report().await;
+    let mut helpers = JoinSet::new();
+    helpers.spawn(health.clone().follow());
+    if let Some(listener) = listeners.admin {
+        let routes = admin::routes(readiness.clone());
+        helpers.spawn(async move { log_failure(axum::serve(listener, routes).await) });
     }
-    readiness.stopping();
-    info!("stopping: no new connections, calls in flight are finished");
-    drain.cancel();
-    let drained = timeout(limits.drain_timeout, all_finished(&mut servers)).await;
-    if drained.is_err() {
-        warn!("the drain time is over: calls in flight are given up");
-        stop.cancel();
-        // A connection that is still open after that has nobody who reads from it.
-        let _ = timeout(LAST_WORDS, all_finished(&mut servers)).await;
+    let drain_timeout = limits.drain_timeout;
+    Running { servers, _helpers: helpers, _files: files, readiness, health, drain_timeout, drain, stop }
+}
+
+impl Running {
+    /// Goes on until `shutdown` completes, and then until the calls in flight are answered or the drain time is over.
+    ///
+    /// # Errors
+    ///
+    /// If a listener fails before that.
+    pub(crate) async fn until(mut self, shutdown: impl Future<Output = ()>) -> Result<(), transport::Error> {
+        tokio::select! {
+            () = shutdown => {}
+            result = finished(&mut self.servers) => return result,
+        }
+        self.readiness.stopping();
+        self.health.report().await;
+        info!("stopping: no new connections, calls in flight are finished");
+        self.drain.cancel();
+        if timeout(self.drain_timeout, all_finished(&mut self.servers)).await.is_err() {
+            warn!("the drain time is over: calls in flight are given up");
+            self.stop.cancel();
+            if timeout(LAST_WORDS, all_finished(&mut self.servers)).await.is_err() {
+                warn!("some connections are still open and are cut off");
+            }
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// The next server to end; none is expected to before the shutdown.

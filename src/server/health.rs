@@ -8,26 +8,41 @@ use tonic_health::{
 
 use crate::readiness::Readiness;
 
-/// The health service of the whole server, `""`, and of the service of that name; and what keeps it up to date, to be
-/// polled beside it.
-pub(super) async fn service(
+/// What the health service says, of the whole server, `""`, and of the service of that name.
+#[derive(Clone, Debug)]
+pub(super) struct Reporter {
+    reporter: HealthReporter,
     name: &'static str,
     readiness: Readiness,
-) -> (HealthServer<impl Health>, impl Future<Output = ()>) {
-    let (reporter, service) = health_reporter();
-    let mut changes = readiness.changes();
-    // A reporter begins with "serving".
-    report(&reporter, name, &readiness).await;
-    let follow = async move {
-        while changes.next().await {
-            report(&reporter, name, &readiness).await;
-        }
-    };
-    (service, follow)
 }
 
-async fn report(reporter: &HealthReporter, name: &str, readiness: &Readiness) {
-    let status = if readiness.trouble().is_none() { ServingStatus::Serving } else { ServingStatus::NotServing };
-    reporter.set_service_status("", status).await;
-    reporter.set_service_status(name, status).await;
+/// The health service and what it says; not serving, until it is told.
+pub(super) async fn service(name: &'static str, readiness: Readiness) -> (HealthServer<impl Health>, Reporter) {
+    let (reporter, service) = health_reporter();
+    let reporter = Reporter { reporter, name, readiness };
+    // tonic begins with "serving".
+    reporter.report().await;
+    (service, reporter)
+}
+
+impl Reporter {
+    /// Says what is the case now.
+    pub(super) async fn report(&self) {
+        let is_ready = self.readiness.trouble().is_none();
+        let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        for name in ["", self.name] {
+            self.reporter.set_service_status(name, status).await;
+        }
+    }
+
+    /// Goes on saying what is the case.
+    pub(super) async fn follow(self) {
+        let mut changes = self.readiness.changes();
+        loop {
+            self.report().await;
+            if !changes.next().await {
+                return;
+            }
+        }
+    }
 }

@@ -5,15 +5,15 @@
 
 mod support;
 
-// mod steps;
+mod steps;
 
 mod statuses;
 
 // mod sandbox;
 
-// mod server;
+mod server;
 
-// mod shutdown;
+mod shutdown;
 
 // mod traces;
 

@@ -6,4 +6,6 @@ pub mod api;
 
 pub mod gateway;
 
+pub mod raw;
+
 pub mod status;

@@ -2,7 +2,10 @@
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -53,16 +56,17 @@ pub struct Api {
     pub address: SocketAddr,
     reply: Arc<Mutex<Reply>>,
     requests: Arc<Mutex<Vec<String>>>,
+    closed: Arc<AtomicUsize>,
 }
 
 impl Api {
     pub async fn start(reply: Reply) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = Self::recording(listener.local_addr().unwrap(), reply);
-        let (reply, requests) = (Arc::clone(&api.reply), Arc::clone(&api.requests));
+        let (reply, requests, closed) = (Arc::clone(&api.reply), Arc::clone(&api.requests), Arc::clone(&api.closed));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(converse(stream, Arc::clone(&reply), Arc::clone(&requests)));
+                tokio::spawn(converse(stream, Arc::clone(&reply), Arc::clone(&requests), Arc::clone(&closed)));
             }
         });
         api
@@ -72,11 +76,11 @@ impl Api {
     pub async fn start_tls(reply: Reply, tls: tokio_rustls::TlsAcceptor) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = Self::recording(listener.local_addr().unwrap(), reply);
-        let (reply, requests) = (Arc::clone(&api.reply), Arc::clone(&api.requests));
+        let (reply, requests, closed) = (Arc::clone(&api.reply), Arc::clone(&api.requests), Arc::clone(&api.closed));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 if let Ok(stream) = tls.accept(stream).await {
-                    tokio::spawn(converse(stream, Arc::clone(&reply), Arc::clone(&requests)));
+                    tokio::spawn(converse(stream, Arc::clone(&reply), Arc::clone(&requests), Arc::clone(&closed)));
                 }
             }
         });
@@ -84,7 +88,7 @@ impl Api {
     }
 
     fn recording(address: SocketAddr, reply: Reply) -> Self {
-        Self { address, reply: Arc::new(Mutex::new(reply)), requests: Arc::default() }
+        Self { address, reply: Arc::new(Mutex::new(reply)), requests: Arc::default(), closed: Arc::default() }
     }
 
     pub fn url(&self) -> String {
@@ -99,12 +103,18 @@ impl Api {
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.requests.lock().unwrap())
     }
+
+    /// How many connections were closed while they waited for a reply that never came.
+    pub fn closed(&self) -> usize {
+        self.closed.load(Ordering::SeqCst)
+    }
 }
 
 async fn converse(
     mut stream: impl AsyncRead + AsyncWrite + Unpin,
     reply: Arc<Mutex<Reply>>,
     requests: Arc<Mutex<Vec<String>>>,
+    closed: Arc<AtomicUsize>,
 ) {
     while let Some(request) = read_request(&mut stream).await {
         requests.lock().unwrap().push(request);
@@ -119,7 +129,12 @@ async fn converse(
                 tokio::time::sleep(delay).await;
                 stream.write_all(&bytes).await
             }
-            Reply::Silence => std::future::pending().await,
+            Reply::Silence => {
+                // Until the other side has had enough.
+                let _ = stream.read_u8().await;
+                closed.fetch_add(1, Ordering::SeqCst);
+                return;
+            }
         };
         if written.is_err() {
             return;

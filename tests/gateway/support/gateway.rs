@@ -8,11 +8,17 @@ use std::{
     time::Duration,
 };
 
+use prost::Message as _;
 use reset_gateway::proto::{
     GenerateTokenRequest, GetSecretQuestionRequest, ResetPasswordRequest, UpdatePasswordRequest,
     password_reset_service_client::PasswordResetServiceClient,
 };
-use tonic::{Request, Status, transport::Channel};
+use tonic::{
+    Request, Status,
+    transport::{Channel, Endpoint},
+};
+
+use crate::support::raw::framed;
 
 /// A key that any test may use.
 pub const KEY: &str = "test-key";
@@ -131,7 +137,7 @@ impl Drop for Gateway {
 /// A channel to an address as the program announces it.
 pub async fn connect(address: &str) -> Channel {
     let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
-    Channel::from_shared(uri).unwrap().connect().await.unwrap()
+    Endpoint::from_shared(uri).unwrap().connect().await.unwrap()
 }
 
 /// Waits until it is so, for at most ten seconds.
@@ -195,33 +201,48 @@ impl Call {
         client: &mut PasswordResetServiceClient<Channel>,
         decorate: impl Decorate,
     ) -> Result<(), Status> {
-        let user = || "some.trader".to_owned();
-        match self {
-            Self::Reset => {
-                let message = ResetPasswordRequest { user: user(), secret_question_answer: None };
-                client.reset_password(decorate.on(message)).await.map(drop)
-            }
-            Self::ResetWithAnswer => {
-                let message =
-                    ResetPasswordRequest { user: user(), secret_question_answer: Some("An answer".to_owned()) };
-                client.reset_password(decorate.on(message)).await.map(drop)
-            }
-            Self::Question => {
-                client.get_secret_question(decorate.on(GetSecretQuestionRequest { username: user() })).await.map(drop)
-            }
-            Self::Token => {
-                client.generate_token(decorate.on(GenerateTokenRequest { code: "741175".to_owned() })).await.map(drop)
-            }
-            Self::Password => {
-                let message = UpdatePasswordRequest {
-                    token: "a-token".to_owned(),
-                    password: "a new password".to_owned(),
-                    password_confirmation: None,
-                };
-                client.update_password(decorate.on(message)).await.map(drop)
-            }
+        match self.message() {
+            Message::Reset(message) => client.reset_password(decorate.on(message)).await.map(drop),
+            Message::Question(message) => client.get_secret_question(decorate.on(message)).await.map(drop),
+            Message::Token(message) => client.generate_token(decorate.on(message)).await.map(drop),
+            Message::Password(message) => client.update_password(decorate.on(message)).await.map(drop),
         }
     }
+
+    /// The call's message in its gRPC frame.
+    pub fn framed(self) -> Vec<u8> {
+        framed(&match self.message() {
+            Message::Reset(message) => message.encode_to_vec(),
+            Message::Question(message) => message.encode_to_vec(),
+            Message::Token(message) => message.encode_to_vec(),
+            Message::Password(message) => message.encode_to_vec(),
+        })
+    }
+
+    fn message(self) -> Message {
+        let user = || "some.trader".to_owned();
+        match self {
+            Self::Reset => Message::Reset(ResetPasswordRequest { user: user(), secret_question_answer: None }),
+            Self::ResetWithAnswer => {
+                let secret_question_answer = Some("An answer".to_owned());
+                Message::Reset(ResetPasswordRequest { user: user(), secret_question_answer })
+            }
+            Self::Question => Message::Question(GetSecretQuestionRequest { username: user() }),
+            Self::Token => Message::Token(GenerateTokenRequest { code: "741175".to_owned() }),
+            Self::Password => Message::Password(UpdatePasswordRequest {
+                token: "a-token".to_owned(),
+                password: "a new password".to_owned(),
+                password_confirmation: None,
+            }),
+        }
+    }
+}
+
+enum Message {
+    Reset(ResetPasswordRequest),
+    Question(GetSecretQuestionRequest),
+    Token(GenerateTokenRequest),
+    Password(UpdatePasswordRequest),
 }
 
 /// What is added to a request: metadata, a deadline.
@@ -235,17 +256,6 @@ pub struct Plain;
 impl Decorate for Plain {
     fn on<T>(&self, message: T) -> Request<T> {
         Request::new(message)
-    }
-}
-
-/// The caller's deadline.
-pub struct Deadline(pub Duration);
-
-impl Decorate for Deadline {
-    fn on<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        request.set_timeout(self.0);
-        request
     }
 }
 

@@ -1,0 +1,273 @@
+//! The server around the four rpcs: what it takes for a call, its health, its reflection, its sockets.
+
+use std::{os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+
+use http::{Request, StatusCode};
+use reset_gateway::proto::UpdatePasswordRequest;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_reflection::pb::{v1, v1alpha};
+
+use crate::support::{
+    api::{Api, Reply},
+    gateway::{Call, Gateway, KEY, Plain, connect, program, run, within},
+    raw::{framed, post, send, status_of},
+    status::summary,
+};
+
+const SERVICE: &str = "autoshares.passwordreset.v1.PasswordResetService";
+const RESET: &str = "/autoshares.passwordreset.v1.PasswordResetService/ResetPassword";
+
+#[tokio::test]
+async fn what_is_not_grpc_gets_415() {
+    let api = Api::start(Reply::json(200, Call::Reset.success())).await;
+    let gateway = Gateway::before(&api.url());
+    for (request, expected) in [
+        (post(RESET, "application/grpc"), StatusCode::OK),
+        (post(RESET, "application/grpc+proto"), StatusCode::OK),
+        (post(RESET, "application/grpc;v=1"), StatusCode::OK),
+        (post(RESET, "application/grpc-web"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (post(RESET, "application/json"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (post("/", "text/html"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (Request::post(format!("http://gateway{RESET}")), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (post(RESET, "application/grpc").method("GET"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (post(RESET, "application/grpc").method("PUT"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+    ] {
+        let shown = format!("{request:?}");
+        assert_eq!(send(&gateway, request, Call::Reset.framed()).await.0, expected, "{shown}");
+    }
+    assert_eq!(api.requests().len(), 3);
+}
+
+#[tokio::test]
+async fn http_1_gets_415_and_a_hint() {
+    let gateway = Gateway::before("http://127.0.0.1:1");
+    let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+    let request = format!(
+        "POST {RESET} HTTP/1.1\r\nhost: x\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 415 "), "{answer}");
+    assert!(answer.contains("this is a gRPC server"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_message_over_64_kib_is_resource_exhausted() {
+    let api = Api::start(Reply::json(200, Call::Password.success())).await;
+    let gateway = Gateway::before(&api.url());
+    let request =
+        UpdatePasswordRequest { token: "t".to_owned(), password: "x".repeat(64 * 1024), password_confirmation: None };
+    let status = gateway.client().await.update_password(request).await.unwrap_err();
+    assert_eq!(summary(&status), "ResourceExhausted INVALID_REQUEST caller not_sent");
+    assert!(api.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_read_is_the_callers_fault() {
+    let gateway = Gateway::before("http://127.0.0.1:1");
+    for message in [framed(&[0xff; 8]), framed(b"\x0a\x02\xff\xfe")] {
+        let (_, headers) = send(&gateway, post(RESET, "application/grpc"), message).await;
+        assert_eq!(status_of(&headers), "Internal INVALID_REQUEST caller not_sent");
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_method_is_unimplemented() {
+    let gateway = Gateway::before("http://127.0.0.1:1");
+    for path in [&format!("/{SERVICE}/Nothing"), "/other.Service/Method"] {
+        let (_, headers) = send(&gateway, post(path, "application/grpc"), Call::Reset.framed()).await;
+        assert_eq!(headers["grpc-status"], "12", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_in_no_time_is_deadline_exceeded_and_not_cancelled() {
+    let api = Api::start(Reply::Silence).await;
+    let gateway = Gateway::before(&api.url());
+    for timeout in ["0n", "1n", "1500u", "1m"] {
+        let request = post(RESET, "application/grpc").header("grpc-timeout", timeout);
+        let (_, headers) = send(&gateway, request, Call::Reset.framed()).await;
+        assert_eq!(status_of(&headers), "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent", "{timeout}");
+    }
+    // tonic has a timer of its own on the same deadline, which would say CANCELLED: ours must win every time.
+    for timeout in (2..60).map(|milliseconds| format!("{milliseconds}m")) {
+        let request = post(RESET, "application/grpc").header("grpc-timeout", &timeout);
+        let (_, headers) = send(&gateway, request, Call::Reset.framed()).await;
+        assert_eq!(headers["grpc-status"], "4", "{timeout}: {headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn health_and_readiness_are_known_by_every_name() {
+    let gateway = Gateway::before("http://127.0.0.1:1");
+    let mut health = HealthClient::new(gateway.channel().await);
+    for service in ["", SERVICE] {
+        let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
+        assert_eq!(answer.into_inner().status(), ServingStatus::Serving, "{service:?}");
+    }
+    let unknown = health.check(HealthCheckRequest { service: "no.Service".to_owned() }).await.unwrap_err();
+    assert_eq!(unknown.code(), tonic::Code::NotFound);
+    let admin = gateway.announced("admin on ");
+    assert_eq!(get(&format!("{admin}/livez")).await, (200, "ok\n".to_owned()));
+    assert_eq!(get(&format!("{admin}/readyz")).await, (200, "ready\n".to_owned()));
+    assert_eq!(run(&["probe", "--listen", gateway.address()]).status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_rejected_key_of_the_gateways_makes_it_not_ready_until_one_works() {
+    let api = Api::start(Reply::json(401, "")).await;
+    let gateway = Gateway::before(&api.url());
+    let mut client = gateway.client().await;
+    let ready = format!("{}/readyz", gateway.announced("admin on "));
+
+    Call::Reset.make(&mut client, Plain).await.unwrap_err();
+    assert_eq!(get(&ready).await, (503, "not ready: application key rejected\n".to_owned()));
+    let probe = run(&["probe", "--listen", gateway.address()]);
+    assert_eq!(probe.status.code(), Some(1));
+    assert!(String::from_utf8(probe.stderr).unwrap().contains("NOT_SERVING"));
+    let live = format!("{}/livez", gateway.announced("admin on "));
+    assert_eq!(get(&live).await.0, 200);
+    gateway.logged("APP_KEY_REJECTED").await;
+    assert!(gateway.log().contains("\"level\":\"ERROR\""), "{}", gateway.log());
+
+    api.reply(Reply::json(404, ""));
+    Call::Reset.make(&mut client, Plain).await.unwrap_err();
+    assert_eq!(get(&ready).await.0, 200, "any other answer shows that the key works");
+}
+
+#[tokio::test]
+async fn a_callers_rejected_key_changes_nothing_for_others() {
+    let api = Api::start(Reply::json(401, "")).await;
+    let gateway = Gateway::with(&api.url(), &[]);
+    let metadata = crate::support::gateway::Metadata(&[("et-app-key", "callers-key")]);
+    Call::Reset.make(&mut gateway.client().await, metadata).await.unwrap_err();
+    assert_eq!(get(&format!("{}/readyz", gateway.announced("admin on "))).await.0, 200);
+}
+
+#[tokio::test]
+async fn a_key_file_is_read_again_when_it_changes() {
+    let api = Api::start(Reply::json(401, "")).await;
+    let file = scratch("key");
+    std::fs::write(&file, "first-key\n").unwrap();
+    let gateway = Gateway::with(&api.url(), &["--app-key-file", file.to_str().unwrap()]);
+    let mut client = gateway.client().await;
+    Call::Reset.make(&mut client, Plain).await.unwrap_err();
+    assert!(api.requests()[0].contains("et-app-key: first-key\r\n"));
+    assert_eq!(get(&format!("{}/readyz", gateway.announced("admin on "))).await.0, 503);
+
+    std::fs::write(&file, "").unwrap();
+    gateway.logged("the last key stays").await;
+    Call::Reset.make(&mut client, Plain).await.unwrap_err();
+    assert!(api.requests()[0].contains("et-app-key: first-key\r\n"));
+
+    std::fs::write(&file, "second-key").unwrap();
+    gateway.logged("the application key has changed").await;
+    assert_eq!(get(&format!("{}/readyz", gateway.announced("admin on "))).await.0, 200, "a new key is worth a try");
+    Call::Reset.make(&mut client, Plain).await.unwrap_err();
+    assert!(api.requests()[0].contains("et-app-key: second-key\r\n"));
+    assert!(!gateway.log().contains("first-key") && !gateway.log().contains("second-key"));
+}
+
+#[tokio::test]
+async fn reflection_serves_both_versions_options_included() {
+    let gateway = Gateway::before("http://127.0.0.1:1");
+    let channel = gateway.channel().await;
+
+    let ask = v1::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(v1::server_reflection_request::MessageRequest::FileContainingSymbol(SERVICE.to_owned())),
+    };
+    let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
+    let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+    let answer = format!("{:?}", answers.message().await.unwrap().unwrap());
+    let option = format!("{:?}", "/v1.0/users/passwords/reset/".as_bytes());
+    assert!(answer.contains(option.trim_matches(['[', ']'])), "the REST binding is in the descriptor: {answer}");
+
+    let ask = v1alpha::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(v1alpha::server_reflection_request::MessageRequest::ListServices(String::new())),
+    };
+    let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
+    let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+    let answer = format!("{:?}", answers.message().await.unwrap().unwrap());
+    for service in [SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"] {
+        assert!(answer.contains(service), "{service}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_unix_socket_serves_beside_tcp_and_is_removed_at_the_end() {
+    let api = Api::start(Reply::json(200, Call::Reset.success())).await;
+    let socket = scratch("sock");
+    let address = format!("unix:{}", socket.display());
+    let options = ["--app-key", KEY, "--listen", "127.0.0.1:0", "--listen", &address];
+    let gateway = Gateway::with(&api.url(), &options);
+    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o660);
+    for address in [gateway.address(), &address] {
+        let channel = connect(address).await;
+        let mut client = reset_gateway::proto::password_reset_service_client::PasswordResetServiceClient::new(channel);
+        Call::Reset.make(&mut client, Plain).await.unwrap();
+    }
+    assert_eq!(run(&["probe", "--listen", &address]).status.code(), Some(0));
+    gateway.stopped().await;
+    assert!(!socket.exists());
+}
+
+#[tokio::test]
+async fn a_stale_socket_is_replaced_and_a_live_one_refused() {
+    let socket = scratch("sock");
+    let address = format!("unix:{}", socket.display());
+    let options = ["--app-key", KEY, "--listen", &address];
+    let gateway = Gateway::with("http://127.0.0.1:1", &options);
+
+    let second = program(&["--upstream-url", "http://127.0.0.1:1", "--admin-listen", "off", "--listen", &address])
+        .output()
+        .unwrap();
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8(second.stderr).unwrap().contains("another process listens on it"));
+
+    gateway.signal("KILL");
+    within(|| std::os::unix::net::UnixStream::connect(&socket).is_err()).await;
+    assert!(socket.exists(), "a killed process leaves its socket");
+    let gateway = Gateway::with("http://127.0.0.1:1", &options);
+    connect(&address).await;
+    gateway.stopped().await;
+
+    std::fs::write(&socket, "no socket").unwrap();
+    let third = program(&["--upstream-url", "http://127.0.0.1:1", "--admin-listen", "off", "--listen", &address])
+        .output()
+        .unwrap();
+    assert!(String::from_utf8(third.stderr).unwrap().contains("not a socket"));
+    assert_eq!(std::fs::read(&socket).unwrap(), b"no socket", "somebody's file is not touched");
+}
+
+#[tokio::test]
+async fn a_callers_cancellation_closes_the_rest_call() {
+    let api = Api::start(Reply::Silence).await;
+    let gateway = Gateway::before(&api.url());
+    let mut client = gateway.client().await;
+    let call = tokio::spawn(async move { Call::Reset.make(&mut client, Plain).await });
+    within(|| api.requests().len() == 1).await;
+    call.abort();
+    within(|| api.closed() == 1).await;
+}
+
+/// A path of this test's own.
+fn scratch(extension: &str) -> PathBuf {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    std::env::temp_dir().join(format!("reset-gateway-test-{}-{count}.{extension}", std::process::id()))
+}
+
+/// The status and the body at a URL.
+async fn get(url: &str) -> (u16, String) {
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
+    let response = client.get(url).send().await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
+}
