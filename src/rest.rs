@@ -77,9 +77,9 @@ impl Api<'_> {
     }
 }
 
-impl<'a> Payload<'a> {
-    pub(crate) fn json(body: &impl Serialize) -> Payload<'a> {
-        Payload::Json(serde_json::to_vec(body).expect("a struct of strings is JSON").into())
+impl Payload<'_> {
+    pub(crate) fn json(body: &impl Serialize) -> Self {
+        Self::Json(serde_json::to_vec(body).expect("a struct of strings is JSON").into())
     }
 }
 

@@ -251,7 +251,10 @@ fn add_refusal(refusal: &Refusal, metadata: &mut HashMap<String, String>, detail
             details.add_bad_request_violation(ANSWER, "must be the answer to the trader's secret question");
         }
         Cause::RateLimited | Cause::Unavailable => {
-            details.set_retry_info(refusal.retry_after.map(|delay| delay.min(MAX_RETRY_DELAY)));
+            // Not with `None`, which would be a detail that says nothing.
+            if let Some(delay) = refusal.retry_after {
+                details.set_retry_info(Some(delay.min(MAX_RETRY_DELAY)));
+            }
         }
         _ => {}
     }

@@ -24,7 +24,12 @@ pub struct Telemetry {
     pub log_filter: Targets,
     /// Whether spans are exported over OTLP.
     pub export_traces: bool,
+    /// The variable that says where to; the SDK reads it.
+    pub endpoint_variable: &'static str,
 }
+
+/// The variables with the endpoint for spans, the one that counts first.
+const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
 impl Telemetry {
     /// What the environment says; the flag for the log format comes before what the terminal suggests.
@@ -34,6 +39,7 @@ impl Telemetry {
             log_format: log_format.unwrap_or_else(on_terminal),
             log_filter: log_filter()?,
             export_traces: exports_traces()?,
+            endpoint_variable: ENDPOINTS.into_iter().find(|name| variable(name).is_some()).unwrap_or(ENDPOINTS[1]),
         })
     }
 }
@@ -67,11 +73,8 @@ fn exports_traces() -> Result<bool, ConfigError> {
         }
     }
     let is_disabled = variable("OTEL_SDK_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true"));
-    let has_endpoint = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"]
-        .into_iter()
-        .any(|name| variable(name).is_some());
     let names_exporter = match variable("OTEL_TRACES_EXPORTER").as_deref() {
-        None => has_endpoint,
+        None => ENDPOINTS.into_iter().any(|name| variable(name).is_some()),
         Some("otlp") => true,
         Some("none") => false,
         Some(_) => return Err(ConfigError::variable("OTEL_TRACES_EXPORTER", "takes otlp or none")),

@@ -60,12 +60,12 @@ struct Reset {
     secret_question_answer: Option<String>,
 }
 
-async fn reset_password(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Response> {
+async fn reset_password(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Refusal> {
     let Reset { user, secret_question_answer } = parse(&body)?;
     if let Some(fault) = provoked(&user).await {
         return Ok(fault);
     }
-    let code = sandbox.accounts().reset(&user, secret_question_answer.as_deref(), Instant::now()).map_err(refused)?;
+    let code = sandbox.accounts().reset(&user, secret_question_answer.as_deref(), Instant::now())?;
     info!(code, "mailed a confirmation code");
     // As documented: the success of this step, and of no other, says that it did not succeed.
     Ok(Json(json!({ "Errors": [], "IsSucceed": false })).into_response())
@@ -79,12 +79,12 @@ struct Username {
 async fn secret_question(
     State(sandbox): State<Sandbox>,
     query: Result<Query<Username>, QueryRejection>,
-) -> Result<Response, Response> {
-    let Query(Username { username }) = query.map_err(|_| invalid())?;
+) -> Result<Response, Refusal> {
+    let Query(Username { username }) = query.map_err(|_| Refusal::Invalid)?;
     if let Some(fault) = provoked(&username).await {
         return Ok(fault);
     }
-    let question = sandbox.accounts().question(&username).map_err(refused)?;
+    let question = sandbox.accounts().question(&username)?;
     Ok(succeeded(question.unwrap_or_default()))
 }
 
@@ -94,12 +94,12 @@ struct Code {
     code: String,
 }
 
-async fn generate_token(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Response> {
+async fn generate_token(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Refusal> {
     let Code { code } = parse(&body)?;
     if let Some(fault) = provoked(&code).await {
         return Ok(fault);
     }
-    let token = sandbox.accounts().token(&code, Instant::now()).map_err(refused)?;
+    let token = sandbox.accounts().token(&code, Instant::now())?;
     Ok(succeeded(&token))
 }
 
@@ -111,18 +111,18 @@ struct NewPassword {
     password_confirmation: String,
 }
 
-async fn update_password(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Response> {
+async fn update_password(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Refusal> {
     let NewPassword { token, password, password_confirmation } = parse(&body)?;
     if let Some(fault) = provoked(&token).await {
         return Ok(fault);
     }
     if password.is_empty() {
-        return Err(invalid_field("Password", "Password is required"));
+        return Err(Refusal::Field("Password", "Password is required"));
     }
     if password != password_confirmation {
-        return Err(invalid_field("PasswordConfirmation", "The password and its confirmation differ"));
+        return Err(Refusal::Field("PasswordConfirmation", "The password and its confirmation differ"));
     }
-    sandbox.accounts().set_password(&token, &password, Instant::now()).map_err(refused)?;
+    sandbox.accounts().set_password(&token, &password, Instant::now())?;
     Ok(Json(json!({ "Errors": [], "IsSucceed": true })).into_response())
 }
 
@@ -156,35 +156,45 @@ async fn no_route(uri: Uri) -> Response {
     error(404, json!({ "Message": message }))
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Response> {
-    serde_json::from_slice(body).map_err(|_| invalid())
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|_| Refusal::Invalid)
 }
 
 fn succeeded(model: &str) -> Response {
     Json(json!({ "Model": model, "Errors": [], "IsSucceed": true })).into_response()
 }
 
-fn invalid() -> Response {
-    error(400, json!({ "Message": "The request is invalid." }))
+/// Why a step is refused, by the form in which it is said.
+enum Refusal {
+    /// The body or the query cannot be read.
+    Invalid,
+    /// A property of the body, and what is wrong with it.
+    Field(&'static str, &'static str),
+    /// The accounts say so.
+    Accounts(Refused),
 }
 
-fn invalid_field(property: &str, message: &str) -> Response {
-    error(
-        422,
-        json!({
-            "Message": "Validation error occured while processing entity",
-            "ModelState": { format!("userPassword.{property}"): [message] },
-        }),
-    )
+impl From<Refused> for Refusal {
+    fn from(refused: Refused) -> Self {
+        Self::Accounts(refused)
+    }
 }
 
-/// The answer to a step that is refused. Only the first of the texts is documented.
-fn refused(refused: Refused) -> Response {
-    let (text, code) = match refused {
-        Refused::UnknownUser => return error(404, json!({ "Message": "Resource was not found" })),
-        Refused::IncorrectAnswer => ("Answer is incorrect, try again.", "ErrorIncorrectAnswer"),
-        Refused::IncorrectCode => ("Code is incorrect or has expired.", "ErrorIncorrectCode"),
-        Refused::IncorrectToken => ("Token is incorrect or has expired.", "ErrorIncorrectToken"),
-    };
-    Json(json!({ "Errors": [text], "ErrorsCode": [code], "IsSucceed": false })).into_response()
+impl IntoResponse for Refusal {
+    /// Of the texts in `Errors` only the first is documented.
+    fn into_response(self) -> Response {
+        let (text, code) = match self {
+            Self::Invalid => return error(400, json!({ "Message": "The request is invalid." })),
+            Self::Field(property, message) => {
+                let state = json!({ format!("userPassword.{property}"): [message] });
+                let message = "Validation error occured while processing entity";
+                return error(422, json!({ "Message": message, "ModelState": state }));
+            }
+            Self::Accounts(Refused::UnknownUser) => return error(404, json!({ "Message": "Resource was not found" })),
+            Self::Accounts(Refused::IncorrectAnswer) => ("Answer is incorrect, try again.", "ErrorIncorrectAnswer"),
+            Self::Accounts(Refused::IncorrectCode) => ("Code is incorrect or has expired.", "ErrorIncorrectCode"),
+            Self::Accounts(Refused::IncorrectToken) => ("Token is incorrect or has expired.", "ErrorIncorrectToken"),
+        };
+        Json(json!({ "Errors": [text], "ErrorsCode": [code], "IsSucceed": false })).into_response()
+    }
 }

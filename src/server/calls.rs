@@ -156,3 +156,55 @@ fn not_grpc() -> Response<Body> {
 fn code_of(response: &Response<Body>) -> Code {
     response.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::StatusExt;
+    use tower::service_fn;
+
+    use super::*;
+
+    /// The answer of a handler behind the layer to a gRPC call of step 4.
+    async fn answer_of<S>(handler: S) -> Status
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S::Future: Send,
+    {
+        let calls = Calls::new(Duration::from_secs(10), 1, CancellationToken::new(), Owner::Gateway);
+        let service = calls.layer(handler);
+        // Twice: the first call must have given its place back, however it ended.
+        let _ = service.clone().oneshot(update_password()).await;
+        let answer = service.oneshot(update_password()).await.unwrap();
+        Status::from_header_map(answer.headers()).unwrap_or(Status::ok(""))
+    }
+
+    fn update_password() -> Request<Body> {
+        let path = format!("http://gateway/{}", Rpc::UpdatePassword.full_name());
+        let request = Request::post(path).version(Version::HTTP_2).header(header::CONTENT_TYPE, "application/grpc");
+        request.body(Body::empty()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_internal_with_the_outcome_as_far_as_it_is_known() {
+        for (sent, outcome) in [(false, "not_sent"), (true, "unknown")] {
+            let status = answer_of(service_fn(move |request: Request<Body>| async move {
+                let call = request.extensions().get::<Call>().unwrap();
+                if sent {
+                    call.sent.set();
+                }
+                panic!("as a bug would")
+            }))
+            .await;
+            assert_eq!(status.code(), Code::Internal);
+            let info = status.get_details_error_info().unwrap();
+            assert_eq!(info.reason, "GATEWAY_FAILED");
+            assert_eq!((info.metadata["fault"].as_str(), info.metadata["outcome"].as_str()), ("gateway", outcome));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_success_is_passed_on() {
+        let status = answer_of(service_fn(async |_: Request<Body>| Ok(Response::new(Body::empty())))).await;
+        assert_eq!(status.code(), Code::Ok);
+    }
+}

@@ -26,7 +26,7 @@ impl Export {
             return Ok(Self(None));
         }
         let exporter = SpanExporter::builder().build().map_err(|_| {
-            ConfigError::variable("OTEL_EXPORTER_OTLP_ENDPOINT", "takes a URL, such as http://127.0.0.1:4317")
+            ConfigError::variable(config.endpoint_variable, "takes a URL, such as http://127.0.0.1:4317")
         })?;
         let provider = SdkTracerProvider::builder().with_batch_exporter(exporter).with_resource(resource()).build();
         global::set_tracer_provider(provider.clone());

@@ -9,16 +9,16 @@ mod steps;
 
 mod statuses;
 
-// mod sandbox;
+mod sandbox;
 
 mod server;
 
 mod shutdown;
 
-// mod traces;
+mod traces;
 
-// mod settings;
+mod settings;
 
-// mod explain;
+mod explain;
 
-// // // // // // // mod contract;
+// // // // // // mod contract;

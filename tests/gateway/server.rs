@@ -1,6 +1,6 @@
 //! The server around the four rpcs: what it takes for a call, its health, its reflection, its sockets.
 
-use std::{os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
+use std::os::unix::fs::PermissionsExt;
 
 use http::{Request, StatusCode};
 use reset_gateway::proto::UpdatePasswordRequest;
@@ -13,7 +13,7 @@ use tonic_reflection::pb::{v1, v1alpha};
 
 use crate::support::{
     api::{Api, Reply},
-    gateway::{Call, Gateway, KEY, Plain, connect, program, run, within},
+    gateway::{Call, Gateway, KEY, Plain, connect, get, program, run, within},
     raw::{framed, post, send, status_of},
     status::summary,
 };
@@ -152,7 +152,8 @@ async fn a_callers_rejected_key_changes_nothing_for_others() {
 #[tokio::test]
 async fn a_key_file_is_read_again_when_it_changes() {
     let api = Api::start(Reply::json(401, "")).await;
-    let file = scratch("key");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
     std::fs::write(&file, "first-key\n").unwrap();
     let gateway = Gateway::with(&api.url(), &["--app-key-file", file.to_str().unwrap()]);
     let mut client = gateway.client().await;
@@ -203,7 +204,8 @@ async fn reflection_serves_both_versions_options_included() {
 #[tokio::test]
 async fn a_unix_socket_serves_beside_tcp_and_is_removed_at_the_end() {
     let api = Api::start(Reply::json(200, Call::Reset.success())).await;
-    let socket = scratch("sock");
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("gateway.sock");
     let address = format!("unix:{}", socket.display());
     let options = ["--app-key", KEY, "--listen", "127.0.0.1:0", "--listen", &address];
     let gateway = Gateway::with(&api.url(), &options);
@@ -220,7 +222,8 @@ async fn a_unix_socket_serves_beside_tcp_and_is_removed_at_the_end() {
 
 #[tokio::test]
 async fn a_stale_socket_is_replaced_and_a_live_one_refused() {
-    let socket = scratch("sock");
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("gateway.sock");
     let address = format!("unix:{}", socket.display());
     let options = ["--app-key", KEY, "--listen", &address];
     let gateway = Gateway::with("http://127.0.0.1:1", &options);
@@ -255,19 +258,4 @@ async fn a_callers_cancellation_closes_the_rest_call() {
     within(|| api.requests().len() == 1).await;
     call.abort();
     within(|| api.closed() == 1).await;
-}
-
-/// A path of this test's own.
-fn scratch(extension: &str) -> PathBuf {
-    use std::sync::atomic::{AtomicU32, Ordering};
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    std::env::temp_dir().join(format!("reset-gateway-test-{}-{count}.{extension}", std::process::id()))
-}
-
-/// The status and the body at a URL.
-async fn get(url: &str) -> (u16, String) {
-    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
-    let response = client.get(url).send().await.unwrap();
-    (response.status().as_u16(), response.text().await.unwrap())
 }

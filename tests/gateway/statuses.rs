@@ -1,6 +1,11 @@
 //! The status table: every row, by every body that the API is documented to send.
 
-use std::{net::TcpListener, time::Duration};
+use std::{
+    net::{SocketAddr, TcpListener},
+    time::Duration,
+};
+
+use tokio::io::AsyncWriteExt;
 
 use crate::support::{
     api::{Api, Reply, bytes},
@@ -522,10 +527,10 @@ async fn without_any_key_nothing_is_sent() {
 #[tokio::test]
 async fn an_api_that_cannot_be_reached_is_unavailable() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let plain = Api::start(Reply::json(200, "{}")).await;
+    let plain = no_tls().await;
     // No name has a part of more than 63 characters, so this one is looked up nowhere.
     let unresolvable = format!("http://{}.invalid", "x".repeat(64));
-    for url in [format!("http://{closed}"), unresolvable, format!("https://{}", plain.address)] {
+    for url in [format!("http://{closed}"), unresolvable, format!("https://{plain}")] {
         let gateway = Gateway::before(&url);
         let mut client = gateway.client().await;
         for call in Call::ALL {
@@ -534,6 +539,18 @@ async fn an_api_that_cannot_be_reached_is_unavailable() {
             assert_eq!(summary(&status), "Unavailable UPSTREAM_UNREACHABLE upstream not_sent", "{url} {call:?}");
         }
     }
+}
+
+/// The address of a server that does not understand TLS.
+async fn no_tls() -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.write_all(&bytes(400, &[], b"this is plain HTTP")).await;
+        }
+    });
+    address
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 pub mod api;
 
-// pub mod collector;
+pub mod collector;
 
 pub mod gateway;
 

@@ -55,6 +55,13 @@ impl Gateway {
         Self::start(command)
     }
 
+    /// The stand-in API alone, with these options.
+    pub fn start_sandbox(options: &[&str]) -> Self {
+        let mut command = program(&["sandbox"]);
+        command.args(options);
+        Self::spawn(command)
+    }
+
     /// Starts the command, on ports that the system picks unless it names others.
     pub fn start(mut command: Command) -> Self {
         let names = |option: &str| command.get_args().any(|arg| arg == option);
@@ -62,6 +69,10 @@ impl Gateway {
         for option in free {
             command.args([option, "127.0.0.1:0"]);
         }
+        Self::spawn(command)
+    }
+
+    fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let stderr = collect(child.stderr.take().unwrap());
@@ -138,6 +149,13 @@ impl Drop for Gateway {
 pub async fn connect(address: &str) -> Channel {
     let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
     Endpoint::from_shared(uri).unwrap().connect().await.unwrap()
+}
+
+/// The status and the body at a URL.
+pub async fn get(url: &str) -> (u16, String) {
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
+    let response = client.get(url).send().await.unwrap();
+    (response.status().as_u16(), response.text().await.unwrap())
 }
 
 /// Waits until it is so, for at most ten seconds.

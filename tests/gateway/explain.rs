@@ -1,0 +1,133 @@
+//! `explain` says what the gateway does.
+
+use std::{
+    io::Write,
+    process::{Command, Stdio},
+};
+
+use prost_reflect::{DescriptorPool, DynamicMessage, SerializeOptions};
+use serde_json::{Value, json};
+use tonic::Status;
+
+use crate::{
+    statuses::{Case, answers},
+    support::{
+        api::{Api, Reply},
+        gateway::{Call, Gateway, Plain, program},
+    },
+};
+
+/// What the program explains of an answer.
+fn explained(args: &[&str], body: &[u8]) -> Value {
+    let mut command: Command = program(&["explain"]);
+    let mut child = command.args(args).stdin(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(body).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The status in protobuf's own JSON form, made by another library than the gateway's.
+fn json_of(status: &Status) -> Value {
+    let pool = DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).unwrap();
+    let message = pool.get_message_by_name("google.rpc.Status").unwrap();
+    let mut decoded = DynamicMessage::decode(message, status.details()).unwrap();
+    decoded.set_field_by_name("message", prost_reflect::Value::String(status.message().to_owned()));
+    let options = SerializeOptions::new();
+    let mut json = decoded.serialize_with_options(serde_json::value::Serializer, &options).unwrap();
+    json["code"] = json!(code_name(status));
+    sorted(json)
+}
+
+/// Details are found by their type; their order says nothing.
+fn sorted(mut status: Value) -> Value {
+    let details = status["details"].as_array_mut().unwrap();
+    details.sort_by_key(|detail| detail["@type"].to_string());
+    status
+}
+
+/// `FailedPrecondition` → `FAILED_PRECONDITION`
+fn code_name(status: &Status) -> String {
+    let name = format!("{:?}", status.code());
+    let upper = |(index, c): (usize, char)| {
+        let separator = if index > 0 && c.is_uppercase() { "_" } else { "" };
+        format!("{separator}{}", c.to_ascii_uppercase())
+    };
+    name.chars().enumerate().map(upper).collect()
+}
+
+/// The options that describe the reply, and its body.
+fn described(call: Call, reply: &Reply) -> (Vec<String>, Vec<u8>) {
+    let Reply::Bytes(bytes) = reply else { panic!("not an answer") };
+    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let head = std::str::from_utf8(&bytes[..end]).unwrap();
+    let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
+    let mut args = vec!["--rpc".to_owned(), call.rpc().to_owned(), "--http-status".to_owned(), head[9..12].to_owned()];
+    args.extend(["--content-type".to_owned(), header("Content-Type").unwrap_or("application/json").to_owned()]);
+    if let Some(seconds) = header("Retry-After").filter(|value| value.parse::<u64>().is_ok()) {
+        args.extend(["--retry-after".to_owned(), seconds.to_owned()]);
+    }
+    if call == Call::ResetWithAnswer {
+        args.push("--answered".to_owned());
+    }
+    (args, bytes[end + 4..].to_vec())
+}
+
+#[tokio::test]
+async fn the_same_answer_has_the_same_status() {
+    let api = Api::start(Reply::Silence).await;
+    let gateway = Gateway::before(&api.url());
+    let mut client = gateway.client().await;
+    let mut compared = 0;
+    for Case { call, reply, .. } in answers() {
+        let (args, body) = described(call, &reply);
+        // A date is a time to wait only to whoever knows what time it is.
+        if text(&reply).contains("GMT") {
+            continue;
+        }
+        api.reply(reply);
+        let status = call.make(&mut client, Plain).await.unwrap_err();
+        let args: Vec<_> = args.iter().map(String::as_str).collect();
+        assert_eq!(sorted(explained(&args, &body)), json_of(&status), "{args:?}");
+        compared += 1;
+    }
+    assert!(compared > 80, "{compared}");
+}
+
+fn text(reply: &Reply) -> String {
+    format!(
+        "{}",
+        String::from_utf8_lossy(match reply {
+            Reply::Bytes(bytes) | Reply::Last(bytes) | Reply::Late(_, bytes) => bytes,
+            Reply::Silence => b"",
+        })
+    )
+}
+
+#[test]
+fn a_success_is_ok() {
+    for call in Call::ALL {
+        let status = explained(&["--rpc", call.rpc()], call.success().as_bytes());
+        assert_eq!(status, json!({ "code": "OK", "message": "", "details": [] }), "{call:?}");
+    }
+}
+
+#[test]
+fn a_rejected_key_depends_on_whose_it_is() {
+    let of = |args: &[&str]| {
+        let args = [&["--rpc", "ResetPassword", "--http-status", "401"], args].concat();
+        explained(&args, b"")["code"].clone()
+    };
+    assert_eq!(of(&[]), json!("INTERNAL"));
+    assert_eq!(of(&["--callers-key"]), json!("UNAUTHENTICATED"));
+}
+
+#[test]
+fn the_body_may_be_in_a_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), Call::Token.success()).unwrap();
+    let args = ["--rpc", "GenerateToken", file.path().to_str().unwrap()];
+    assert_eq!(explained(&args, b"")["code"], json!("OK"));
+    let missing = program(&["explain", "--rpc", "GenerateToken", "/no/such/file"]).output().unwrap();
+    assert_eq!(missing.status.code(), Some(1));
+}

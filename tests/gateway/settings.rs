@@ -1,0 +1,258 @@
+//! Every way to misconfigure the program ends with one line that names the setting and what it takes, never its value,
+//! and with exit status 2, before a port is bound.
+
+use std::{
+    net::TcpListener,
+    process::{Command, Output},
+};
+
+use crate::support::{
+    api::{Api, Reply},
+    gateway::{Call, Gateway, KEY, Plain, program, run},
+    status::summary,
+};
+
+/// Stands for a value that must not be repeated.
+const VALUE: &str = "s3cret-value";
+
+/// Asserts that the program ends as it does when a setting is wrong, and says that of it.
+#[track_caller]
+fn assert_misconfigured(output: &Output, expected: &str) {
+    let stderr = String::from_utf8(output.stderr.clone()).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert_eq!(stderr, format!("reset-gateway: {expected}\n"));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing listens");
+    assert!(!stderr.contains(VALUE));
+}
+
+/// `serve` on a port that is taken, so that it would fail otherwise if it got there; but for the option `without`.
+fn serve(taken: &TcpListener, without: &str, args: &[&str]) -> Command {
+    let mut command = program(&["serve"]);
+    for (option, value) in [("--listen", taken.local_addr().unwrap().to_string()), ("--admin-listen", "off".to_owned())]
+    {
+        if option != without {
+            command.args([option, &value]);
+        }
+    }
+    command.args(args);
+    command
+}
+
+#[test]
+fn a_wrong_flag_is_named_with_what_it_takes() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = "takes an http or https URL without user, query and fragment, such as https://api.example.com";
+    let duration = "takes a duration from 1ms to 24h, such as 500ms or 10s";
+    let number = "takes a whole number from 1 to 1000000";
+    let address = "takes IP:port or unix:/absolute/path (at most 107 bytes)";
+    let key = "takes an application key: 1 to 1024 printable ASCII characters, no spaces";
+    for (flag, values, takes) in [
+        ("--listen", &[VALUE, "localhost:50051", "127.0.0.1", "unix:relative", ""][..], address),
+        ("--admin-listen", &[VALUE, "9464", ""], "takes IP:port, such as 127.0.0.1:9464, or off"),
+        (
+            "--upstream-url",
+            &[VALUE, "ftp://x", "https://u:s3cret-value@x", "https://x?s3cret-value", "https://x#y", "http://", ""],
+            url,
+        ),
+        ("--upstream-api-version", &[VALUE, "1.", "v1", ""], "takes numbers and dots, such as 1.0"),
+        ("--app-key", &["s3cret-value with spaces", "s3cret-value\n", "ключ", ""], key),
+        ("--timeout", &[VALUE, "10", "0s", "-1s", "25h", ""], duration),
+        ("--connect-timeout", &[VALUE, "0s"], duration),
+        ("--drain-timeout", &[VALUE, "1y"], "takes a duration up to 24h, such as 25s"),
+        ("--max-in-flight", &[VALUE, "0", "-1", "1.5", "1000001"], number),
+        ("--log-format", &[VALUE, "JSON"], "takes text or json"),
+        ("--sandbox-listen", &[VALUE], "takes IP:port, such as 127.0.0.1:9464"),
+    ] {
+        let variable = format!("RESET_GATEWAY_{}", flag[2..].to_uppercase().replace('-', "_"));
+        let expected = format!("{flag} ({variable}) {takes}");
+        for value in values {
+            // The rest is as it should be.
+            let rest: &[&str] = if flag == "--upstream-url" { &[] } else { &["--upstream-url", "http://127.0.0.1:1"] };
+            let option = format!("{flag}={value}");
+            let args = [rest, &[&option]].concat();
+            assert_misconfigured(&serve(&taken, flag, &args).output().unwrap(), &expected);
+            assert_misconfigured(&serve(&taken, flag, rest).env(&variable, value).output().unwrap(), &expected);
+        }
+    }
+}
+
+#[test]
+fn a_missing_or_contradicting_setting_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = ["--upstream-url", "http://127.0.0.1:1"];
+    let missing = "--upstream-url (RESET_GATEWAY_UPSTREAM_URL) is missing: it takes the API's base URL, such as https://api.example.com; or use --sandbox";
+    let both_keys =
+        "--app-key (RESET_GATEWAY_APP_KEY) cannot be given together with --app-key-file (RESET_GATEWAY_APP_KEY_FILE)";
+    for (args, expected) in [
+        (&[][..], missing),
+        (
+            &[url[0], url[1], "--sandbox"],
+            "--sandbox (RESET_GATEWAY_SANDBOX) cannot be given together with --upstream-url",
+        ),
+        (&[url[0], url[1], "--app-key", VALUE, "--app-key-file", "/dev/null"], both_keys),
+        (
+            &[url[0], url[1], "--timeout", "1s", "--timeout", "2s"],
+            "--timeout (RESET_GATEWAY_TIMEOUT) is given more than once",
+        ),
+        (&[url[0], url[1], "--timeout"], "--timeout (RESET_GATEWAY_TIMEOUT) takes a value"),
+        (&[url[0], url[1], "--s3cret=s3cret-value"], "--s3cret is no option of this command; --help lists them"),
+        (
+            &[url[0], url[1], VALUE],
+            "arguments are a command (serve, sandbox, probe, explain) and options as --name VALUE; --help lists them",
+        ),
+    ] {
+        assert_misconfigured(&serve(&taken, "", args).output().unwrap(), expected);
+    }
+    let mut command = serve(&taken, "", &url);
+    let output =
+        command.env("RESET_GATEWAY_APP_KEY", VALUE).env("RESET_GATEWAY_APP_KEY_FILE", "/dev/null").output().unwrap();
+    assert_misconfigured(&output, both_keys);
+    let mut command = serve(&taken, "", &url);
+    let output = command.env("RESET_GATEWAY_SANDBOX", "maybe").output().unwrap();
+    assert_misconfigured(&output, "--sandbox (RESET_GATEWAY_SANDBOX) takes true or false");
+}
+
+#[test]
+fn a_file_that_cannot_be_used_is_named_by_its_setting() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let key = "--app-key-file (RESET_GATEWAY_APP_KEY_FILE) takes a file with an application key";
+    let ca = "--upstream-ca (RESET_GATEWAY_UPSTREAM_CA) takes a PEM file of certificates";
+    for (flag, path, expected) in [
+        ("--app-key-file", "/no/such/file".to_owned(), format!("{key} (No such file or directory (os error 2))")),
+        ("--app-key-file", file("empty", "\n"), format!("{key} (no key in it)")),
+        ("--app-key-file", file("two", "s3cret-value\ns3cret-value\n"), format!("{key} (no key in it)")),
+        ("--upstream-ca", "/no/such/file".to_owned(), format!("{ca} (No such file or directory (os error 2))")),
+        ("--upstream-ca", file("ca", VALUE), format!("{ca} (no certificate in it)")),
+    ] {
+        let output = serve(&taken, "", &["--upstream-url", "http://127.0.0.1:1", flag, &path]).output().unwrap();
+        assert_misconfigured(&output, &expected);
+    }
+}
+
+#[test]
+fn a_wrong_variable_of_another_standard_is_named() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    for (name, value, takes) in [
+        ("RUST_LOG", "a=s3cret-value=c", "takes a level, or targets such as reset_gateway=debug,info"),
+        ("OTEL_TRACES_EXPORTER", VALUE, "takes otlp or none"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", VALUE, "takes grpc or http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", VALUE, "takes grpc or http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://s3cret value", "takes a URL, such as http://127.0.0.1:4317"),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://s3cret value", "takes a URL, such as http://127.0.0.1:4317"),
+    ] {
+        let mut command = serve(&taken, "", &["--upstream-url", "http://127.0.0.1:1"]);
+        assert_misconfigured(&command.env(name, value).output().unwrap(), &format!("{name} {takes}"));
+    }
+}
+
+#[test]
+fn the_other_commands_are_as_strict() {
+    for (args, expected) in [
+        (&["explain"][..], "--rpc (RESET_GATEWAY_RPC) is missing"),
+        (
+            &["explain", "--rpc", VALUE],
+            "--rpc (RESET_GATEWAY_RPC) takes one of ResetPassword, GetSecretQuestion, GenerateToken, UpdatePassword",
+        ),
+        (
+            &["explain", "--rpc", "ResetPassword", "--http-status", "99"],
+            "--http-status (RESET_GATEWAY_HTTP_STATUS) takes a number from 100 to 999",
+        ),
+        (
+            &["probe", "--listen", VALUE],
+            "--listen (RESET_GATEWAY_LISTEN) takes IP:port or unix:/absolute/path (at most 107 bytes)",
+        ),
+        (
+            &["sandbox", "--sandbox-listen", VALUE],
+            "--sandbox-listen (RESET_GATEWAY_SANDBOX_LISTEN) takes IP:port, such as 127.0.0.1:9464",
+        ),
+        (
+            &["s3cret-value"],
+            "arguments are a command (serve, sandbox, probe, explain) and options as --name VALUE; --help lists them",
+        ),
+    ] {
+        assert_misconfigured(&run(args), expected);
+    }
+}
+
+#[test]
+fn a_port_that_is_taken_is_no_misconfiguration() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let output = serve(&taken, "", &["--upstream-url", "http://127.0.0.1:1"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let address = taken.local_addr().unwrap();
+    let expected = format!("reset-gateway: cannot listen on {address}: Address already in use (os error 98)\n");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+}
+
+#[test]
+fn help_shows_every_option_and_no_value() {
+    let output = program(&["serve", "--help"]).env("RESET_GATEWAY_APP_KEY", VALUE).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!help.contains(VALUE));
+    for option in [
+        "--listen",
+        "--admin-listen",
+        "--upstream-url",
+        "--upstream-api-version",
+        "--upstream-ca",
+        "--app-key",
+        "--app-key-file",
+        "--timeout",
+        "--connect-timeout",
+        "--max-in-flight",
+        "--drain-timeout",
+        "--sandbox",
+        "--sandbox-listen",
+        "--log-format",
+    ] {
+        assert!(help.contains(&format!("{option} ")) || help.contains(&format!("{option}\n")), "{option}: {help}");
+    }
+    assert_eq!(run(&["--version"]).status.code(), Some(0));
+    assert_eq!(run(&["--help"]).status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn every_setting_may_come_from_its_variable() {
+    let api = Api::start(Reply::json(200, Call::Reset.success())).await;
+    let mut command = program(&[]);
+    command.envs([
+        ("RESET_GATEWAY_UPSTREAM_URL", api.url().as_str()),
+        ("RESET_GATEWAY_UPSTREAM_API_VERSION", "3.0"),
+        ("RESET_GATEWAY_APP_KEY", KEY),
+    ]);
+    let gateway = Gateway::start(command);
+    Call::Reset.make(&mut gateway.client().await, Plain).await.unwrap();
+    let request = &api.requests()[0];
+    assert!(request.starts_with("POST /v3.0/") && request.contains("et-app-key: test-key\r\n"), "{request}");
+}
+
+#[tokio::test]
+async fn a_private_certificate_authority_is_trusted_when_it_is_named() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer::from(signing_key.serialize_der());
+    let tls = tokio_rustls::rustls::ServerConfig::builder()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key.into())
+        .unwrap();
+    let tls = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(tls));
+    let api = Api::start_tls(Reply::json(200, Call::Reset.success()), tls).await;
+    let url = format!("https://{}", api.address);
+
+    let gateway = Gateway::before(&url);
+    let status = Call::Reset.make(&mut gateway.client().await, Plain).await.unwrap_err();
+    assert_eq!(summary(&status), "Unavailable UPSTREAM_UNREACHABLE upstream not_sent");
+
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), cert.pem()).unwrap();
+    let gateway = Gateway::with(&url, &["--app-key", KEY, "--upstream-ca", file.path().to_str().unwrap()]);
+    Call::Reset.make(&mut gateway.client().await, Plain).await.unwrap();
+    assert_eq!(api.requests().len(), 1);
+}

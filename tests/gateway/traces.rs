@@ -1,0 +1,308 @@
+//! The spans of a call, as a collector receives them.
+
+use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
+use reset_gateway::proto::{
+    GenerateTokenRequest, GetSecretQuestionRequest, ResetPasswordRequest, UpdatePasswordRequest,
+};
+use tonic::Request;
+
+use crate::support::{
+    api::{Api, Reply},
+    collector::{Collector, attributes},
+    gateway::{Call, Gateway, Metadata, Plain, program, within},
+    status::summary,
+};
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const PARENT: &str = "b7ad6b7169203331";
+const CALLER: Metadata = Metadata(&[
+    ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    ("tracestate", "vendor=value"),
+    ("baggage", "who=canary-baggage"),
+]);
+
+/// A gateway that exports to that collector.
+fn exporting(api: &Api, collector: &Collector, protocol: &str) -> Gateway {
+    let mut command = program(&["--upstream-url", &api.url(), "--app-key", "canary-key"]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+    command.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol).env("RUST_LOG", "trace");
+    Gateway::start(command)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn of_kind(spans: &[Span], kind: SpanKind) -> &Span {
+    let mut found = spans.iter().filter(|span| span.kind() == kind);
+    let span = found.next().unwrap_or_else(|| panic!("no {kind:?} span in {spans:?}"));
+    assert!(found.next().is_none(), "one {kind:?} span");
+    span
+}
+
+#[tokio::test]
+async fn both_spans_are_in_the_callers_trace_over_either_protocol() {
+    for protocol in ["grpc", "http/protobuf"] {
+        let api = Api::start(Reply::json(200, Call::Question.success())).await;
+        let collector = if protocol == "grpc" { Collector::grpc().await } else { Collector::http().await };
+        let gateway = exporting(&api, &collector, protocol);
+        let address = gateway.address().to_owned();
+        Call::Question.make(&mut gateway.client().await, CALLER).await.unwrap();
+        gateway.stopped().await;
+
+        let spans = collector.spans();
+        assert_eq!(spans.len(), 2, "{protocol}: {spans:?}");
+        let (server, client) = (of_kind(&spans, SpanKind::Server), of_kind(&spans, SpanKind::Client));
+        assert_eq!((hex(&server.trace_id), hex(&server.parent_span_id)), (TRACE.to_owned(), PARENT.to_owned()));
+        assert_eq!((&client.trace_id, &client.parent_span_id), (&server.trace_id, &server.span_id));
+
+        let requests = api.requests();
+        let sent = format!("\r\ntraceparent: 00-{TRACE}-{}-01\r\ntracestate: vendor=value\r\n", hex(&client.span_id));
+        assert!(requests[0].contains(&sent), "{sent} {requests:?}");
+        assert!(!requests[0].contains("baggage"), "baggage stays inside");
+
+        assert_eq!(server.name, "autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion");
+        let port = address.rsplit(':').next().unwrap();
+        let mut seen = attributes(server);
+        let peer_port = seen.remove(seen.iter().position(|it| it.starts_with("network.peer.port=")).unwrap());
+        assert_ne!(peer_port, format!("network.peer.port={port}"));
+        assert_eq!(
+            seen,
+            [
+                "network.peer.address=127.0.0.1",
+                "rpc.method=autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion",
+                "rpc.response.status_code=OK",
+                "rpc.system.name=grpc",
+                "server.address=127.0.0.1",
+                &format!("server.port={port}"),
+            ]
+        );
+        assert_eq!(client.name, "GET /v1.0/users/password/secret-question");
+        assert_eq!(
+            attributes(client),
+            [
+                "http.request.method=GET",
+                "http.response.status_code=200",
+                "network.protocol.version=1.1",
+                "server.address=127.0.0.1",
+                &format!("server.port={}", api.address.port()),
+                &format!("url.full={}/v1.0/users/password/secret-question?username=REDACTED", api.url()),
+                "url.template=/v1.0/users/password/secret-question",
+            ]
+        );
+        for span in [server, client] {
+            assert_eq!(span.status.clone().unwrap_or_default().code(), StatusCode::Unset);
+            assert!(span.events.is_empty());
+        }
+        assert_eq!(collector.resource("service.name").as_deref(), Some("reset-gateway"));
+    }
+}
+
+#[tokio::test]
+async fn only_a_servers_error_is_an_error_of_the_span() {
+    let api = Api::start(Reply::Silence).await;
+    let collector = Collector::grpc().await;
+    let gateway = exporting(&api, &collector, "grpc");
+    let mut client = gateway.client().await;
+    let mut expected = Vec::new();
+    for (http_status, code, is_error) in [
+        (200, "OK", false),
+        (400, "INVALID_ARGUMENT", false),
+        (404, "NOT_FOUND", false),
+        (409, "ABORTED", false),
+        (429, "RESOURCE_EXHAUSTED", false),
+        (403, "PERMISSION_DENIED", false),
+        (418, "FAILED_PRECONDITION", false),
+        (500, "INTERNAL", true),
+        (501, "UNIMPLEMENTED", true),
+        (502, "UNKNOWN", true),
+        (503, "UNAVAILABLE", true),
+        (504, "DEADLINE_EXCEEDED", true),
+    ] {
+        let body = if http_status == 200 { Call::Token.success() } else { "" };
+        api.reply(Reply::json(http_status, body));
+        assert_eq!(Call::Token.make(&mut client, Plain).await.is_ok(), http_status == 200);
+        expected.push((http_status, code, is_error));
+    }
+    gateway.stopped().await;
+    let spans = collector.spans();
+    for (http_status, code, is_error) in expected {
+        let has = |span: &&Span, attribute: String| attributes(span).contains(&attribute);
+        let client = spans.iter().find(|span| has(span, format!("http.response.status_code={http_status}"))).unwrap();
+        assert_eq!(client.status.clone().unwrap_or_default().code() == StatusCode::Error, http_status >= 400);
+        assert_eq!(has(&client, format!("error.type={http_status}")), http_status >= 400);
+
+        let server = spans.iter().find(|span| span.span_id == client.parent_span_id).unwrap();
+        assert!(has(&server, format!("rpc.response.status_code={code}")), "{http_status} {server:?}");
+        assert_eq!(server.status.clone().unwrap_or_default().code() == StatusCode::Error, is_error, "{code}");
+        assert_eq!(has(&server, format!("error.type={code}")), is_error, "{code}");
+        for span in [client, server] {
+            assert_eq!(span.status.clone().unwrap_or_default().message, "");
+        }
+    }
+}
+
+#[tokio::test]
+async fn without_export_the_callers_trace_still_reaches_the_api() {
+    let api = Api::start(Reply::json(200, Call::Question.success())).await;
+    for exporter in [None, Some("none")] {
+        let mut command = program(&["--upstream-url", &api.url(), "--app-key", "k"]);
+        if let Some(exporter) = exporter {
+            command.env("OTEL_TRACES_EXPORTER", exporter).env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+        }
+        let gateway = Gateway::start(command);
+        let mut client = gateway.client().await;
+        Call::Question.make(&mut client, CALLER).await.unwrap();
+        assert!(api.requests()[0].contains(&format!("\r\ntraceparent: 00-{TRACE}-{PARENT}-01\r\n")));
+        Call::Question.make(&mut client, Plain).await.unwrap();
+        assert!(!api.requests()[0].contains("trace"), "without a trace nothing is invented");
+        let log = gateway.stopped().await;
+        assert!(!log.to_lowercase().contains("otel") && !log.contains("WARN"), "nothing complains: {log}");
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_sdk_exports_nothing() {
+    let api = Api::start(Reply::json(200, Call::Question.success())).await;
+    let collector = Collector::grpc().await;
+    let mut command = program(&["--upstream-url", &api.url(), "--app-key", "k"]);
+    command.env("OTEL_SDK_DISABLED", "true").env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+    let gateway = Gateway::start(command);
+    Call::Question.make(&mut gateway.client().await, Plain).await.unwrap();
+    gateway.stopped().await;
+    assert!(collector.spans().is_empty());
+}
+
+/// Every value that a caller or the API could hand in, each to be told from all others.
+fn canaries() -> Vec<String> {
+    let names = [
+        "user",
+        "answer",
+        "username",
+        "code",
+        "token",
+        "password",
+        "key",
+        "baggage",
+        "model",
+        "errors",
+        "message",
+        "fault",
+        "exception",
+        "stack",
+        "header",
+        "html",
+        "state",
+        "location",
+    ];
+    names.map(|name| format!("canary-{name}")).to_vec()
+}
+
+/// Answers of every kind, with a canary in every member.
+fn poisoned() -> Vec<Reply> {
+    let headers = [("Content-Type", "application/json"), ("X-Debug", "canary-header"), ("Server", "canary-header")];
+    let mut replies: Vec<_> = [400, 401, 403, 404, 405, 408, 409, 418, 422, 429, 500, 501, 502, 503, 504]
+        .into_iter()
+        .map(|http_status| {
+            let body = r#"{"Message":"canary-message","error":"canary-fault","ExceptionMessage":"canary-exception","StackTrace":"canary-stack","ModelState":{"canary.State":["canary-state"]},"Errors":["canary-errors"],"Model":"canary-model"}"#;
+            Reply::with(http_status, &headers, body)
+        })
+        .collect();
+    replies.push(Reply::with(
+        200,
+        &headers,
+        r#"{"Model":"canary-model","Errors":["canary-errors"],"IsSucceed":false}"#,
+    ));
+    replies.push(Reply::with(200, &headers, r#"{"Model":"canary-model","Errors":[],"IsSucceed":true}"#));
+    replies.push(Reply::with(200, &[("Content-Type", "text/html")], "<html>canary-html</html>"));
+    replies.push(Reply::with(302, &[("Location", "http://canary-location/?canary-location")], "canary-html"));
+    replies.push(Reply::Last(Vec::new()));
+    replies.push(Reply::Last(b"canary-html".to_vec()));
+    replies
+}
+
+#[tokio::test]
+async fn nothing_private_is_in_a_span_a_log_line_or_a_status() {
+    let api = Api::start(Reply::Silence).await;
+    let collector = Collector::grpc().await;
+    let gateway = exporting(&api, &collector, "grpc");
+    let mut client = gateway.client().await;
+    let mut statuses = String::new();
+    let mut calls = 0;
+    for reply in poisoned() {
+        api.reply(reply);
+        let with = |request: ResetPasswordRequest| {
+            let mut request = Request::new(request);
+            request.metadata_mut().insert("baggage", "who=canary-baggage".parse().unwrap());
+            request.metadata_mut().insert("et-app-key", "canary-key".parse().unwrap());
+            request
+        };
+        let answer = || "canary-answer".to_owned();
+        let results = [
+            client
+                .reset_password(with(ResetPasswordRequest {
+                    user: "canary-user".to_owned(),
+                    secret_question_answer: None,
+                }))
+                .await
+                .map(drop),
+            client
+                .reset_password(with(ResetPasswordRequest {
+                    user: "canary-user".to_owned(),
+                    secret_question_answer: Some(answer()),
+                }))
+                .await
+                .map(drop),
+            client
+                .get_secret_question(GetSecretQuestionRequest { username: "canary-username".to_owned() })
+                .await
+                .map(drop),
+            client.generate_token(GenerateTokenRequest { code: "canary-code".to_owned() }).await.map(drop),
+            client
+                .update_password(UpdatePasswordRequest {
+                    token: "canary-token".to_owned(),
+                    password: "canary-password".to_owned(),
+                    password_confirmation: Some("canary-password".to_owned()),
+                })
+                .await
+                .map(drop),
+        ];
+        calls += results.len();
+        for status in results.into_iter().filter_map(Result::err) {
+            statuses += &summary(&status);
+            statuses += status.message();
+        }
+    }
+    let log = gateway.stopped().await;
+    let spans = collector.spans();
+    assert_eq!(spans.len(), 2 * calls);
+    assert!(log.contains("UPSTREAM_FAILED"), "the log is not empty: {log}");
+    for canary in canaries() {
+        assert!(!collector.text().contains(&canary), "{canary} in the spans");
+        assert!(!log.contains(&canary), "{canary} in the log: {log}");
+        // The texts in `Errors` and `ModelState` are meant for the caller.
+        if !["canary-errors", "canary-state"].contains(&canary.as_str()) {
+            assert!(!statuses.contains(&canary), "{canary} in a status");
+        }
+    }
+    assert!(statuses.contains("canary-errors") && statuses.contains("canary-state"));
+}
+
+#[tokio::test]
+async fn a_call_that_the_caller_gives_up_leaves_its_spans() {
+    let api = Api::start(Reply::Silence).await;
+    let collector = Collector::grpc().await;
+    let gateway = exporting(&api, &collector, "grpc");
+    let mut client = gateway.client().await;
+    let call = tokio::spawn(async move { Call::Token.make(&mut client, Plain).await });
+    within(|| api.requests().len() == 1).await;
+    call.abort();
+    within(|| api.closed() == 1).await;
+    gateway.stopped().await;
+    let spans = collector.spans();
+    assert_eq!(spans.len(), 2, "{spans:?}");
+    for span in &spans {
+        assert_eq!(span.status.clone().unwrap_or_default().code(), StatusCode::Unset, "no error: {span:?}");
+    }
+}
