@@ -7,6 +7,8 @@ mod options;
 
 mod telemetry;
 
+mod values;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::HeaderValue;

@@ -169,11 +169,6 @@ fn broken(error: reqwest::Error, call: &Call) -> Error {
     if error.is_connect() || !call.sent.get() { Error::Unreachable(error) } else { Error::Broken(error) }
 }
 
-/// The certificates of a PEM file; `None` if there are none in it.
-pub(crate) fn certificates(pem: &[u8]) -> Option<Vec<Certificate>> {
-    Certificate::from_pem_bundle(pem).ok().filter(|certificates| !certificates.is_empty())
-}
-
 impl fmt::Debug for Payload<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Payload([redacted])")

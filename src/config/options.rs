@@ -6,12 +6,18 @@ use clap::{ArgAction, Args, Parser, Subcommand, error::ErrorKind};
 use http::HeaderValue;
 use reqwest::{Certificate, Url};
 
-use super::{Api, Command, ConfigError, Explain, Key, Sandbox, Serve, Telemetry, telemetry::LogFormat};
+use super::{
+    Api, Command, ConfigError, Explain, Key, Sandbox, Serve, Telemetry,
+    telemetry::LogFormat,
+    values::{
+        AdminListen, address_or_off, api_version, duration, duration_or_zero, http_status, key, positive, seconds,
+        socket_address, switch, upstream_url,
+    },
+};
 use crate::{
     address::Address,
     app_key,
     contract::{API_VERSION, Rpc},
-    rest,
 };
 
 /// A gRPC gateway in front of AutoShares' password-reset REST API.
@@ -262,85 +268,14 @@ impl ExplainOptions {
     }
 }
 
-/// An address, or none.
-#[derive(Clone, Copy, Debug)]
-struct AdminListen(Option<SocketAddr>);
-
 fn first(addresses: Vec<Address>) -> Result<Address, ConfigError> {
     let takes = "takes IP:port or unix:/absolute/path";
     addresses.into_iter().next().ok_or_else(|| ConfigError::flag("--listen", takes))
 }
 
-fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(|_| "takes IP:port, such as 127.0.0.1:9464")
-}
-
-fn address_or_off(text: &str) -> Result<AdminListen, &'static str> {
-    if text == "off" {
-        return Ok(AdminListen(None));
-    }
-    text.parse().map(|address| AdminListen(Some(address))).map_err(|_| "takes IP:port, such as 127.0.0.1:9464, or off")
-}
-
-fn upstream_url(text: &str) -> Result<Url, &'static str> {
-    let url = Url::parse(text).ok().filter(|url| {
-        matches!(url.scheme(), "http" | "https")
-            && url.has_host()
-            && url.username().is_empty()
-            && url.password().is_none()
-            && url.query().is_none()
-            && url.fragment().is_none()
-    });
-    url.ok_or("takes an http or https URL without user, query and fragment, such as https://api.example.com")
-}
-
-fn api_version(text: &str) -> Result<String, &'static str> {
-    let is_version = text.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
-    if is_version { Ok(text.to_owned()) } else { Err("takes numbers and dots, such as 1.0") }
-}
-
 fn certificates(path: PathBuf) -> Result<Vec<Certificate>, ConfigError> {
     let takes = |why: String| ConfigError::flag("--upstream-ca", format!("takes a PEM file of certificates ({why})"));
     let pem = fs::read(path).map_err(|error| takes(error.to_string()))?;
-    rest::certificates(&pem).ok_or_else(|| takes("no certificate in it".to_owned()))
-}
-
-fn key(text: &str) -> Result<HeaderValue, &'static str> {
-    app_key::parse(text).ok_or(app_key::TAKES)
-}
-
-/// A day: more is a mistake, and far from what a timer can hold.
-const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
-
-fn duration(text: &str) -> Result<Duration, &'static str> {
-    let found = humantime::parse_duration(text).ok();
-    found
-        .filter(|found| (Duration::from_millis(1)..=MAX_DURATION).contains(found))
-        .ok_or("takes a duration from 1ms to 24h, such as 500ms or 10s")
-}
-
-fn duration_or_zero(text: &str) -> Result<Duration, &'static str> {
-    let found = humantime::parse_duration(text).ok();
-    found.filter(|found| *found <= MAX_DURATION).ok_or("takes a duration up to 24h, such as 25s")
-}
-
-fn positive(text: &str) -> Result<usize, &'static str> {
-    let found = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
-    found.ok_or("takes a whole number from 1 to 1000000")
-}
-
-fn http_status(text: &str) -> Result<u16, &'static str> {
-    text.parse().ok().filter(|status| (100..=999).contains(status)).ok_or("takes a number from 100 to 999")
-}
-
-fn seconds(text: &str) -> Result<Duration, &'static str> {
-    text.parse().map(Duration::from_secs).map_err(|_| "takes a whole number of seconds")
-}
-
-fn switch(text: &str) -> Result<bool, &'static str> {
-    match text {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        _ => Err("takes true or false"),
-    }
+    let found = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
+    found.ok_or_else(|| takes("no certificate in it".to_owned()))
 }

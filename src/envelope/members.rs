@@ -34,6 +34,12 @@ impl<'a> Members<'a> {
         }
     }
 
+    /// A list of strings, of which any may be `null`; empty if it is absent or `null` itself.
+    pub(super) fn strings(&self, name: &str) -> Result<Vec<String>, Unreadable> {
+        let list: Option<Vec<Option<String>>> = self.get(name)?;
+        Ok(list.into_iter().flatten().flatten().collect())
+    }
+
     /// The members in the order in which they are written.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().map(|(key, value)| (key.as_str(), *value))

@@ -1,0 +1,71 @@
+//! What may be told of an answer: codes that are identifiers, and what a validation says about fields.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    Field,
+    client_error::error_code,
+    members::Members,
+    text::{Values, passed_on},
+};
+use crate::contract::REQUEST_FIELDS;
+
+/// The API's codes that are plain identifiers; there is no reason for it to send others, or many.
+pub(super) fn codes(members: &Members<'_>, values: &Values) -> Vec<String> {
+    const MOST: usize = 8;
+    let is_identifier = |code: &String| {
+        (1..=64).contains(&code.len())
+            && code.starts_with(|c: char| c.is_ascii_alphabetic())
+            && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+    };
+    let listed = members.strings("ErrorsCode").unwrap_or_default().into_iter();
+    listed.chain(error_code(members)).filter(is_identifier).filter(|code| !values.are_in(code)).take(MOST).collect()
+}
+
+/// `ModelState`: `parameter.Property` to a list of messages, or to one.
+pub(super) fn fields(members: &Members<'_>, values: &Values, budget: &mut usize) -> Vec<Field> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Messages {
+        One(String),
+        Many(Vec<String>),
+    }
+
+    const MOST: usize = 8;
+    let state = members.get::<Members<'_>>("ModelState").ok().flatten().unwrap_or_default();
+    let field = |(key, messages): (&str, &RawValue)| {
+        let messages = match serde_json::from_str(messages.get()) {
+            Ok(Messages::One(message)) => vec![message],
+            Ok(Messages::Many(messages)) => messages,
+            Err(_) => Vec::new(),
+        };
+        Field { name: contract_name(key, values), text: passed_on(messages.iter().map(String::as_str), values, budget) }
+    };
+    state.iter().take(MOST).map(field).collect()
+}
+
+/// The contract's spelling of a field's name, `userPassword.OldPassword` → `old_password`; empty if it does not look like
+/// a name or repeats a value of the request.
+fn contract_name(key: &str, values: &Values) -> String {
+    let property = key.rsplit('.').next().unwrap_or(key);
+    let is_name =
+        (1..=64).contains(&property.len()) && property.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    let name = snake_case(property);
+    // The contract's own names are no secret even to a trader whose password is "password".
+    let may_be_told = is_name && (REQUEST_FIELDS.contains(&name.as_str()) || !values.are_in(property));
+    if may_be_told { name } else { String::new() }
+}
+
+fn snake_case(property: &str) -> String {
+    let mut name = String::with_capacity(property.len() + 4);
+    let mut before = '_';
+    for c in property.chars() {
+        if c.is_ascii_uppercase() && !before.is_ascii_uppercase() && before != '_' {
+            name.push('_');
+        }
+        name.push(c.to_ascii_lowercase());
+        before = c;
+    }
+    name
+}

@@ -1,0 +1,119 @@
+//! What a status says beyond its code: a fixed sentence, and details for programs to act on.
+
+use std::{collections::HashMap, time::Duration};
+
+use tonic::Status;
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::{DOMAIN, Verdict};
+use crate::{
+    envelope::{Cause, Refusal},
+    error::Error,
+    proto::ErrorReason,
+};
+
+/// The longest wait that is passed on from the API's `Retry-After`.
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(300);
+/// When to come back to a gateway that has too much to do: by then most calls in flight have been answered.
+const OVERLOAD_RETRY_DELAY: Duration = Duration::from_secs(1);
+
+impl Verdict {
+    /// The status of the error, details included.
+    pub(crate) fn status(self, error: &Error) -> Status {
+        Status::with_error_details(self.code, message(self.reason), self.details(error))
+    }
+
+    fn details(self, error: &Error) -> ErrorDetails {
+        let mut details = ErrorDetails::new();
+        let mut metadata = HashMap::from([
+            ("fault".to_owned(), self.fault.as_str().to_owned()),
+            ("outcome".to_owned(), self.outcome.as_str().to_owned()),
+        ]);
+        match error {
+            Error::Refused(refusal) => add_refusal(refusal, &mut metadata, &mut details),
+            Error::TooLarge { http_status } => {
+                metadata.insert("httpStatus".to_owned(), http_status.to_string());
+            }
+            Error::Invalid(violations) => {
+                for violation in violations {
+                    details.add_bad_request_violation(violation.field, violation.rule);
+                }
+            }
+            Error::Overloaded => {
+                details.set_retry_info(Some(OVERLOAD_RETRY_DELAY));
+            }
+            Error::Unread(_)
+            | Error::KeyMissing
+            | Error::Unreachable(_)
+            | Error::Broken(_)
+            | Error::TimedOut { .. }
+            | Error::ShuttingDown { .. }
+            | Error::Panicked { .. } => {}
+        }
+        details.set_error_info(self.reason.as_str_name(), DOMAIN, metadata);
+        details
+    }
+}
+
+/// What the API's answer adds to the details.
+fn add_refusal(refusal: &Refusal, metadata: &mut HashMap<String, String>, details: &mut ErrorDetails) {
+    const ANSWER: &str = "secret_question_answer";
+    metadata.insert("httpStatus".to_owned(), refusal.http_status.to_string());
+    if !refusal.codes.is_empty() {
+        metadata.insert("upstreamCodes".to_owned(), refusal.codes.join(","));
+    }
+    if !refusal.text.is_empty() {
+        // The API says nothing of the language; its documentation is in English.
+        details.set_localized_message("en", &refusal.text);
+    }
+    match refusal.cause {
+        Cause::AnswerRequired => {
+            let rule = "call GetSecretQuestion, ask the trader, and call again with the answer";
+            details.add_precondition_failure_violation("SECRET_QUESTION_ANSWER", ANSWER, rule);
+        }
+        Cause::IncorrectAnswer => {
+            details.add_bad_request_violation(ANSWER, "must be the answer to the trader's secret question");
+        }
+        Cause::RateLimited | Cause::Unavailable => {
+            // Not with `None`, which would be a detail that says nothing.
+            if let Some(delay) = refusal.retry_after {
+                details.set_retry_info(Some(delay.min(MAX_RETRY_DELAY)));
+            }
+        }
+        _ => {}
+    }
+    for field in &refusal.fields {
+        details.add_bad_request_violation(&field.name, &field.text);
+    }
+}
+
+/// The gateway's own sentence for a reason. Nothing in it varies.
+fn message(reason: ErrorReason) -> &'static str {
+    match reason {
+        ErrorReason::Unspecified => "The call failed.",
+        ErrorReason::InvalidRequest => "The request is invalid; nothing was sent.",
+        ErrorReason::SecretQuestionAnswerRequired => "The secret question has to be answered first.",
+        ErrorReason::SecretQuestionAnswerIncorrect => "The answer to the secret question is incorrect.",
+        ErrorReason::UpstreamRefused => "The API refused the call.",
+        ErrorReason::UpstreamUnexplained => "The API reported a failure and gave no reason.",
+        ErrorReason::ValidationFailed => "The API found a field invalid.",
+        ErrorReason::AppKeyRejected => "The API rejected the application key.",
+        ErrorReason::AppKeyMissing => "There is no application key: send one as et-app-key metadata.",
+        ErrorReason::UpstreamNotFound => "The API does not know the user or the resource.",
+        ErrorReason::UpstreamEndpointMissing => "The API does not serve this step at this place or in this version.",
+        ErrorReason::UpstreamConflict => "Another change got in the way; start the reset again.",
+        ErrorReason::UpstreamRateLimited => "The API asks for fewer calls.",
+        ErrorReason::UpstreamUnavailable => "The API is not available; the call did nothing and may be repeated.",
+        ErrorReason::UpstreamFailed => "The API failed; the call may have been carried out.",
+        ErrorReason::UpstreamOutcomeUnknown => "No answer came back; the call may have been carried out.",
+        ErrorReason::UpstreamTimeout => "The API did not answer within the deadline.",
+        ErrorReason::UpstreamUnreachable => "The API cannot be reached; nothing was sent and the call may be repeated.",
+        ErrorReason::UpstreamMalformed => "The API's answer is not what it documents.",
+        ErrorReason::UpstreamResponseTooLarge => "The API's answer is too long.",
+        ErrorReason::UpstreamRedirected => "The API sent a redirect, which is never followed.",
+        ErrorReason::GatewayOverloaded => "The gateway has too many calls in flight; nothing was sent.",
+        ErrorReason::TooManyAttempts => "Too many attempts; nothing was sent.",
+        ErrorReason::GatewayShuttingDown => "The gateway is going down; nothing was sent and the call may be repeated.",
+        ErrorReason::GatewayFailed => "The gateway failed.",
+    }
+}
