@@ -44,7 +44,11 @@ pub(crate) fn url_of(listener: &TcpListener) -> io::Result<Url> {
 
 /// The flow by hand, one line a step.
 fn next_lines(address: &Address, sandbox: &Url) -> String {
-    let line = |rpc: Rpc, message: &str| format!("  grpcurl -plaintext -d '{message}' {address} {}\n", rpc.full_name());
+    let target = match address {
+        Address::Tcp(address) => address.to_string(),
+        Address::Unix(path) => format!("-unix {}", path.display()),
+    };
+    let line = |rpc: Rpc, message: &str| format!("  grpcurl -plaintext -d '{message}' {target} {}\n", rpc.full_name());
     [
         "try next:\n".to_owned(),
         line(Rpc::ResetPassword, r#"{"user": "robert.zak"}"#),
