@@ -101,18 +101,30 @@ impl Shared {
             stop: self.stop.clone(),
             sent: Sent::default(),
         };
-        let sent = call.sent.clone();
-        request.extensions_mut().insert(call);
-
+        request.extensions_mut().insert(call.clone());
         let answer = match self.in_flight.try_acquire() {
-            Ok(_place) => match AssertUnwindSafe(pass_on(inner, request)).catch_unwind().await {
-                Ok(response) => self.with_details(response, rpc),
-                Err(_panic) => self.refuse(&Error::Panicked { sent: sent.get() }, rpc),
-            },
+            Ok(_place) => self.answer(inner, request, &call).await,
             Err(_) => self.refuse(&Error::Overloaded, rpc),
         };
         span.finish(code_of(&answer));
         answer
+    }
+
+    /// The handler's answer; or, if it has none in time or at all, one in its place.
+    async fn answer<S>(&self, inner: S, request: Request<Body>, call: &Call) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    {
+        tokio::select! {
+            // The handler keeps the deadline itself, and knows more when it passes. This one is for callers that are slow
+            // to send their message.
+            biased;
+            result = AssertUnwindSafe(pass_on(inner, request)).catch_unwind() => match result {
+                Ok(response) => self.with_details(response, call.rpc),
+                Err(_panic) => self.refuse(&Error::Panicked { sent: call.sent.get() }, call.rpc),
+            },
+            error = call.end() => self.refuse(&error, call.rpc),
+        }
     }
 
     fn refuse(&self, error: &Error, rpc: Rpc) -> Response<Body> {

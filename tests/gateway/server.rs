@@ -14,7 +14,7 @@ use tonic_reflection::pb::{v1, v1alpha};
 use crate::support::{
     api::{Api, Reply},
     gateway::{Call, Gateway, KEY, Plain, connect, get, program, run, within},
-    raw::{framed, post, send, status_of},
+    raw::{begin, framed, post, send, status_of},
     status::summary,
 };
 
@@ -100,6 +100,13 @@ async fn a_deadline_in_no_time_is_deadline_exceeded_and_not_cancelled() {
         let (_, headers) = send(&gateway, request, Call::Reset.framed()).await;
         assert_eq!(headers["grpc-status"], "4", "{timeout}: {headers:?}");
     }
+}
+
+#[tokio::test]
+async fn a_caller_that_never_sends_its_message_does_not_keep_its_place() {
+    let gateway = Gateway::with("http://127.0.0.1:1", &["--app-key", KEY, "--timeout", "200ms"]);
+    let (_, headers) = begin(&gateway, post(RESET, "application/grpc")).await;
+    assert_eq!(status_of(&headers), "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent");
 }
 
 #[tokio::test]

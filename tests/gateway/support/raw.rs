@@ -8,11 +8,26 @@ use crate::support::{gateway::Gateway, status::summary};
 
 /// Sends one HTTP/2 request as it is, gives the status and the headers, trailers among them.
 pub async fn send(gateway: &Gateway, request: http::request::Builder, body: Vec<u8>) -> (StatusCode, HeaderMap) {
+    exchange(gateway, request, Some(body)).await
+}
+
+/// The same with a request whose body never comes.
+pub async fn begin(gateway: &Gateway, request: http::request::Builder) -> (StatusCode, HeaderMap) {
+    exchange(gateway, request, None).await
+}
+
+async fn exchange(
+    gateway: &Gateway,
+    request: http::request::Builder,
+    body: Option<Vec<u8>>,
+) -> (StatusCode, HeaderMap) {
     let stream = TcpStream::connect(gateway.address()).await.unwrap();
     let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     let (response, mut sender) = client.send_request(request.body(()).unwrap(), false).unwrap();
-    sender.send_data(Bytes::from(body), true).unwrap();
+    if let Some(body) = body {
+        sender.send_data(Bytes::from(body), true).unwrap();
+    }
     let response = response.await.unwrap();
     let (status, mut headers) = (response.status(), response.headers().clone());
     let mut body = response.into_body();
