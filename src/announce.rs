@@ -46,7 +46,8 @@ pub(crate) fn url_of(listener: &TcpListener) -> io::Result<Url> {
 fn next_lines(address: &Address, sandbox: &Url) -> String {
     let target = match address {
         Address::Tcp(address) => address.to_string(),
-        Address::Unix(path) => format!("-unix {}", path.display()),
+        // Without a name of its own the target's path would be sent as the authority, which HTTP/2 does not allow.
+        Address::Unix(path) => format!("-authority localhost -unix '{}'", path.display()),
     };
     let line = |rpc: Rpc, message: &str| format!("  grpcurl -plaintext -d '{message}' {target} {}\n", rpc.full_name());
     [

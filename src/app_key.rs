@@ -1,7 +1,12 @@
 //! The application key: the gateway's own or each caller's. No key is ever shown: the values are marked sensitive, which
 //! silences their `Debug`.
 
-use std::{fs, io, path::PathBuf, time::Duration};
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use http::HeaderValue;
 use tokio::sync::watch;
@@ -15,6 +20,8 @@ const METADATA: &str = "et-app-key";
 /// How often a key file is looked at. Kubernetes replaces a mounted secret by swapping a link, which no watch on the file
 /// itself would see.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// The longest key, in bytes.
+const MAX_LEN: u64 = 1024;
 /// What a key takes, for error messages.
 pub(crate) const TAKES: &str = "takes an application key: 1 to 1024 printable ASCII characters, no spaces";
 
@@ -25,6 +32,15 @@ pub enum Owner {
     Gateway,
     /// The caller's.
     Caller,
+}
+
+impl Owner {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gateway => "gateway",
+            Self::Caller => "caller",
+        }
+    }
 }
 
 /// Where the keys come from.
@@ -63,7 +79,7 @@ impl AppKeys {
 
 /// A key as a header value that is marked sensitive; `None` if the text cannot be one.
 pub(crate) fn parse(text: &str) -> Option<HeaderValue> {
-    let is_key = (1..=1024).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    let is_key = (1..=MAX_LEN).contains(&(text.len() as u64)) && text.bytes().all(|b| b.is_ascii_graphic());
     let mut key = HeaderValue::from_str(text).ok().filter(|_| is_key)?;
     key.set_sensitive(true);
     Some(key)
@@ -74,9 +90,15 @@ pub(crate) fn parse(text: &str) -> Option<HeaderValue> {
 /// # Errors
 ///
 /// Why the file cannot be read, or that it holds no key.
-pub(crate) fn read(path: &PathBuf) -> io::Result<HeaderValue> {
-    let text = fs::read_to_string(path)?;
-    parse(text.trim_end_matches(['\r', '\n'])).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "no key in it"))
+pub(crate) fn read(path: &Path) -> io::Result<HeaderValue> {
+    let no_key = |what| io::Error::new(io::ErrorKind::InvalidData, what);
+    // Others may never end, or never begin.
+    if !fs::metadata(path)?.is_file() {
+        return Err(no_key("not a regular file"));
+    }
+    let mut text = String::new();
+    File::open(path)?.take(MAX_LEN + 3).read_to_string(&mut text)?;
+    parse(text.trim_end_matches(['\r', '\n'])).ok_or_else(|| no_key("no key in it"))
 }
 
 /// Reads the file again whenever it changes, for as long as anybody uses the key. While the file is unusable, the key
@@ -107,5 +129,18 @@ pub(crate) async fn follow(path: PathBuf, key: watch::Sender<HeaderValue>, readi
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_marked_sensitive_and_does_not_show() {
+        let key = parse("the-key").unwrap();
+        assert!(key.is_sensitive());
+        assert!(!format!("{key:?}").contains("the-key"));
+        assert!(parse("").is_none() && parse("a key").is_none() && parse("k\n").is_none() && parse("ключ").is_none());
     }
 }

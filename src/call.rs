@@ -1,9 +1,10 @@
-//! One call on its way through the gateway: until when it may take, whether it was sent, and which trace it is part of.
+//! One call on its way through the gateway: until when it may take, which trace it is part of, and what becomes known of
+//! it.
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
+        Arc, OnceLock,
+        atomic::{AtomicU8, AtomicU16, Ordering},
     },
     time::Duration,
 };
@@ -13,7 +14,7 @@ use opentelemetry::Context;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{contract::Rpc, error::Error};
+use crate::{app_key::Owner, contract::Rpc, error::Error, status::Verdict};
 
 /// What the layers know of a call; travels to the handler as a request extension.
 #[derive(Clone, Debug)]
@@ -24,40 +25,92 @@ pub(crate) struct Call {
     pub(crate) trace: Context,
     /// Cancelled when the gateway cannot wait for the call any longer.
     pub(crate) stop: CancellationToken,
-    pub(crate) sent: Sent,
+    pub(crate) record: Arc<Record>,
 }
 
-/// Whether the API may have seen the call: set before the first byte of its request can leave.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Sent(Arc<AtomicBool>);
+/// What becomes known of a call on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    sending: AtomicU8,
+    http_status: AtomicU16,
+    failure: OnceLock<Failure>,
+}
 
-impl Sent {
-    pub(crate) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
+/// The states of [`Record::sending`]: exactly one of the last two follows the first.
+const NOT_YET: u8 = 0;
+const SENT: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+/// How a call failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) verdict: Verdict,
+    /// Whose application key the call would have gone out with.
+    pub(crate) key: Owner,
+    /// The error with all its causes, for the log.
+    pub(crate) error: String,
+}
+
+impl Record {
+    /// From now on the API may see the call; asked before the first byte of its request can leave.
+    ///
+    /// `false`: the call was given up, its caller is being told that nothing was sent, and so nothing may be.
+    #[must_use]
+    pub(crate) fn send(&self) -> bool {
+        let before = self.sending.compare_exchange(NOT_YET, SENT, Ordering::AcqRel, Ordering::Acquire);
+        before != Err(GIVEN_UP)
     }
 
-    pub(crate) fn get(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// From now on nothing is sent any more. Whether something may have been before.
+    pub(crate) fn give_up(&self) -> bool {
+        let before = self.sending.compare_exchange(NOT_YET, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
+        before == Err(SENT)
     }
+
+    /// The API has answered with that HTTP status.
+    pub(crate) fn answered(&self, http_status: u16) {
+        self.http_status.store(http_status, Ordering::Relaxed);
+    }
+
+    /// The HTTP status of the API's answer, if there was one.
+    pub(crate) fn http_status(&self) -> Option<u16> {
+        Some(self.http_status.load(Ordering::Relaxed)).filter(|status| *status != 0)
+    }
+
+    /// The call has failed; only the first time counts.
+    pub(crate) fn failed(&self, verdict: Verdict, key: Owner, error: &Error) {
+        self.failure.get_or_init(|| Failure { verdict, key, error: chain(error) });
+    }
+
+    /// How the call failed, if it did.
+    pub(crate) fn failure(&self) -> Option<&Failure> {
+        self.failure.get()
+    }
+}
+
+/// The error and all its causes.
+fn chain(error: &Error) -> String {
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 impl Call {
-    /// Whether there is no time left to begin anything.
+    /// Gives the call up if there is no time left to begin anything.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.stop.is_cancelled() {
-            Err(Error::ShuttingDown { sent: self.sent.get() })
+            Err(Error::ShuttingDown { sent: self.record.give_up() })
         } else if Instant::now() >= self.deadline {
-            Err(Error::TimedOut { sent: self.sent.get() })
+            Err(Error::TimedOut { sent: self.record.give_up() })
         } else {
             Ok(())
         }
     }
 
-    /// Waits until the call must be given up, and says why.
+    /// Waits until the call must be given up, gives it up, and says why.
     pub(crate) async fn end(&self) -> Error {
         tokio::select! {
-            () = tokio::time::sleep_until(self.deadline) => Error::TimedOut { sent: self.sent.get() },
-            () = self.stop.cancelled() => Error::ShuttingDown { sent: self.sent.get() },
+            () = tokio::time::sleep_until(self.deadline) => Error::TimedOut { sent: self.record.give_up() },
+            () = self.stop.cancelled() => Error::ShuttingDown { sent: self.record.give_up() },
         }
     }
 }
@@ -92,6 +145,15 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_is_either_sent_or_given_up() {
+        let (sent, given_up) = (Record::default(), Record::default());
+        assert!(sent.send() && sent.send(), "a body is polled more than once");
+        assert!(sent.give_up(), "it may have been seen");
+        assert!(!given_up.give_up() && !given_up.give_up());
+        assert!(!given_up.send(), "what was said to be unsent must stay so");
+    }
 
     #[test]
     fn grpc_timeout_is_read_as_specified() {

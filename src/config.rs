@@ -3,9 +3,13 @@
 
 mod error;
 
+mod environment;
+
 mod options;
 
-mod telemetry;
+pub(crate) mod otel;
+
+pub(crate) mod telemetry;
 
 mod values;
 
@@ -27,7 +31,7 @@ pub enum Command {
     /// Runs the gateway.
     Serve(Box<Serve>),
     /// Runs only the stand-in API.
-    Sandbox(Sandbox),
+    Sandbox(Box<Sandbox>),
     /// Asks a running gateway whether it serves.
     Probe(Address),
     /// Prints the status that an answer becomes.
@@ -54,7 +58,7 @@ pub struct Serve {
     /// The most that one call may take.
     pub timeout: Duration,
     /// The most calls at a time.
-    pub max_in_flight: usize,
+    pub max_in_flight: u32,
     /// The most that calls in flight may take after the signal to stop.
     pub drain_timeout: Duration,
     /// Logs and traces.

@@ -1,5 +1,9 @@
 //! Where the REST call of an rpc goes, worked out once.
 
+use std::sync::Arc;
+
+use opentelemetry::KeyValue;
+use opentelemetry_semantic_conventions::attribute;
 use reqwest::Url;
 
 use crate::contract::Rpc;
@@ -10,10 +14,10 @@ pub(crate) struct Endpoint {
     pub(crate) rpc: Rpc,
     /// Without a query.
     pub(crate) url: Url,
-    /// `/v1.0/users/password/reset`
-    pub(crate) template: String,
     /// `POST /v1.0/users/password/reset`
     pub(crate) span_name: String,
+    /// What every span and measurement of the REST call has.
+    pub(crate) attributes: Vec<KeyValue>,
 }
 
 impl Endpoint {
@@ -22,7 +26,15 @@ impl Endpoint {
         let template = format!("/v{api_version}{}", rpc.http_path());
         let mut url = base.clone();
         url.set_path(&format!("{}{template}", base.path().trim_end_matches('/')));
-        Self { rpc, url, span_name: format!("{} {template}", rpc.http_method()), template }
+        let method = rpc.http_method().as_str();
+        let mut attributes = vec![
+            KeyValue::new(attribute::HTTP_REQUEST_METHOD, method),
+            KeyValue::new(attribute::URL_TEMPLATE, Arc::<str>::from(template.as_str())),
+        ];
+        attributes.extend(url.host_str().map(|host| KeyValue::new(attribute::SERVER_ADDRESS, Arc::<str>::from(host))));
+        let port = url.port_or_known_default().map(i64::from);
+        attributes.extend(port.map(|port| KeyValue::new(attribute::SERVER_PORT, port)));
+        Self { rpc, url, span_name: format!("{method} {template}"), attributes }
     }
 
     /// The URL as telemetry may have it: the query's value is a user name.

@@ -48,6 +48,8 @@ pub(crate) struct Answer {
     pub(crate) retry_after: Option<Duration>,
     /// At most as long as [`crate::rest::MAX_ANSWER`].
     pub(crate) body: Bytes,
+    /// What nothing that is told of the answer may repeat.
+    pub(crate) values: Values,
 }
 
 /// How an endpoint tells how the call went.
@@ -140,13 +142,15 @@ impl Refusal {
 /// # Errors
 ///
 /// Whatever the answer is if not a success.
-pub(crate) fn read<'a>(answer: &'a Answer, dialect: Dialect, values: &Values) -> Result<Model<'a>, Refusal> {
-    let members = members(answer);
+pub(crate) fn read(answer: &Answer, dialect: Dialect) -> Result<Model<'_>, Refusal> {
+    let members = Members::parse(&answer.body);
     let cause = match answer.http_status {
+        // What calls itself HTML is no result, whatever is in it.
         200..=299 => {
-            match members.as_ref().ok_or(Cause::Malformed).and_then(|members| result::read(members, dialect)) {
-                Ok(model) => return Ok(model),
-                Err(cause) => cause,
+            match members.as_ref().filter(|_| !is_html(answer)).map(|members| result::read(members, dialect)) {
+                Some(Ok(model)) => return Ok(model),
+                Some(Err(cause)) => cause,
+                None => Cause::Malformed,
             }
         }
         300..=399 => Cause::Redirected,
@@ -158,18 +162,18 @@ pub(crate) fn read<'a>(answer: &'a Answer, dialect: Dialect, values: &Values) ->
         500..=599 => Cause::Failed,
         _ => Cause::Malformed,
     };
-    Err(refusal(cause, answer, &members.unwrap_or_default(), values))
+    Err(refusal(cause, answer, &members.unwrap_or_default()))
 }
 
-/// The members of the body, if it is a JSON object. What calls itself HTML is not looked into.
-fn members(answer: &Answer) -> Option<Members<'_>> {
-    let is_html = answer.content_type.as_deref().is_some_and(|kind| kind.to_ascii_lowercase().contains("html"));
-    if is_html { None } else { Members::parse(&answer.body) }
+/// Whether a body calls itself HTML.
+fn is_html(answer: &Answer) -> bool {
+    answer.content_type.as_deref().is_some_and(|kind| kind.to_ascii_lowercase().contains("html"))
 }
 
 /// The refusal with all that may be told of it: nothing but codes, `Errors` and `ModelState`. Of a server fault not even
 /// the texts are told, since they may describe the server's inside, nor those of an answer that is not what it should be.
-fn refusal(cause: Cause, answer: &Answer, members: &Members<'_>, values: &Values) -> Refusal {
+fn refusal(cause: Cause, answer: &Answer, members: &Members<'_>) -> Refusal {
+    let values = &answer.values;
     let mut refusal = Refusal::bare(cause, answer);
     refusal.codes = told::codes(members, values);
     if answer.http_status < 500 && !matches!(cause, Cause::Malformed | Cause::Redirected) {

@@ -12,7 +12,7 @@ use tonic_types::StatusExt;
 
 use crate::{
     config,
-    envelope::Answer,
+    envelope::{Answer, Values},
     error::Error,
     rest::MAX_ANSWER,
     status::{Verdict, code_name},
@@ -35,7 +35,7 @@ pub(crate) fn explain(config: &config::Explain) -> io::Result<String> {
     };
     let error = error(config, body);
     let status = error.map_or(Status::new(tonic::Code::Ok, ""), |error| {
-        Verdict::of(&error, config.rpc, config.key_owner).status(&error)
+        Verdict::of(&error, config.rpc.only_reads(), config.key_owner).status(&error)
     });
     Ok(format!("{:#}", to_json(&status)))
 }
@@ -50,6 +50,7 @@ fn error(config: &config::Explain, body: Vec<u8>) -> Option<Error> {
         content_type: Some(config.content_type.clone()),
         retry_after: config.retry_after,
         body: body.into(),
+        values: Values::default(),
     };
     steps::verdict(config.rpc, &answer, config.answered).err().map(Error::Refused)
 }
@@ -61,8 +62,8 @@ fn to_json(status: &Status) -> Value {
     let mut add = |kind: &str, members: Value| {
         let mut detail =
             Map::from_iter([("@type".to_owned(), json!(format!("type.googleapis.com/google.rpc.{kind}")))]);
-        if let Value::Object(members) = members {
-            detail.extend(members.into_iter().filter(|(_, value)| *value != json!("")));
+        if let Value::Object(members) = without_empty(members) {
+            detail.extend(members);
         }
         details.push(Value::Object(detail));
     };
@@ -91,6 +92,18 @@ fn to_json(status: &Status) -> Value {
         add("LocalizedMessage", json!({ "locale": message.locale, "message": message.message }));
     }
     json!({ "code": code_name(status.code()), "message": status.message(), "details": details })
+}
+
+/// Protobuf's JSON leaves out what is empty.
+fn without_empty(value: Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let kept = members.into_iter().filter(|(_, value)| *value != json!(""));
+            Value::Object(kept.map(|(name, value)| (name, without_empty(value))).collect())
+        }
+        Value::Array(values) => Value::Array(values.into_iter().map(without_empty).collect()),
+        other => other,
+    }
 }
 
 /// A duration in JSON's form for protobuf: `7s`. The API asks for whole seconds.

@@ -1,26 +1,32 @@
 //! The `reset-gateway` program: reads the settings, runs the command, tells how it went by its exit status: 0 as asked,
 //! 1 it failed, 2 a setting is wrong or missing.
 
-use std::{env, process::ExitCode};
+use std::{
+    env,
+    fmt::Display,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use reset_gateway::{config, run};
 
 fn main() -> ExitCode {
     match config::parse(env::args_os()) {
-        Ok(Ok(command)) => match run::run(command) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => {
-                eprintln!("reset-gateway: {failure}");
-                failure.exit_code()
-            }
-        },
+        Ok(Ok(command)) => run::run(command).map_or_else(|failure| failed(&failure), |()| ExitCode::SUCCESS),
         Ok(Err(help)) => {
-            println!("{}", help.trim_end());
+            write(io::stdout(), help.trim_end());
             ExitCode::SUCCESS
         }
-        Err(error) => {
-            eprintln!("reset-gateway: {error}");
-            run::Failure::from(error).exit_code()
-        }
+        Err(error) => failed(&error.into()),
     }
+}
+
+fn failed(failure: &run::Failure) -> ExitCode {
+    write(io::stderr(), format_args!("reset-gateway: {failure}"));
+    failure.exit_code()
+}
+
+/// Where nobody can read it, the exit status has to do.
+fn write(mut to: impl Write, line: impl Display) {
+    let _ = writeln!(to, "{line}");
 }

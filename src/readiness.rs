@@ -1,6 +1,11 @@
 //! Whether calls should be sent here: what `/readyz` and the health service say.
 
+use std::time::Duration;
+
 use tokio::sync::watch;
+
+/// How long a rejected key keeps the gateway from being ready.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(30);
 
 /// The state that the parts of the gateway share. Starts as not ready.
 #[derive(Clone, Debug)]
@@ -40,6 +45,21 @@ impl Readiness {
         }
     }
 
+    /// Takes a rejection of the key back after a while, again and again. A gateway that is not ready may get no calls, and
+    /// without calls it would never learn that its key has been put in order.
+    pub(crate) async fn forgive(self) {
+        let mut changes = self.changes();
+        loop {
+            if self.0.borrow().key_rejected {
+                tokio::time::sleep(FORGIVEN_AFTER).await;
+                self.key_works();
+            }
+            if !changes.next().await {
+                return;
+            }
+        }
+    }
+
     /// Why the gateway is not ready; `None` if it is.
     pub(crate) fn trouble(&self) -> Option<&'static str> {
         let state = *self.0.borrow();
@@ -72,5 +92,24 @@ impl Changes {
     /// Waits for the next change; `false` once there can be none.
     pub(crate) async fn next(&mut self) -> bool {
         self.0.changed().await.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rejected_key_is_tried_again_after_a_while() {
+        let readiness = Readiness::new();
+        readiness.serving();
+        tokio::spawn(readiness.clone().forgive());
+        for _ in 0..2 {
+            readiness.key_rejected();
+            tokio::time::sleep(FORGIVEN_AFTER / 2).await;
+            assert_eq!(readiness.trouble(), Some("application key rejected"));
+            tokio::time::sleep(FORGIVEN_AFTER).await;
+            assert_eq!(readiness.trouble(), None);
+        }
     }
 }

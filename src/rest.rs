@@ -6,6 +6,7 @@ mod retry_after;
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -19,9 +20,9 @@ use crate::{
     call::Call,
     contract::{PERCENT_ENCODED, Rpc},
     endpoint::Endpoint,
-    envelope::Answer,
+    envelope::{Answer, Values},
     error::Error,
-    telemetry::spans::ClientSpan,
+    telemetry::{metrics::Metrics, observer::Observer, spans::ClientSpan},
 };
 
 use self::body::Body;
@@ -36,6 +37,9 @@ const ET_APP_KEY: &str = "et-app-key";
 #[derive(Clone, Debug)]
 pub(crate) struct Rest {
     client: Client,
+    metrics: Metrics,
+    /// Whether the trace goes on at the API.
+    continues_traces: bool,
     endpoints: [Endpoint; Rpc::ALL.len()],
 }
 
@@ -55,16 +59,21 @@ pub(crate) struct Api<'a> {
 }
 
 impl Api<'_> {
-    /// Sends the REST request of the call's rpc, once, and reads the whole answer, within the call's deadline.
+    /// Sends the REST request of the call's rpc, once, and reads the whole answer, within the call's deadline. The values
+    /// of the request, and the key, go with the answer: nothing that is told of it may repeat them.
     ///
     /// # Errors
     ///
     /// Whatever kept the answer from arriving whole. An answer of any HTTP status is no error here.
-    pub(crate) async fn send(self, payload: Payload<'_>) -> Result<Answer, Error> {
+    pub(crate) async fn send(self, payload: Payload<'_>, mut values: Values) -> Result<Answer, Error> {
+        values.add(self.key.to_str().unwrap_or_default());
         self.call.check()?;
         let endpoint = &self.rest.endpoints[self.call.rpc as usize];
-        let mut span = ClientSpan::start(endpoint, &self.call.trace);
-        let request = request(endpoint, self.key, payload, self.call, &span);
+        let mut span = ClientSpan::start(endpoint, &self.call.trace, &self.rest.metrics);
+        let mut request = request(endpoint, self.key, payload, self.call);
+        if self.rest.continues_traces {
+            span.inject(request.headers_mut());
+        }
         let result = tokio::select! {
             biased;
             result = self.rest.round_trip(request, self.call, &mut span) => result,
@@ -73,7 +82,7 @@ impl Api<'_> {
         if let Err(error) = &result {
             span.fail(error);
         }
-        result
+        result.map(|answer| Answer { values, ..answer })
     }
 }
 
@@ -84,33 +93,39 @@ impl Payload<'_> {
 }
 
 /// The request as it goes out, except for what the client says of itself.
-fn request(endpoint: &Endpoint, key: HeaderValue, payload: Payload<'_>, call: &Call, span: &ClientSpan) -> Request {
+fn request(endpoint: &Endpoint, key: HeaderValue, payload: Payload<'_>, call: &Call) -> Request {
     let mut request = Request::new(endpoint.rpc.http_method().clone(), endpoint.url.clone());
     request.headers_mut().insert(ET_APP_KEY, key);
     match payload {
         Payload::Query(name, value) => {
             request.url_mut().set_query(Some(&format!("{name}={}", utf8_percent_encode(value, PERCENT_ENCODED))));
-            // Without a body there is nothing to tell when the request leaves: from here on it may.
-            call.sent.set();
+            // Without a body there is nothing to tell when the request leaves: from here on it may. A read that was given
+            // up a moment ago and is sent all the same does no harm.
+            let _ = call.record.send();
         }
         Payload::Json(json) => {
             request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            *request.body_mut() = Some(reqwest::Body::wrap(Body::new(json, call.sent.clone())));
+            *request.body_mut() = Some(reqwest::Body::wrap(Body::new(json, Arc::clone(&call.record))));
         }
     }
-    span.inject(request.headers_mut());
     request
 }
 
 impl Rest {
     /// The API at that base URL, in that version, as `client` reaches it.
-    pub(crate) fn new(client: Client, base: &Url, api_version: &str) -> Self {
-        Self { client, endpoints: Rpc::ALL.map(|rpc| Endpoint::new(rpc, base, api_version)) }
+    pub(crate) fn new(client: Client, base: &Url, api_version: &str, observer: &Observer) -> Self {
+        Self {
+            client,
+            metrics: observer.metrics.clone(),
+            continues_traces: observer.takes_up_traces,
+            endpoints: Rpc::ALL.map(|rpc| Endpoint::new(rpc, base, api_version)),
+        }
     }
 
     /// Sends the request and reads the answer.
     async fn round_trip(&self, request: Request, call: &Call, span: &mut ClientSpan) -> Result<Answer, Error> {
         let response = self.client.execute(request).await.map_err(|error| broken(error, call))?;
+        call.record.answered(response.status().as_u16());
         span.answered(&response);
         read(response, call).await
     }
@@ -160,13 +175,14 @@ async fn read(mut response: Response, call: &Call) -> Result<Answer, Error> {
         content_type: text(header::CONTENT_TYPE).map(str::to_owned),
         retry_after: text(header::RETRY_AFTER).and_then(|text| retry_after::parse(text, SystemTime::now())),
         body: body.freeze(),
+        values: Values::default(),
     })
 }
 
 /// Why there is no answer. The URL is taken out of the error: it may hold a user name.
 fn broken(error: reqwest::Error, call: &Call) -> Error {
     let error = error.without_url();
-    if error.is_connect() || !call.sent.get() { Error::Unreachable(error) } else { Error::Broken(error) }
+    if error.is_connect() || !call.record.give_up() { Error::Unreachable(error) } else { Error::Broken(error) }
 }
 
 impl fmt::Debug for Payload<'_> {

@@ -1,7 +1,12 @@
 //! Runs a command: sets the parts up in their order, and takes them down in the reverse one.
 
-use std::{fmt, process::ExitCode};
+use std::{
+    fmt,
+    io::{self, Write},
+    process::ExitCode,
+};
 
+use http::HeaderValue;
 use reqwest::Url;
 use tokio::{
     net::TcpListener,
@@ -14,13 +19,20 @@ use crate::{
     announce,
     app_key::{self, AppKeys},
     config::{Api, Command, ConfigError, Key, Sandbox, Serve},
+    contract::API_VERSION,
     explain, probe,
     readiness::Readiness,
     rest::{self, Rest},
     sandbox,
-    server::{self, Limits, Listeners, listener::Listener},
+    server::{self, Limits, Listeners, admin::Admin, listener::Listener},
     service::Service,
-    telemetry::{export::Export, logs},
+    telemetry::{
+        export::{Export, meter},
+        logs::{self, LogLevel},
+        metrics::Metrics,
+        observer::Observer,
+        prometheus::Page,
+    },
 };
 
 /// Why a command ended without doing what it was asked to.
@@ -44,8 +56,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
         Command::Probe(address) => runtime()?.block_on(probe::probe(&address)).map_err(Failure::Other),
         Command::Explain(config) => {
             let status = explain::explain(&config).map_err(failed_to("read the body"))?;
-            println!("{status}");
-            Ok(())
+            writeln!(io::stdout(), "{status}").map_err(failed_to("write the status"))
         }
     }
 }
@@ -59,13 +70,20 @@ fn serve(config: Serve) -> Result<(), Failure> {
         let _in_runtime = runtime.enter();
         Export::start(&config.telemetry)?
     };
-    logs::start(&config.telemetry);
-    let result = runtime.block_on(gateway(config, client));
+    let log_level = logs::start(&config.telemetry);
+    let result = runtime.block_on(gateway(config, client, export.page(), log_level));
     export.finish();
+    // A name that is still being looked up must not hold up the end.
+    runtime.shutdown_background();
     result
 }
 
-async fn gateway(config: Serve, client: reqwest::Client) -> Result<(), Failure> {
+async fn gateway(
+    config: Serve,
+    client: reqwest::Client,
+    metrics: Option<Page>,
+    log_level: LogLevel,
+) -> Result<(), Failure> {
     let stop = stop_signal()?;
     let (base, sandbox) = api(&config.api).await?;
     let listeners = bind(&config).await?;
@@ -74,12 +92,21 @@ async fn gateway(config: Serve, client: reqwest::Client) -> Result<(), Failure> 
     let readiness = Readiness::new();
     let keys = match sandbox {
         None => app_keys(config.key, &readiness),
-        Some(listener) => sandbox_keys(config.key, listener, &readiness),
+        Some(listener) => {
+            let (keys, expected) = sandbox_keys(config.key, &readiness);
+            let api_version = config.api_version.clone();
+            tokio::spawn(async move { sandbox::serve(listener, expected, &api_version).await });
+            keys
+        }
     };
-    let service = Service { rest: Rest::new(client, &base, &config.api_version), keys, readiness };
+    let admin = Admin { readiness: readiness.clone(), metrics, log_level };
+    let takes_up_traces = config.telemetry.otel.propagates_trace_context;
+    let observer = Observer { metrics: Metrics::new(&meter()), takes_up_traces };
+    let rest = Rest::new(client, &base, &config.api_version, &observer);
+    let service = Service { rest, keys, readiness };
     let limits =
         Limits { timeout: config.timeout, max_in_flight: config.max_in_flight, drain_timeout: config.drain_timeout };
-    let running = server::start(listeners, service, limits).await;
+    let running = server::start(listeners, service, limits, observer, admin).await;
     announce::print(&announcement);
     running.until(stop).await.map_err(failed_to("serve"))
 }
@@ -90,10 +117,11 @@ fn sandbox(config: &Sandbox) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let stop = stop_signal()?;
         let listener = listen(config.listen).await?;
+        let key = config.key.clone().map(|key| watch::Sender::new(key).subscribe());
         announce::print(&announce::sandbox(&listener).map_err(failed_to("find the port"))?);
         tokio::select! {
             () = stop => Ok(()),
-            () = sandbox::serve(listener, config.key.clone()) => unreachable!("the sandbox has no end of its own"),
+            () = sandbox::serve(listener, key, API_VERSION) => unreachable!("the sandbox has no end of its own"),
         }
     })
 }
@@ -143,15 +171,13 @@ fn app_keys(key: Key, readiness: &Readiness) -> AppKeys {
     }
 }
 
-/// Starts the sandbox, which asks for the configured key; without one any will do, so that a caller needs none.
-fn sandbox_keys(key: Key, listener: TcpListener, readiness: &Readiness) -> AppKeys {
-    let (expected, key) = match key {
-        Key::Callers => (None, Key::Fixed(http::HeaderValue::from_static("sandbox"))),
-        Key::Fixed(key) => (Some(key.clone()), Key::Fixed(key)),
-        Key::File(path, key) => (Some(key.clone()), Key::File(path, key)),
-    };
-    tokio::spawn(sandbox::serve(listener, expected));
-    app_keys(key, readiness)
+/// The keys of the calls to the sandbox, which asks for the configured key; without one any will do, so that a caller
+/// needs none.
+fn sandbox_keys(key: Key, readiness: &Readiness) -> (AppKeys, Option<watch::Receiver<HeaderValue>>) {
+    match app_keys(key, readiness) {
+        AppKeys::Gateway(key) => (AppKeys::Gateway(key.clone()), Some(key)),
+        AppKeys::Callers => (app_keys(Key::Fixed(HeaderValue::from_static("sandbox")), readiness), None),
+    }
 }
 
 /// Completes when the process is told to stop: by SIGTERM, as Kubernetes does, or by SIGINT, as Ctrl-C does. From the

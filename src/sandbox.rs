@@ -15,15 +15,15 @@ mod faults;
 use http::HeaderValue;
 use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, sync::watch};
 use tower::ServiceExt;
 use tracing::warn;
 
 use self::faults::Reset;
 
-/// Serves the stand-in API for as long as it is polled. With a key, calls have to carry it.
-pub(crate) async fn serve(listener: TcpListener, key: Option<HeaderValue>) {
-    let api = api::routes(key);
+/// Serves the stand-in API, in that version, for as long as it is polled. With a key, calls have to carry it.
+pub(crate) async fn serve(listener: TcpListener, key: Option<watch::Receiver<HeaderValue>>, api_version: &str) {
+    let api = api::routes(key, api_version);
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,

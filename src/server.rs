@@ -2,15 +2,15 @@
 
 pub(crate) mod listener;
 
-mod admin;
+pub(crate) mod admin;
 
 mod calls;
 
 mod health;
 
-use std::{io, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::timeout};
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{
@@ -22,6 +22,7 @@ use tonic_reflection::server::Builder as Reflection;
 use tracing::{info, warn};
 
 use self::{
+    admin::Admin,
     calls::Calls,
     health::Reporter,
     listener::{Listener, SocketFile},
@@ -30,10 +31,13 @@ use crate::{
     proto::{FILE_DESCRIPTOR_SET, password_reset_service_server::PasswordResetServiceServer},
     readiness::Readiness,
     service::Service,
+    telemetry::{export::meter, metrics, observer::Observer},
 };
 
 /// The longest message that is taken, in bytes. The longest sensible one is some 3 KiB.
 const MAX_MESSAGE: usize = 64 * 1024;
+/// The streams that a connection may have beyond the calls that may be in flight.
+const SPARE_STREAMS: u32 = 64;
 /// How long the calls that were given up at the end of the drain time have to get their answers out.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 
@@ -48,7 +52,7 @@ pub(crate) struct Listeners {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     pub(crate) timeout: Duration,
-    pub(crate) max_in_flight: usize,
+    pub(crate) max_in_flight: u32,
     pub(crate) drain_timeout: Duration,
 }
 
@@ -63,6 +67,8 @@ pub(crate) struct Running {
     readiness: Readiness,
     health: Reporter,
     drain_timeout: Duration,
+    in_flight: Arc<Semaphore>,
+    max_in_flight: u32,
     /// Told to the servers: no new connections.
     drain: CancellationToken,
     /// Told to the calls: give up.
@@ -70,10 +76,18 @@ pub(crate) struct Running {
 }
 
 /// Starts to serve; when this is done, calls are taken and health says so.
-pub(crate) async fn start(listeners: Listeners, service: Service, limits: Limits) -> Running {
+pub(crate) async fn start(
+    listeners: Listeners,
+    service: Service,
+    limits: Limits,
+    observer: Observer,
+    admin: Admin,
+) -> Running {
     let readiness = service.readiness.clone();
     let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-    let calls = Calls::new(limits.timeout, limits.max_in_flight, stop.clone(), service.keys.owner());
+    let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
+    metrics::observe(&meter(), &in_flight, limits.max_in_flight, &readiness);
+    let calls = Calls::new(limits.timeout, Arc::clone(&in_flight), stop.clone(), service.keys.owner(), observer);
     let (health_service, health) =
         health::service(PasswordResetServiceServer::<Service>::NAME, readiness.clone()).await;
     let routes = Routes::new(PasswordResetServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE))
@@ -84,7 +98,7 @@ pub(crate) async fn start(listeners: Listeners, service: Service, limits: Limits
 
     let (mut servers, mut files) = (JoinSet::new(), Vec::new());
     for listener in listeners.grpc {
-        let router = Server::builder().accept_http1(true).layer(calls.clone()).add_routes(routes.clone());
+        let router = http2(limits).layer(calls.clone()).add_routes(routes.clone());
         let drained = drain.clone().cancelled_owned();
         match listener {
             Listener::Tcp(listener) => {
@@ -98,15 +112,27 @@ pub(crate) async fn start(listeners: Listeners, service: Service, limits: Limits
         }
     }
     readiness.serving();
+    let changes = readiness.changes();
     health.report().await;
     let mut helpers = JoinSet::new();
-    helpers.spawn(health.clone().follow());
+    helpers.spawn(health.clone().follow(changes));
+    helpers.spawn(readiness.clone().forgive());
     if let Some(listener) = listeners.admin {
-        let routes = admin::routes(readiness.clone());
+        let routes = admin::routes(admin).into_make_service_with_connect_info::<SocketAddr>();
         helpers.spawn(async move { log_failure(axum::serve(listener, routes).await) });
     }
-    let drain_timeout = limits.drain_timeout;
-    Running { servers, _helpers: helpers, _files: files, readiness, health, drain_timeout, drain, stop }
+    Running {
+        servers,
+        _helpers: helpers,
+        _files: files,
+        readiness,
+        health,
+        drain_timeout: limits.drain_timeout,
+        in_flight,
+        max_in_flight: limits.max_in_flight,
+        drain,
+        stop,
+    }
 }
 
 impl Running {
@@ -124,14 +150,24 @@ impl Running {
         self.health.report().await;
         info!("stopping: no new connections, calls in flight are finished");
         self.drain.cancel();
-        if timeout(self.drain_timeout, all_finished(&mut self.servers)).await.is_err() {
+        if timeout(self.drain_timeout, self.drained()).await.is_err() {
             warn!("the drain time is over: calls in flight are given up");
-            self.stop.cancel();
-            if timeout(LAST_WORDS, all_finished(&mut self.servers)).await.is_err() {
-                warn!("some connections are still open and are cut off");
-            }
+        }
+        self.stop.cancel();
+        // What is left are connections without a call: watches of the health service, peers that do not go.
+        if timeout(LAST_WORDS, all_finished(&mut self.servers)).await.is_err() {
+            info!("some connections are still open and are cut off");
         }
         Ok(())
+    }
+
+    /// Waits until no call is in flight any more.
+    async fn drained(&mut self) {
+        tokio::select! {
+            () = all_finished(&mut self.servers) => {}
+            // The semaphore is never closed; and a call that comes in now still finds a place.
+            places = self.in_flight.acquire_many(self.max_in_flight) => drop(places),
+        }
     }
 }
 
@@ -156,6 +192,17 @@ fn log_failure(result: io::Result<()>) {
     if let Err(error) = result {
         warn!(%error, "the admin listener failed");
     }
+}
+
+/// The transport. tonic leaves bounds off that hyper would have had.
+fn http2(limits: Limits) -> Server {
+    Server::builder()
+        .accept_http1(true)
+        // Some more, so that a call beyond the limit is refused at once and does not wait in its client.
+        .max_concurrent_streams(limits.max_in_flight.saturating_add(SPARE_STREAMS))
+        .http2_max_local_error_reset_streams(Some(1024))
+        .http2_keepalive_interval(Some(Duration::from_secs(60)))
+        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
 }
 
 /// Reflection of every service, and of the details in a status, so that grpcurl can show them.

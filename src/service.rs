@@ -1,12 +1,10 @@
 //! The gRPC service: four one-line handlers over one helper.
 
 use tonic::{Request, Response, Status};
-use tracing::{error, warn};
 
 use crate::{
     app_key::{AppKeys, Owner},
     call::Call,
-    contract::Rpc,
     envelope::Cause,
     error::Error,
     proto::{
@@ -16,7 +14,7 @@ use crate::{
     },
     readiness::Readiness,
     rest::{Api, Rest},
-    status::{Fault, Verdict},
+    status::Verdict,
     steps,
 };
 
@@ -73,7 +71,7 @@ impl Service {
             Err(error) => Err(error),
         };
         self.learn(&result);
-        result.map(Response::new).map_err(|error| self.tell(&error, call.rpc))
+        result.map(Response::new).map_err(|error| self.tell(&error, &call))
     }
 
     /// Whether the API accepts the gateway's own key is seen in every answer of its.
@@ -86,21 +84,11 @@ impl Service {
         }
     }
 
-    /// The status of an error. What the operator has to see is logged, with its causes.
-    fn tell(&self, error: &Error, rpc: Rpc) -> Status {
-        let verdict = Verdict::of(error, rpc, self.keys.owner());
-        let reason = verdict.reason.as_str_name();
-        match verdict.fault {
-            Fault::Caller => {}
-            Fault::Upstream => warn!(%rpc, reason, error = chain(error), "the call failed at the API"),
-            Fault::Gateway => error!(%rpc, reason, error = chain(error), "the call failed at the gateway"),
-        }
+    /// The status of an error, which is noted for those who watch the call.
+    fn tell(&self, error: &Error, call: &Call) -> Status {
+        let key = self.keys.owner();
+        let verdict = Verdict::of(error, call.rpc.only_reads(), key);
+        call.record.failed(verdict, key, error);
         verdict.status(error)
     }
-}
-
-/// The error and all its causes.
-fn chain(error: &Error) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -39,7 +39,7 @@ mod details;
 
 use tonic::Code;
 
-use crate::{app_key::Owner, contract::Rpc, envelope::Cause, error::Error, proto::ErrorReason};
+use crate::{app_key::Owner, envelope::Cause, error::Error, proto::ErrorReason};
 
 /// The domain of every `ErrorInfo`.
 pub(crate) const DOMAIN: &str = "passwordreset.autoshares.dev";
@@ -57,7 +57,7 @@ pub(crate) enum Fault {
 pub(crate) enum Outcome {
     /// The API never saw it.
     NotSent,
-    /// The API did nothing: it said no, or the call only reads.
+    /// The API did nothing: it said no, or left a call that only reads without an answer.
     Refused,
     /// The API may have acted.
     Unknown,
@@ -91,14 +91,15 @@ impl Outcome {
         }
     }
 
-    const fn if_sent(sent: bool) -> Self {
+    /// Of a call that was given up.
+    pub(crate) const fn if_sent(sent: bool) -> Self {
         if sent { Self::Unknown } else { Self::NotSent }
     }
 }
 
 impl Verdict {
-    /// The row of an error.
-    pub(crate) fn of(error: &Error, rpc: Rpc, key: Owner) -> Self {
+    /// The row of an error, for a call that only reads or one that writes, with that key.
+    pub(crate) fn of(error: &Error, only_reads: bool, key: Owner) -> Self {
         use {ErrorReason as R, Fault as F, Outcome as O};
         let row = |code, reason, fault, outcome| Self { code, reason, fault, outcome };
         match *error {
@@ -107,22 +108,22 @@ impl Verdict {
             Error::Unread(Code::OutOfRange) => row(Code::ResourceExhausted, R::InvalidRequest, F::Caller, O::NotSent),
             Error::Unread(code) => row(code, R::InvalidRequest, F::Caller, O::NotSent),
             Error::KeyMissing => row(Code::Unauthenticated, R::AppKeyMissing, F::Caller, O::NotSent),
-            Error::Refused(ref refusal) => Self::of_cause(refusal.cause, rpc, key),
+            Error::Refused(ref refusal) => Self::of_cause(refusal.cause, only_reads, key),
             Error::TooLarge { .. } => row(Code::Internal, R::UpstreamResponseTooLarge, F::Upstream, O::Unknown),
             Error::Unreachable(_) => row(Code::Unavailable, R::UpstreamUnreachable, F::Upstream, O::NotSent),
-            Error::Broken(_) => Self::cut_off(rpc),
+            Error::Broken(_) => Self::cut_off(only_reads),
             Error::TimedOut { sent } => row(Code::DeadlineExceeded, R::UpstreamTimeout, F::Upstream, O::if_sent(sent)),
             Error::Overloaded => row(Code::ResourceExhausted, R::GatewayOverloaded, F::Gateway, O::NotSent),
             Error::ShuttingDown { sent: false } => {
                 row(Code::Unavailable, R::GatewayShuttingDown, F::Gateway, O::NotSent)
             }
-            Error::ShuttingDown { sent: true } => Self { fault: F::Gateway, ..Self::cut_off(rpc) },
+            Error::ShuttingDown { sent: true } => Self { fault: F::Gateway, ..Self::cut_off(only_reads) },
             Error::Panicked { sent } => row(Code::Internal, R::GatewayFailed, F::Gateway, O::if_sent(sent)),
         }
     }
 
     /// The row of an answer that is not a success.
-    fn of_cause(cause: Cause, rpc: Rpc, key: Owner) -> Self {
+    fn of_cause(cause: Cause, only_reads: bool, key: Owner) -> Self {
         use {ErrorReason as R, Fault as F, Outcome as O};
         let refused = |code, reason, fault| Self { code, reason, fault, outcome: O::Refused };
         let failed = |code, reason| Self { code, reason, fault: F::Upstream, outcome: O::Unknown };
@@ -143,7 +144,7 @@ impl Verdict {
             Cause::Conflict => refused(Code::Aborted, R::UpstreamConflict, F::Caller),
             Cause::RateLimited => refused(Code::ResourceExhausted, R::UpstreamRateLimited, F::Upstream),
             Cause::Unavailable => refused(Code::Unavailable, R::UpstreamUnavailable, F::Upstream),
-            Cause::BadGateway => Self::cut_off(rpc),
+            Cause::BadGateway => Self::cut_off(only_reads),
             Cause::Timeout => failed(Code::DeadlineExceeded, R::UpstreamTimeout),
             Cause::Failed => failed(Code::Internal, R::UpstreamFailed),
             Cause::Redirected => failed(Code::Internal, R::UpstreamRedirected),
@@ -152,8 +153,8 @@ impl Verdict {
     }
 
     /// The row of a call that was sent and got no answer.
-    fn cut_off(rpc: Rpc) -> Self {
-        let (code, reason, outcome) = if rpc.only_reads() {
+    fn cut_off(only_reads: bool) -> Self {
+        let (code, reason, outcome) = if only_reads {
             (Code::Unavailable, ErrorReason::UpstreamUnavailable, Outcome::Refused)
         } else {
             (Code::Unknown, ErrorReason::UpstreamOutcomeUnknown, Outcome::Unknown)
@@ -163,22 +164,19 @@ impl Verdict {
 
     /// The row of an entry in `Errors`, by what `StatusCode` says.
     fn declined(status: Option<u16>) -> Self {
-        let code = match status {
-            Some(400 | 413 | 422) => Code::InvalidArgument,
-            Some(401) => Code::Unauthenticated,
-            Some(403) => Code::PermissionDenied,
-            Some(404 | 410) => Code::NotFound,
-            Some(405 | 501) => Code::Unimplemented,
-            Some(408 | 504) => Code::DeadlineExceeded,
-            Some(409) => Code::Aborted,
-            Some(429) => Code::ResourceExhausted,
+        use {Fault as F, Outcome as O};
+        let (code, fault, outcome) = match status {
+            Some(400 | 413 | 422) => (Code::InvalidArgument, F::Caller, O::Refused),
+            // Not UNAUTHENTICATED: a key that is not accepted gets no result envelope.
+            Some(401 | 403) => (Code::PermissionDenied, F::Caller, O::Refused),
+            Some(404 | 410) => (Code::NotFound, F::Caller, O::Refused),
+            Some(405 | 501) => (Code::Unimplemented, F::Upstream, O::Refused),
+            Some(408 | 504) => (Code::DeadlineExceeded, F::Upstream, O::Unknown),
+            Some(409) => (Code::Aborted, F::Caller, O::Refused),
+            Some(429) => (Code::ResourceExhausted, F::Upstream, O::Refused),
             // Also for "ServiceUnavailable": it was the API itself that answered, so the call was under way.
-            Some(500..) => Code::Internal,
-            _ => Code::FailedPrecondition,
-        };
-        let (fault, outcome) = match status {
-            Some(408 | 500..) => (Fault::Upstream, Outcome::Unknown),
-            _ => (Fault::Caller, Outcome::Refused),
+            Some(500..) => (Code::Internal, F::Upstream, O::Unknown),
+            _ => (Code::FailedPrecondition, F::Caller, O::Refused),
         };
         Self { code, reason: ErrorReason::UpstreamRefused, fault, outcome }
     }
@@ -205,4 +203,17 @@ pub(crate) fn code_name(code: Code) -> &'static str {
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
     }
+}
+
+/// The codes that the conventions call a server's error; the others are the caller's business.
+pub(crate) fn is_server_error(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
 }

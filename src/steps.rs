@@ -18,7 +18,7 @@ pub(crate) use self::{
 
 use crate::{
     contract::Rpc,
-    envelope::{Answer, Refusal, Values},
+    envelope::{Answer, Refusal},
 };
 
 /// What an answer means to the rpc that it is for: the verdict without the call, for `explain` and for tests.
@@ -27,11 +27,10 @@ use crate::{
 ///
 /// Whatever the answer is if not a success.
 pub(crate) fn verdict(rpc: Rpc, answer: &Answer, answer_given: bool) -> Result<(), Refusal> {
-    let values = Values::default();
     match rpc {
-        Rpc::ResetPassword => reset_password::verdict(answer, &values, answer_given).map(drop),
-        Rpc::GetSecretQuestion => get_secret_question::verdict(answer, &values).map(drop),
-        Rpc::GenerateToken => generate_token::verdict(answer, &values).map(drop),
-        Rpc::UpdatePassword => update_password::verdict(answer, &values).map(drop),
+        Rpc::ResetPassword => reset_password::verdict(answer, answer_given).map(drop),
+        Rpc::GetSecretQuestion => get_secret_question::verdict(answer).map(drop),
+        Rpc::GenerateToken => generate_token::verdict(answer).map(drop),
+        Rpc::UpdatePassword => update_password::verdict(answer).map(drop),
     }
 }

@@ -1,7 +1,24 @@
-//! What operators see: logs on standard error, spans over OTLP. Nothing of a request or of an answer is ever part of it.
+//! What operators see: logs on standard error, spans and metrics over OTLP and at `/metrics`. Nothing of a request or of
+//! an answer is ever part of it.
+//!
+//! ```text
+//!   call ──▶ observer ──▶ spans    one SERVER span, and below it one CLIENT span an attempt
+//!                    ├──▶ metrics  duration, answers by reason, …
+//!                    └──▶ logs     one line
+//! ```
 
-pub(crate) mod export;
+pub(crate) mod observer;
+
+pub(crate) mod spans;
+
+pub(crate) mod metrics;
+
+pub(crate) mod prometheus;
 
 pub(crate) mod logs;
 
-pub(crate) mod spans;
+mod delivery;
+
+mod otlp;
+
+pub(crate) mod export;

@@ -36,6 +36,7 @@ impl ConfigError {
                 let takes = error.source().map_or_else(|| "takes a value".to_owned(), ToString::to_string);
                 Self::flag(&flag, takes)
             }
+            ErrorKind::TooManyValues => Self::flag(&flag, "takes no value"),
             ErrorKind::MissingRequiredArgument => Self::flag(&flag, "is missing"),
             ErrorKind::ArgumentConflict => match named(error, ContextKind::PriorArg) {
                 other if other.is_empty() || other == flag => Self::flag(&flag, "is given more than once"),

@@ -8,6 +8,7 @@ use reqwest::{Certificate, Url};
 
 use super::{
     Api, Command, ConfigError, Explain, Key, Sandbox, Serve, Telemetry,
+    environment::check_encoding,
     telemetry::LogFormat,
     values::{
         AdminListen, address_or_off, api_version, duration, duration_or_zero, http_status, key, positive, seconds,
@@ -66,19 +67,19 @@ struct ServeOptions {
     key: KeyOptions,
     /// The most one call may take; a caller's shorter deadline wins
     #[arg(long, env = "RESET_GATEWAY_TIMEOUT", hide_env_values = true, value_name = "DURATION")]
-    #[arg(default_value = "10s", value_parser = duration)]
+    #[arg(default_value = "10s", value_parser = duration, allow_negative_numbers = true)]
     timeout: Duration,
     /// The most that connecting to the API may take
     #[arg(long, env = "RESET_GATEWAY_CONNECT_TIMEOUT", hide_env_values = true, value_name = "DURATION")]
-    #[arg(default_value = "2s", value_parser = duration)]
+    #[arg(default_value = "2s", value_parser = duration, allow_negative_numbers = true)]
     connect_timeout: Duration,
     /// The most calls at a time, across all connections
     #[arg(long, env = "RESET_GATEWAY_MAX_IN_FLIGHT", hide_env_values = true, value_name = "NUMBER")]
-    #[arg(default_value = "1024", value_parser = positive)]
-    max_in_flight: usize,
+    #[arg(default_value = "1024", value_parser = positive, allow_negative_numbers = true)]
+    max_in_flight: u32,
     /// The most that calls in flight may take after the signal to stop
     #[arg(long, env = "RESET_GATEWAY_DRAIN_TIMEOUT", hide_env_values = true, value_name = "DURATION")]
-    #[arg(default_value = "25s", value_parser = duration_or_zero)]
+    #[arg(default_value = "25s", value_parser = duration_or_zero, allow_negative_numbers = true)]
     drain_timeout: Duration,
     /// Put the stand-in API behind the gateway, in the same process
     #[arg(long, env = "RESET_GATEWAY_SANDBOX", hide_env_values = true, action = ArgAction::SetTrue, value_parser = switch)]
@@ -103,10 +104,10 @@ struct KeyOptions {
 
 #[derive(Args, Debug)]
 struct SandboxListen {
-    /// Where the stand-in API listens, IP:port
+    /// Where the stand-in API listens, IP:port [default: 127.0.0.1:0]
     #[arg(long, env = "RESET_GATEWAY_SANDBOX_LISTEN", hide_env_values = true, value_name = "ADDRESS")]
-    #[arg(default_value = "127.0.0.1:0", value_parser = socket_address)]
-    sandbox_listen: SocketAddr,
+    #[arg(value_parser = socket_address)]
+    sandbox_listen: Option<SocketAddr>,
 }
 
 #[derive(Args, Debug)]
@@ -167,6 +168,7 @@ struct ExplainOptions {
 ///
 /// The first setting that is wrong or missing; or, as `Ok(Err(_))`, the text that `--help` or `--version` asks for.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Result<Command, String>, ConfigError> {
+    check_encoding("RESET_GATEWAY_")?;
     let cli = match Cli::try_parse_from(with_default_command(args)) {
         Ok(cli) => cli,
         Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
@@ -176,7 +178,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Result<Command,
     };
     let command = match cli.command {
         CliCommand::Serve(options) => Command::Serve(Box::new(options.check()?)),
-        CliCommand::Sandbox(options) => Command::Sandbox(options.check()?),
+        CliCommand::Sandbox(options) => Command::Sandbox(Box::new(options.check()?)),
         CliCommand::Probe(options) => Command::Probe(first(options.listen)?),
         CliCommand::Explain(options) => Command::Explain(options.check()),
     };
@@ -198,8 +200,11 @@ fn with_default_command(args: impl IntoIterator<Item = OsString>) -> Vec<OsStrin
 impl ServeOptions {
     fn check(self) -> Result<Serve, ConfigError> {
         let api = match (self.upstream_url, self.sandbox) {
+            (Some(_), false) if self.sandbox_listen.sandbox_listen.is_some() => {
+                return Err(ConfigError::flag("--sandbox-listen", "goes with --sandbox"));
+            }
             (Some(url), false) => Api::Url(url),
-            (None, true) => Api::Sandbox(self.sandbox_listen.sandbox_listen),
+            (None, true) => Api::Sandbox(self.sandbox_listen.address()),
             (Some(_), true) => {
                 return Err(ConfigError::flag("--sandbox", "cannot be given together with --upstream-url"));
             }
@@ -209,9 +214,7 @@ impl ServeOptions {
                 return Err(ConfigError::flag("--upstream-url", takes));
             }
         };
-        if self.listen.is_empty() {
-            return Err(ConfigError::flag("--listen", "takes IP:port or unix:/absolute/path"));
-        }
+        check_distinct(&self.listen, self.admin_listen.0, &api)?;
         Ok(Serve {
             listen: self.listen,
             admin_listen: self.admin_listen.0,
@@ -225,6 +228,30 @@ impl ServeOptions {
             drain_timeout: self.drain_timeout,
             telemetry: Telemetry::from_environment(self.log.log_format)?,
         })
+    }
+}
+
+/// No address may be listened on twice. A port 0 is another one each time.
+fn check_distinct(listen: &[Address], admin: Option<SocketAddr>, api: &Api) -> Result<(), ConfigError> {
+    let sandbox = match api {
+        Api::Sandbox(address) => Some(*address),
+        Api::Url(_) => None,
+    };
+    let others = [("--admin-listen", admin), ("--sandbox-listen", sandbox)];
+    let others = others.into_iter().filter_map(|(flag, address)| Some((flag, Address::Tcp(address?))));
+    let mut seen: Vec<Address> = Vec::new();
+    for (flag, address) in listen.iter().cloned().map(|address| ("--listen", address)).chain(others) {
+        if seen.contains(&address) && !address.is_any_port() {
+            return Err(ConfigError::flag(flag, "takes an address that no other listener has"));
+        }
+        seen.push(address);
+    }
+    Ok(())
+}
+
+impl SandboxListen {
+    fn address(&self) -> SocketAddr {
+        self.sandbox_listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 }
 
@@ -250,7 +277,7 @@ impl SandboxOptions {
             Key::Fixed(key) | Key::File(_, key) => Some(key),
         };
         let telemetry = Telemetry::from_environment(self.log.log_format)?;
-        Ok(Sandbox { listen: self.listen.sandbox_listen, key, telemetry })
+        Ok(Sandbox { listen: self.listen.address(), key, telemetry })
     }
 }
 

@@ -1,10 +1,14 @@
-//! Logs and traces: `RUST_LOG`, and those of the standard `OTEL_*` variables that the SDK leaves to the program.
+//! Logs, traces and metrics: `RUST_LOG` here, the standard `OTEL_*` variables in [`super::otel`].
 
-use std::{env, io::IsTerminal, str::FromStr};
+use std::{io::IsTerminal, str::FromStr};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::ConfigError;
+use super::{
+    ConfigError,
+    environment::variable,
+    otel::{Exporter, OpenTelemetry},
+};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,21 +19,16 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is logged and whether traces are exported.
+/// What is logged, and what is exported where to.
 #[derive(Debug)]
 pub struct Telemetry {
     /// How log lines are written.
     pub log_format: LogFormat,
     /// Which log lines are written.
     pub log_filter: Targets,
-    /// Whether spans are exported over OTLP.
-    pub export_traces: bool,
-    /// The variable that says where to; the SDK reads it.
-    pub endpoint_variable: &'static str,
+    /// Traces and metrics.
+    pub otel: OpenTelemetry,
 }
-
-/// The variables with the endpoint for spans, the one that counts first.
-const ENDPOINTS: [&str; 2] = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
 
 impl Telemetry {
     /// What the environment says; the flag for the log format comes before what the terminal suggests.
@@ -38,9 +37,13 @@ impl Telemetry {
         Ok(Self {
             log_format: log_format.unwrap_or_else(on_terminal),
             log_filter: log_filter()?,
-            export_traces: exports_traces()?,
-            endpoint_variable: ENDPOINTS.into_iter().find(|name| variable(name).is_some()).unwrap_or(ENDPOINTS[1]),
+            otel: OpenTelemetry::from_environment()?,
         })
+    }
+
+    /// Whether any spans are exported.
+    pub fn exports_traces(&self) -> bool {
+        !matches!(self.otel.traces, Exporter::None)
     }
 }
 
@@ -56,34 +59,19 @@ impl FromStr for LogFormat {
     }
 }
 
+/// What log directives take, for error messages.
+pub(crate) const LOG_DIRECTIVES: &str = "takes a level, or targets such as reset_gateway=debug,info";
+
+/// Reads log directives: levels, and targets with a level. A bare target would be legal too, but what looks like one is a
+/// misspelt level, which would turn everything else off.
+pub(crate) fn log_directives(text: &str) -> Option<Targets> {
+    let is_clear = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    text.trim().parse().ok().filter(|_| text.split(',').all(is_clear))
+}
+
 fn log_filter() -> Result<Targets, ConfigError> {
-    match variable("RUST_LOG") {
+    match variable("RUST_LOG")? {
         None => Ok(Targets::new().with_default(LevelFilter::INFO)),
-        Some(directives) => directives.parse().map_err(|_| {
-            ConfigError::variable("RUST_LOG", "takes a level, or targets such as reset_gateway=debug,info")
-        }),
+        Some(text) => log_directives(&text).ok_or_else(|| ConfigError::variable("RUST_LOG", LOG_DIRECTIVES)),
     }
-}
-
-/// Traces are exported as soon as an endpoint or an exporter is named, and never if the SDK is disabled.
-fn exports_traces() -> Result<bool, ConfigError> {
-    for name in ["OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL"] {
-        if variable(name).is_some_and(|protocol| !matches!(protocol.as_str(), "grpc" | "http/protobuf")) {
-            return Err(ConfigError::variable(name, "takes grpc or http/protobuf"));
-        }
-    }
-    let is_disabled = variable("OTEL_SDK_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true"));
-    let names_exporter = match variable("OTEL_TRACES_EXPORTER").as_deref() {
-        None => ENDPOINTS.into_iter().any(|name| variable(name).is_some()),
-        Some("otlp") => true,
-        Some("none") => false,
-        Some(_) => return Err(ConfigError::variable("OTEL_TRACES_EXPORTER", "takes otlp or none")),
-    };
-    Ok(names_exporter && !is_disabled)
-}
-
-/// A variable that has a value; by the OpenTelemetry specification an empty one has none.
-#[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
-fn variable(name: &str) -> Option<String> {
-    env::var(name).ok().filter(|value| !value.is_empty())
 }

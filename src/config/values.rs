@@ -58,7 +58,7 @@ pub(super) fn duration_or_zero(text: &str) -> Result<Duration, &'static str> {
     found.filter(|found| *found <= MAX_DURATION).ok_or("takes a duration up to 24h, such as 25s")
 }
 
-pub(super) fn positive(text: &str) -> Result<usize, &'static str> {
+pub(super) fn positive(text: &str) -> Result<u32, &'static str> {
     let found = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
     found.ok_or("takes a whole number from 1 to 1000000")
 }

@@ -48,7 +48,7 @@ fn is_key_error(members: &Members<'_>) -> bool {
 fn is_route_missing(answer: &Answer, members: Option<&Members<'_>>) -> bool {
     match members {
         Some(members) => has_text(members, "Message", "no http resource was found"),
-        None => !answer.body.is_empty(),
+        None => !matches!(answer.body.trim_ascii(), b"" | b"null" | b"\"\""),
     }
 }
 

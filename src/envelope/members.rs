@@ -34,10 +34,10 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// A list of strings, of which any may be `null`; empty if it is absent or `null` itself.
+    /// A list of strings, of which any may be `null`, and then is empty; no strings if it is absent or `null` itself.
     pub(super) fn strings(&self, name: &str) -> Result<Vec<String>, Unreadable> {
         let list: Option<Vec<Option<String>>> = self.get(name)?;
-        Ok(list.into_iter().flatten().flatten().collect())
+        Ok(list.into_iter().flatten().map(Option::unwrap_or_default).collect())
     }
 
     /// The members in the order in which they are written.

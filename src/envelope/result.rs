@@ -14,9 +14,7 @@ pub(super) fn read<'a>(members: &Members<'a>, dialect: Dialect) -> Result<Model<
         return Err(result.refused(dialect));
     }
     let is_succeed = result.is_succeed.ok_or(Cause::Malformed)?;
-    // An error named by `StatusCode` counts where `IsSucceed` cannot be relied on.
-    let worked = is_succeed || (dialect == Dialect::Reset && result.http_status.is_none());
-    if worked { Ok(Model(result.model)) } else { Err(Cause::Unexplained) }
+    if is_succeed || dialect == Dialect::Reset { Ok(Model(result.model)) } else { Err(Cause::Unexplained) }
 }
 
 /// The result envelope of a finished call.
@@ -45,12 +43,19 @@ impl<'a> ResultEnvelope<'a> {
 
     /// The cause of a result that is refused.
     pub(super) fn refused(&self, dialect: Dialect) -> Cause {
-        let by_code = self.codes.iter().any(|code| code.eq_ignore_ascii_case("ErrorIncorrectAnswer"));
-        let by_text = self.codes.is_empty() && self.errors.iter().any(|text| is_incorrect_answer(text));
-        if dialect == Dialect::Reset && (by_code || by_text) {
+        let is_about_the_answer = (0..self.errors.len().max(self.codes.len())).any(|n| self.is_incorrect_answer(n));
+        if dialect == Dialect::Reset && is_about_the_answer {
             Cause::IncorrectAnswer
         } else {
             Cause::Declined(self.http_status)
+        }
+    }
+
+    /// Whether an entry of the parallel lists says so: its code or, where older releases leave that out, its text.
+    fn is_incorrect_answer(&self, entry: usize) -> bool {
+        match self.codes.get(entry).filter(|code| !code.is_empty()) {
+            Some(code) => code.eq_ignore_ascii_case("ErrorIncorrectAnswer"),
+            None => self.errors.get(entry).is_some_and(|text| is_incorrect_answer(text)),
         }
     }
 }
@@ -62,27 +67,27 @@ fn is_incorrect_answer(text: &str) -> bool {
 
 /// The error that the name of a .NET `HttpStatusCode` means, as an HTTP status.
 fn status_named(name: &str) -> Option<u16> {
-    let status = match name {
-        "BadRequest" => 400,
-        "Unauthorized" => 401,
-        "PaymentRequired" => 402,
-        "Forbidden" => 403,
-        "NotFound" => 404,
-        "MethodNotAllowed" => 405,
-        "NotAcceptable" => 406,
-        "RequestTimeout" => 408,
-        "Conflict" => 409,
-        "Gone" => 410,
-        "PreconditionFailed" => 412,
-        "RequestEntityTooLarge" => 413,
-        "UnprocessableEntity" | "UnprocessableContent" => 422,
-        "Locked" => 423,
-        "TooManyRequests" => 429,
-        "InternalServerError" => 500,
-        "NotImplemented" => 501,
-        "BadGateway" => 502,
-        "ServiceUnavailable" => 503,
-        "GatewayTimeout" => 504,
+    let status = match name.to_ascii_lowercase().as_str() {
+        "badrequest" => 400,
+        "unauthorized" => 401,
+        "paymentrequired" => 402,
+        "forbidden" => 403,
+        "notfound" => 404,
+        "methodnotallowed" => 405,
+        "notacceptable" => 406,
+        "requesttimeout" => 408,
+        "conflict" => 409,
+        "gone" => 410,
+        "preconditionfailed" => 412,
+        "requestentitytoolarge" => 413,
+        "unprocessableentity" | "unprocessablecontent" => 422,
+        "locked" => 423,
+        "toomanyrequests" => 429,
+        "internalservererror" => 500,
+        "notimplemented" => 501,
+        "badgateway" => 502,
+        "serviceunavailable" => 503,
+        "gatewaytimeout" => 504,
         _ => return None,
     };
     Some(status)

@@ -1,8 +1,14 @@
 //! What may be passed on of the API's own words: plain text, short, without anything that the caller sent.
+//!
+//! The API may repeat a value as it was sent, or escaped in whatever way one of its layers is used to. So a value that
+//! stands there as it is gets a gap in its place; and if after that the letters and digits of the text, with all escapes
+//! undone, still spell it, the text is left out whole.
 
-use percent_encoding::utf8_percent_encode;
+use std::fmt;
 
-use crate::contract::PERCENT_ENCODED;
+use html_escape::decode_html_entities;
+use percent_encoding::percent_decode_str;
+use unicode_normalization::UnicodeNormalization;
 
 /// The most text, in bytes, that one status passes on.
 pub(super) const MAX_TEXT: usize = 512;
@@ -10,46 +16,77 @@ pub(super) const MAX_TEXT: usize = 512;
 const MAX_MESSAGE: usize = 4096;
 /// What stands where a value of the request was.
 const GAP: &str = "…";
+/// How often escapes are undone, since one layer may escape what another has escaped.
+const LAYERS: usize = 3;
 
-/// The values of the request, which no answer may repeat to anybody.
+/// What no answer may repeat to anybody: the values of the request, and the key.
 #[derive(Clone, Default)]
-pub(crate) struct Values(Vec<String>);
+pub(crate) struct Values(Vec<Value>);
+
+#[derive(Clone)]
+struct Value {
+    plain: String,
+    letters: String,
+}
 
 impl Values {
-    /// The forms in which an answer could repeat these values: as sent, and percent-encoded.
     pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
-        let encoded = |value: &str| utf8_percent_encode(value, PERCENT_ENCODED).to_string();
-        let mut forms: Vec<String> = values
-            .into_iter()
-            .flat_map(|value| [plain(value), plain(&encoded(value))])
-            .filter(|form| !form.is_empty())
-            .collect();
-        // The longest first: it may contain a shorter one.
-        forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-        forms.dedup();
-        Self(forms)
+        let mut all = Self::default();
+        values.into_iter().for_each(|value| all.add(value));
+        all
     }
 
-    /// Whether the text repeats a value, in whatever case.
+    /// Adds one more.
+    pub(crate) fn add(&mut self, value: &str) {
+        let value = Value { plain: squeezed(value), letters: letters(value) };
+        if !value.plain.is_empty() {
+            self.0.push(value);
+            // The longest first: it may contain a shorter one.
+            self.0.sort_by_key(|value| std::cmp::Reverse(value.plain.len()));
+        }
+    }
+
+    /// Whether the text repeats a value, in whatever case and however escaped.
     pub(super) fn are_in(&self, text: &str) -> bool {
-        let text = text.to_lowercase();
-        self.0.iter().any(|value| text.contains(&value.to_lowercase()))
+        let letters = letters(text);
+        self.0.iter().any(|value| find(text, &value.plain).is_some() || value.is_spelled_by(&letters))
     }
 
-    /// The text with a gap in place of each value; nothing if that does not get rid of them all.
-    fn taken_out_of(&self, mut text: String) -> String {
+    /// The message as plain text, with a gap in place of each value; nothing if that does not get rid of them all.
+    fn taken_out_of(&self, message: &str) -> String {
+        let (mut text, letters) = (plain(message), letters(message));
         for value in &self.0 {
-            let mut kept = String::with_capacity(text.len());
-            let mut rest = text.as_str();
-            while let Some((start, end)) = find(rest, value) {
-                kept.push_str(&rest[..start]);
-                kept.push_str(GAP);
-                rest = &rest[end..];
+            if find(&text, &value.plain).is_some() {
+                text = value.gap_in(&text);
+            } else if value.is_spelled_by(&letters) {
+                return String::new();
             }
-            kept.push_str(rest);
-            text = kept;
         }
         if self.are_in(&text) { String::new() } else { text }
+    }
+}
+
+impl Value {
+    fn is_spelled_by(&self, letters: &str) -> bool {
+        !self.letters.is_empty() && letters.contains(&self.letters)
+    }
+
+    /// The text with a gap wherever the value stands in it.
+    fn gap_in(&self, text: &str) -> String {
+        let mut kept = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((start, end)) = find(rest, &self.plain) {
+            kept.push_str(&rest[..start]);
+            kept.push_str(GAP);
+            rest = &rest[end..];
+        }
+        kept + rest
+    }
+}
+
+impl fmt::Debug for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Values([redacted])")
     }
 }
 
@@ -61,9 +98,12 @@ pub(super) fn passed_on<'m>(
 ) -> String {
     let mut text = String::new();
     for message in messages.into_iter().filter(|message| message.len() <= MAX_MESSAGE) {
-        let message = values.taken_out_of(plain(message));
-        let separator = if text.is_empty() || message.is_empty() { "" } else { " " };
+        let separator = if text.is_empty() { "" } else { " " };
         let room = budget.saturating_sub(text.len() + separator.len());
+        if room == 0 {
+            break;
+        }
+        let message = values.taken_out_of(message);
         let part = &message[..message.floor_char_boundary(room)];
         if !part.is_empty() {
             text.push_str(separator);
@@ -80,28 +120,48 @@ pub(super) fn passed_on<'m>(
 
 /// The text without markup, control characters and repeated white space.
 fn plain(text: &str) -> String {
+    let text = decode_html_entities(text);
     let mut plain = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        rest = &rest[c.len_utf8()..];
-        if c == '<' && rest.starts_with(|c: char| c.is_ascii_alphabetic() || c == '/' || c == '!') {
+    let mut rest = text.as_ref();
+    while let Some(start) = rest.find('<') {
+        plain.push_str(&rest[..start]);
+        rest = &rest[start + 1..];
+        if rest.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?' | '%')) {
             rest = rest.find('>').map_or("", |end| &rest[end + 1..]);
-        } else if c.is_whitespace() || is_invisible(c) {
-            if !plain.is_empty() && !plain.ends_with(' ') {
-                plain.push(' ');
-            }
-        } else {
-            plain.push(c);
         }
     }
-    plain.truncate(plain.trim_end().len());
-    plain
+    plain.push_str(rest);
+    // What is left of them could make markup together with what stands around it.
+    squeezed(&plain.replace(['<', '>'], ""))
+}
+
+/// The text with one space for each run of white space and of characters that nobody sees.
+fn squeezed(text: &str) -> String {
+    let mut squeezed = String::with_capacity(text.len());
+    for word in text.split(|c: char| c.is_whitespace() || is_invisible(c)).filter(|word| !word.is_empty()) {
+        if !squeezed.is_empty() {
+            squeezed.push(' ');
+        }
+        squeezed.push_str(word);
+    }
+    squeezed
 }
 
 /// Control characters, and those that change how the characters around them are shown.
 fn is_invisible(c: char) -> bool {
     c.is_control()
-        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// The letters and digits of the text alone, escapes undone and case folded: what it spells, however it is written.
+fn letters(text: &str) -> String {
+    let mut text = text.to_owned();
+    for _ in 0..LAYERS {
+        let unescaped = decode_html_entities(&text).into_owned();
+        text = percent_decode_str(&unescaped).decode_utf8_lossy().into_owned();
+    }
+    let folded = text.nfkd().flat_map(char::to_uppercase).collect::<String>().to_lowercase();
+    folded.nfkd().filter(|c| c.is_alphanumeric()).collect()
 }
 
 /// The first place, from and to, where the text has the value, whatever the case of either.
@@ -133,7 +193,10 @@ mod tests {
             ("Answer is incorrect, try again.", "Answer is incorrect, try again."),
             ("  two\r\n\tlines ", "two lines"),
             ("<p class=\"x\">marked <b>up</b></p>", "marked up"),
-            ("1 < 2 > 0", "1 < 2 > 0"),
+            ("<<b>script>alert(1)</<b>script>", "scriptalert(1)script"),
+            ("&lt;script&gt;x&lt;/script&gt; Tom &amp; Jerry", "x Tom & Jerry"),
+            ("<?xml version=1?><%= x %>y", "y"),
+            ("1 < 2 > 0", "1 2 0"),
             ("cut <scr", "cut"),
             ("a\u{202e}b\u{0}c", "a b c"),
         ] {
@@ -142,22 +205,42 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_the_request_is_taken_out_in_every_form() {
+    fn a_value_that_stands_there_gets_a_gap() {
         for (message, value, expected) in [
             ("User robert.zak is locked", "robert.zak", "User … is locked"),
             ("User ROBERT.ZAK is locked", "robert.zak", "User … is locked"),
-            ("no a%40b.com", "a@b.com", "no …"),
             ("no a b c d", "b  c", "no a … d"),
             ("straße", "STRAßE", "…"),
-            ("İstanbul is far", "i\u{307}stanbul", ""),
             ("<b>pa</b>ss", "pass", "…"),
-            ("aabb", "ab", "a…b"),
-            ("it is …", "…", ""),
             ("abcdef", "abc", "…def"),
+            ("!!! is short", "!!!", "… is short"),
         ] {
             assert_eq!(passed_on_of(&[message], &[value]), expected, "{message:?} {value:?}");
         }
-        assert_eq!(passed_on_of(&["abcdef"], &["abc", "abcdef"]), "…", "the longer one goes first");
+        assert_eq!(passed_on_of(&["abcdef"], &["abc", "abcdef"]), "", "one may hide in the other");
+    }
+
+    #[test]
+    fn a_value_that_is_written_in_another_way_takes_the_text_with_it() {
+        for (message, value) in [
+            ("Password hunter2&amp;co&#39;&lt;x is weak", "hunter2&co'<x"),
+            ("o&amp;#39;neil.secret", "o'neil.secret"),
+            ("hunter+two! is weak", "hunter two!"),
+            ("hunter(2)%21", "hunter(2)!"),
+            ("no a%40b.com", "a@b.com"),
+            ("no a%2540b.com", "a@b.com"),
+            ("hun\\\"ter\\\\2", "hun\"ter\\2"),
+            ("STRASSE7", "straße7"),
+            ("cafe\u{301}9", "café9"),
+            ("hun\u{ad}ter2", "hunter2"),
+            ("hun\u{200b}ter2", "hunter2"),
+            ("İstanbul is far", "i\u{307}stanbul"),
+            ("ｈｕｎｔｅｒ２", "hunter2"),
+            ("aabb", "ab"),
+            ("it is …", "…"),
+        ] {
+            assert_eq!(passed_on_of(&[message], &[value]), "", "{message:?} {value:?}");
+        }
         assert_eq!(passed_on_of(&["open", "sesame"], &["open sesame"]), "", "nothing is spelled across messages");
     }
 

@@ -29,7 +29,7 @@ pub(super) fn fields(members: &Members<'_>, values: &Values, budget: &mut usize)
     #[serde(untagged)]
     enum Messages {
         One(String),
-        Many(Vec<String>),
+        Many(Vec<Option<String>>),
     }
 
     const MOST: usize = 8;
@@ -37,7 +37,7 @@ pub(super) fn fields(members: &Members<'_>, values: &Values, budget: &mut usize)
     let field = |(key, messages): (&str, &RawValue)| {
         let messages = match serde_json::from_str(messages.get()) {
             Ok(Messages::One(message)) => vec![message],
-            Ok(Messages::Many(messages)) => messages,
+            Ok(Messages::Many(messages)) => messages.into_iter().flatten().collect(),
             Err(_) => Vec::new(),
         };
         Field { name: contract_name(key, values), text: passed_on(messages.iter().map(String::as_str), values, budget) }
@@ -45,16 +45,24 @@ pub(super) fn fields(members: &Members<'_>, values: &Values, budget: &mut usize)
     state.iter().take(MOST).map(field).collect()
 }
 
-/// The contract's spelling of a field's name, `userPassword.OldPassword` → `old_password`; empty if it does not look like
-/// a name or repeats a value of the request.
+/// The contract's spelling of a field's name, `userPassword.OldPassword[0]` → `old_password`; empty if it does not look
+/// like a name or repeats a value of the request.
 fn contract_name(key: &str, values: &Values) -> String {
     let property = key.rsplit('.').next().unwrap_or(key);
+    let property = property.split('[').next().unwrap_or(property);
+    // The contract's own names are no secret, even to a trader whose password is "password".
+    if let Some(known) = REQUEST_FIELDS.iter().find(|field| is_spelled(property, field)) {
+        return (*known).to_owned();
+    }
     let is_name =
         (1..=64).contains(&property.len()) && property.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    let name = snake_case(property);
-    // The contract's own names are no secret even to a trader whose password is "password".
-    let may_be_told = is_name && (REQUEST_FIELDS.contains(&name.as_str()) || !values.are_in(property));
-    if may_be_told { name } else { String::new() }
+    if is_name && !values.are_in(property) { snake_case(property) } else { String::new() }
+}
+
+/// Whether the property is that field of the contract, in whatever case.
+fn is_spelled(property: &str, field: &str) -> bool {
+    let letters = |name: &str| name.replace('_', "").to_ascii_lowercase();
+    letters(property) == letters(field)
 }
 
 fn snake_case(property: &str) -> String {

@@ -16,18 +16,20 @@ use axum::{
 };
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::json;
+use tokio::sync::watch;
 use tracing::info;
 
 use super::{
     accounts::{Accounts, Refused},
     faults::{error, provoked},
 };
-use crate::contract::{API_VERSION, Rpc};
+use crate::contract::Rpc;
 
 #[derive(Clone)]
 struct Sandbox {
     accounts: Arc<Mutex<Accounts>>,
-    key: Option<HeaderValue>,
+    key: Option<watch::Receiver<HeaderValue>>,
+    api_version: Arc<str>,
 }
 
 impl Sandbox {
@@ -37,8 +39,8 @@ impl Sandbox {
 }
 
 /// All paths of the stand-in. With a key, REST calls have to carry it.
-pub(super) fn routes(key: Option<HeaderValue>) -> Router {
-    let sandbox = Sandbox { accounts: Arc::new(Mutex::new(Accounts::new())), key };
+pub(super) fn routes(key: Option<watch::Receiver<HeaderValue>>, api_version: &str) -> Router {
+    let sandbox = Sandbox { accounts: Arc::new(Mutex::new(Accounts::new())), key, api_version: api_version.into() };
     let api = Router::new()
         .route(Rpc::ResetPassword.http_path(), post(reset_password))
         .route(Rpc::GetSecretQuestion.http_path(), get(secret_question))
@@ -47,7 +49,7 @@ pub(super) fn routes(key: Option<HeaderValue>) -> Router {
         .method_not_allowed_fallback(unsupported_method)
         .layer(middleware::from_fn_with_state(sandbox.clone(), check_key));
     Router::new()
-        .nest(&format!("/v{API_VERSION}"), api)
+        .nest(&format!("/v{api_version}"), api)
         .route("/sandbox/mailbox/{user}", get(mailbox))
         .fallback(no_route)
         .with_state(sandbox)
@@ -136,16 +138,17 @@ async fn mailbox(State(sandbox): State<Sandbox>, Path(user): Path<String>) -> Re
 
 async fn check_key(State(sandbox): State<Sandbox>, request: Request, next: Next) -> Response {
     match &sandbox.key {
-        Some(key) if request.headers().get("et-app-key") != Some(key) => {
+        Some(key) if request.headers().get("et-app-key") != Some(&*key.borrow()) => {
             error(403, json!({ "error": "Application key is not defined or does not exist" }))
         }
         _ => next.run(request).await,
     }
 }
 
-async fn unsupported_method(request: Request) -> Response {
+async fn unsupported_method(State(sandbox): State<Sandbox>, request: Request) -> Response {
     let message = format!(
-        "The requested resource with API version '{API_VERSION}' does not support HTTP method '{}'.",
+        "The requested resource with API version '{}' does not support HTTP method '{}'.",
+        sandbox.api_version,
         request.method()
     );
     error(405, json!({ "Error": { "Code": "UnsupportedApiVersion", "Message": message } }))

@@ -1,17 +1,68 @@
-//! The admin listener, plain HTTP for probes: `/livez` (the process runs) and `/readyz` (calls can be answered).
+//! The admin listener, plain HTTP: `/livez` (the process runs), `/readyz` (calls can be answered), `/metrics` for
+//! Prometheus, and `/log-level`, which can be changed from this machine alone.
 
-use axum::{Router, http::StatusCode, routing::get};
+use std::net::SocketAddr;
 
-use crate::readiness::Readiness;
+use axum::{
+    Router,
+    extract::{ConnectInfo, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::get,
+};
 
-/// The routes of the admin listener.
-pub(super) fn routes(readiness: Readiness) -> Router {
-    Router::new().route("/livez", get(async || "ok\n")).route("/readyz", get(async move || ready(&readiness)))
+use crate::{
+    readiness::Readiness,
+    telemetry::{logs::LogLevel, prometheus::Page},
+};
+
+/// What the admin listener shows.
+#[derive(Clone, Debug)]
+pub(crate) struct Admin {
+    pub(crate) readiness: Readiness,
+    /// Nothing if nothing is measured.
+    pub(crate) metrics: Option<Page>,
+    pub(crate) log_level: LogLevel,
 }
 
-fn ready(readiness: &Readiness) -> (StatusCode, String) {
-    match readiness.trouble() {
+/// The routes of the admin listener.
+pub(super) fn routes(admin: Admin) -> Router {
+    Router::new()
+        .route("/livez", get(async || "ok\n"))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/log-level", get(log_level).put(set_log_level))
+        .with_state(admin)
+}
+
+async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
+    match admin.readiness.trouble() {
         None => (StatusCode::OK, "ready\n".to_owned()),
         Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {trouble}\n")),
+    }
+}
+
+async fn metrics(State(admin): State<Admin>) -> Response {
+    match admin.metrics {
+        Some(page) => ([(header::CONTENT_TYPE, Page::content_type())], page.text()).into_response(),
+        None => (StatusCode::NOT_FOUND, "OTEL_SDK_DISABLED is set\n").into_response(),
+    }
+}
+
+async fn log_level(State(admin): State<Admin>) -> String {
+    format!("{}\n", admin.log_level.directives())
+}
+
+async fn set_log_level(
+    State(admin): State<Admin>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    directives: String,
+) -> (StatusCode, String) {
+    if !peer.ip().to_canonical().is_loopback() {
+        return (StatusCode::FORBIDDEN, "the log level is changed from this machine alone\n".to_owned());
+    }
+    match admin.log_level.set(&directives) {
+        Ok(()) => (StatusCode::OK, format!("{}\n", admin.log_level.directives())),
+        Err(takes) => (StatusCode::BAD_REQUEST, format!("log level {takes}\n")),
     }
 }

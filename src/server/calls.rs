@@ -10,19 +10,19 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status, body::Body, transport::server::TcpConnectInfo};
+use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service, ServiceExt};
 
 use crate::{
     app_key::Owner,
-    call::{Call, Sent, budget},
+    call::{Call, Record, budget},
     contract::Rpc,
     error::Error,
     status::Verdict,
-    telemetry::spans::ServerSpan,
+    telemetry::observer::{self, Observer},
 };
 
 /// What all calls share, on whichever listener they come in.
@@ -32,15 +32,23 @@ pub(crate) struct Calls(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     timeout: Duration,
-    in_flight: Semaphore,
+    in_flight: Arc<Semaphore>,
     stop: CancellationToken,
     key: Owner,
+    observer: Observer,
 }
 
 impl Calls {
-    /// Calls that may take `timeout` each, `max_in_flight` of them at a time, and are given up when `stop` is cancelled.
-    pub(crate) fn new(timeout: Duration, max_in_flight: usize, stop: CancellationToken, key: Owner) -> Self {
-        Self(Arc::new(Shared { timeout, in_flight: Semaphore::new(max_in_flight), stop, key }))
+    /// Calls that may take `timeout` each, as many at a time as `in_flight` has places, and are given up when `stop` is
+    /// cancelled.
+    pub(crate) fn new(
+        timeout: Duration,
+        in_flight: Arc<Semaphore>,
+        stop: CancellationToken,
+        key: Owner,
+        observer: Observer,
+    ) -> Self {
+        Self(Arc::new(Shared { timeout, in_flight, stop, key, observer }))
     }
 }
 
@@ -90,24 +98,44 @@ impl Shared {
         if !is_grpc(&request) {
             return not_grpc();
         }
-        let Some(rpc) = Rpc::by_path(request.uri().path()) else {
+        let path = request.uri().path();
+        if is_about_the_server(path) {
             return pass_on(inner, request).await;
+        }
+        let rpc = Rpc::by_path(path);
+        let method = rpc.map_or(observer::Method::Other, observer::Method::Known);
+        let observed = self.observer.begin(method, request.headers(), request.extensions());
+        let answer = match rpc {
+            Some(rpc) => {
+                let call = Call {
+                    rpc,
+                    deadline: arrival + budget(request.headers(), self.timeout),
+                    trace: observed.context().clone(),
+                    stop: self.stop.clone(),
+                    record: Arc::clone(observed.record()),
+                };
+                request.extensions_mut().insert(call.clone());
+                self.admit(inner, request, &call).await
+            }
+            // tonic would say so too, but without details.
+            None => self.refuse(&Error::Unread(Code::Unimplemented), false, observed.record()),
         };
-        let span = ServerSpan::start(rpc, request.headers(), request.extensions().get::<TcpConnectInfo>());
-        let call = Call {
-            rpc,
-            deadline: arrival + budget(request.headers(), self.timeout),
-            trace: span.context().clone(),
-            stop: self.stop.clone(),
-            sent: Sent::default(),
-        };
-        request.extensions_mut().insert(call.clone());
-        let answer = match self.in_flight.try_acquire() {
-            Ok(_place) => self.answer(inner, request, &call).await,
-            Err(_) => self.refuse(&Error::Overloaded, rpc),
-        };
-        span.finish(code_of(&answer));
+        observed.finish(code_of(&answer));
         answer
+    }
+
+    /// Finds the call a place among those in flight, if there is one.
+    async fn admit<S>(&self, inner: S, request: Request<Body>, call: &Call) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    {
+        if let Err(error) = call.check() {
+            return self.refuse_call(&error, call);
+        }
+        match self.in_flight.try_acquire() {
+            Ok(_place) => self.answer(inner, request, call).await,
+            Err(_) => self.refuse_call(&Error::Overloaded, call),
+        }
     }
 
     /// The handler's answer; or, if it has none in time or at all, one in its place.
@@ -120,21 +148,33 @@ impl Shared {
             // to send their message.
             biased;
             result = AssertUnwindSafe(pass_on(inner, request)).catch_unwind() => match result {
-                Ok(response) => self.with_details(response, call.rpc),
-                Err(_panic) => self.refuse(&Error::Panicked { sent: call.sent.get() }, call.rpc),
+                Ok(response) => self.with_details(response, call),
+                Err(_panic) => self.refuse_call(&Error::Panicked { sent: call.record.give_up() }, call),
             },
-            error = call.end() => self.refuse(&error, call.rpc),
+            error = call.end() => self.refuse_call(&error, call),
         }
     }
 
-    fn refuse(&self, error: &Error, rpc: Rpc) -> Response<Body> {
-        Verdict::of(error, rpc, self.key).status(error).into_http()
+    fn refuse_call(&self, error: &Error, call: &Call) -> Response<Body> {
+        self.refuse(error, call.rpc.only_reads(), &call.record)
+    }
+
+    fn refuse(&self, error: &Error, only_reads: bool, record: &Record) -> Response<Body> {
+        let verdict = Verdict::of(error, only_reads, self.key);
+        record.failed(verdict, self.key, error);
+        verdict.status(error).into_http()
     }
 
     /// Replaces a status that tonic made by itself, when it could not read the request, by one with details.
-    fn with_details(&self, response: Response<Body>, rpc: Rpc) -> Response<Body> {
+    fn with_details(&self, response: Response<Body>, call: &Call) -> Response<Body> {
         match response.extensions().get::<Status>() {
-            Some(status) if status.details().is_empty() => self.refuse(&Error::Unread(status.code()), rpc),
+            Some(status) if status.details().is_empty() => {
+                let mut refusal = self.refuse_call(&Error::Unread(status.code()), call);
+                // What the caller could have compressed its message with.
+                const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+                refusal.headers_mut().extend(response.headers().get(ACCEPTED).map(|value| (ACCEPTED, value.clone())));
+                refusal
+            }
             _ => response,
         }
     }
@@ -145,6 +185,11 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
     inner.oneshot(request).await.unwrap_or_else(|never| match never {})
+}
+
+/// Health and reflection: asked all the time, and no work.
+fn is_about_the_server(path: &str) -> bool {
+    path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.")
 }
 
 /// Whether the request is a gRPC call. tonic would take any method and any content type for one.
@@ -182,7 +227,10 @@ mod tests {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
     {
-        let calls = Calls::new(Duration::from_secs(10), 1, CancellationToken::new(), Owner::Gateway);
+        let metrics = crate::telemetry::metrics::Metrics::new(&opentelemetry::global::meter("test"));
+        let observer = Observer { metrics, takes_up_traces: true };
+        let places = Arc::new(Semaphore::new(1));
+        let calls = Calls::new(Duration::from_secs(10), places, CancellationToken::new(), Owner::Gateway, observer);
         let service = calls.layer(handler);
         // Twice: the first call must have given its place back, however it ended.
         let _ = service.clone().oneshot(update_password()).await;
@@ -202,7 +250,7 @@ mod tests {
             let status = answer_of(service_fn(move |request: Request<Body>| async move {
                 let call = request.extensions().get::<Call>().unwrap();
                 if sent {
-                    call.sent.set();
+                    assert!(call.record.send());
                 }
                 panic!("as a bug would")
             }))

@@ -6,7 +6,7 @@ use tonic_health::{
     server::{HealthReporter, health_reporter},
 };
 
-use crate::readiness::Readiness;
+use crate::readiness::{Changes, Readiness};
 
 /// What the health service says, of the whole server, `""`, and of the service of that name.
 #[derive(Clone, Debug)]
@@ -35,14 +35,10 @@ impl Reporter {
         }
     }
 
-    /// Goes on saying what is the case.
-    pub(super) async fn follow(self) {
-        let mut changes = self.readiness.changes();
-        loop {
+    /// Says every change.
+    pub(super) async fn follow(self, mut changes: Changes) {
+        while changes.next().await {
             self.report().await;
-            if !changes.next().await {
-                return;
-            }
         }
     }
 }

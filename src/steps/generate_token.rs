@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use crate::{
-    envelope::{Answer, Cause, Dialect, Refusal, Values, read},
+    envelope::{Answer, Cause, Dialect, Refusal, read},
     error::Error,
     proto::{GenerateTokenRequest, GenerateTokenResponse},
     rest::{Api, Payload},
@@ -25,13 +25,13 @@ pub(crate) async fn generate_token(
 ) -> Result<GenerateTokenResponse, Error> {
     let code = request.code.as_str();
     let values = Fields::default().required("code", code).check()?;
-    let answer = api.send(Payload::json(&Body { code })).await?;
-    verdict(&answer, &values).map_err(Error::Refused)
+    let answer = api.send(Payload::json(&Body { code }), values).await?;
+    verdict(&answer).map_err(Error::Refused)
 }
 
 /// `Model` is the token; a success without one is none.
-pub(super) fn verdict(answer: &Answer, values: &Values) -> Result<GenerateTokenResponse, Refusal> {
-    let token = read(answer, Dialect::Common, values)?.string(answer)?.filter(|token| !token.is_empty());
+pub(super) fn verdict(answer: &Answer) -> Result<GenerateTokenResponse, Refusal> {
+    let token = read(answer, Dialect::Common)?.string(answer)?.filter(|token| !token.is_empty());
     let token = token.ok_or_else(|| Refusal::bare(Cause::Malformed, answer))?;
     Ok(GenerateTokenResponse { token })
 }

@@ -6,7 +6,7 @@
 use serde::Serialize;
 
 use crate::{
-    envelope::{Answer, Cause, Dialect, Refusal, Values, read},
+    envelope::{Answer, Cause, Dialect, Refusal, read},
     error::Error,
     proto::{ResetPasswordRequest, ResetPasswordResponse},
     rest::{Api, Payload},
@@ -30,13 +30,13 @@ pub(crate) async fn reset_password(
     let secret_question_answer = request.secret_question_answer.as_deref();
     let values =
         Fields::default().required("user", user).optional("secret_question_answer", secret_question_answer).check()?;
-    let answer = api.send(Payload::json(&Body { user, secret_question_answer })).await?;
-    verdict(&answer, &values, secret_question_answer.is_some()).map_err(Error::Refused)
+    let answer = api.send(Payload::json(&Body { user, secret_question_answer }), values).await?;
+    verdict(&answer, secret_question_answer.is_some()).map_err(Error::Refused)
 }
 
 /// Success is an empty `Errors`: the documented body of a call that worked says `"IsSucceed": false`.
-pub(super) fn verdict(answer: &Answer, values: &Values, answer_given: bool) -> Result<ResetPasswordResponse, Refusal> {
-    match read(answer, Dialect::Reset, values) {
+pub(super) fn verdict(answer: &Answer, answer_given: bool) -> Result<ResetPasswordResponse, Refusal> {
+    match read(answer, Dialect::Reset) {
         Ok(_) => Ok(ResetPasswordResponse {}),
         Err(refusal) if refusal.cause == Cause::IncorrectAnswer && !answer_given => {
             Err(Refusal { cause: Cause::AnswerRequired, ..refusal })

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 use crate::{
-    envelope::{Answer, Dialect, Refusal, Values, read},
+    envelope::{Answer, Dialect, Refusal, read},
     error::Error,
     proto::{UpdatePasswordRequest, UpdatePasswordResponse},
     rest::{Api, Payload},
@@ -31,11 +31,11 @@ pub(crate) async fn update_password(
         .required("password", password)
         .confirmation("password_confirmation", request.password_confirmation.as_deref(), password)
         .check()?;
-    let answer = api.send(Payload::json(&Body { token, password, password_confirmation: password })).await?;
-    verdict(&answer, &values).map_err(Error::Refused)
+    let answer = api.send(Payload::json(&Body { token, password, password_confirmation: password }), values).await?;
+    verdict(&answer).map_err(Error::Refused)
 }
 
 /// The answer is a success or not; it holds nothing else.
-pub(super) fn verdict(answer: &Answer, values: &Values) -> Result<UpdatePasswordResponse, Refusal> {
-    read(answer, Dialect::Common, values).map(|_| UpdatePasswordResponse {})
+pub(super) fn verdict(answer: &Answer) -> Result<UpdatePasswordResponse, Refusal> {
+    read(answer, Dialect::Common).map(|_| UpdatePasswordResponse {})
 }

@@ -1,20 +1,32 @@
 //! Log lines on standard error.
 
-use std::{io, panic};
-
-use tracing::{Level, Metadata, Subscriber, error, subscriber::set_global_default};
-use tracing_subscriber::{
-    Layer,
-    filter::{FilterExt, filter_fn},
-    layer::SubscriberExt,
-    registry::LookupSpan,
+use std::{
+    io::{self, IsTerminal},
+    panic,
 };
 
-use crate::config::{LogFormat, Telemetry};
+use tracing::{Level, Metadata, Subscriber, error, info, subscriber::set_global_default};
+use tracing_subscriber::{
+    Layer, Registry,
+    filter::{FilterExt, Targets, filter_fn},
+    layer::SubscriberExt,
+    registry::LookupSpan,
+    reload,
+};
+
+use crate::config::{
+    LogFormat, Telemetry,
+    telemetry::{LOG_DIRECTIVES, log_directives},
+};
+
+/// Which log lines are written; can be changed while the program runs.
+#[derive(Clone, Debug)]
+pub(crate) struct LogLevel(reload::Handle<Targets, Registry>);
 
 /// Starts logging, once for the process.
-pub(crate) fn start(config: &Telemetry) {
-    let filter = config.log_filter.clone().and(filter_fn(is_fit_to_be_logged));
+pub(crate) fn start(config: &Telemetry) -> LogLevel {
+    let (filter, handle) = reload::Layer::new(config.log_filter.clone());
+    let filter = filter.and(filter_fn(is_fit_to_be_logged));
     let subscriber = tracing_subscriber::registry().with(lines(config.log_format).with_filter(filter));
     set_global_default(subscriber).expect("logging is started once");
     panic::set_hook(Box::new(|panic| {
@@ -22,17 +34,40 @@ pub(crate) fn start(config: &Telemetry) {
         let place = panic.location().map(ToString::to_string);
         error!(place, "panicked");
     }));
+    LogLevel(handle)
+}
+
+impl LogLevel {
+    /// The directives that are in force.
+    pub(crate) fn directives(&self) -> String {
+        self.0.with_current(ToString::to_string).unwrap_or_default()
+    }
+
+    /// Puts other directives in force.
+    ///
+    /// # Errors
+    ///
+    /// What directives take, if these are none.
+    pub(crate) fn set(&self, directives: &str) -> Result<(), &'static str> {
+        let filter = log_directives(directives).ok_or(LOG_DIRECTIVES)?;
+        self.0.reload(filter).map_err(|_| "logging has ended")?;
+        info!("the log level has changed");
+        Ok(())
+    }
 }
 
 fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync> {
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr);
+    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     match format {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
     }
 }
 
-/// The libraries' debug output shows headers, URLs and bodies: no level that can be set turns it on.
+/// The libraries' debug output shows headers, URLs and bodies: no level that can be set turns it on. OpenTelemetry's
+/// own lines come at every failed export; that is told once a minute, elsewhere.
 fn is_fit_to_be_logged(event: &Metadata<'_>) -> bool {
-    event.target().starts_with(env!("CARGO_CRATE_NAME")) || *event.level() <= Level::INFO
+    let target = event.target();
+    let is_our_own = target.starts_with(env!("CARGO_CRATE_NAME"));
+    is_our_own || (*event.level() <= Level::INFO && !target.starts_with("opentelemetry"))
 }

@@ -4,11 +4,11 @@
 //! They are made with the OpenTelemetry API itself, not from `tracing` spans: so they hold what is set here and nothing
 //! else, whatever is logged meanwhile. A span ends when it is dropped, also when the caller goes away.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Instant};
 
 use http::{HeaderMap, Version, header::HeaderName};
 use opentelemetry::{
-    Context, KeyValue,
+    Context, KeyValue, Value,
     global::{self, BoxedTracer},
     propagation::TextMapPropagator,
     trace::{SpanBuilder, SpanKind, Status, TraceContextExt, Tracer},
@@ -18,35 +18,61 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_semantic_conventions::attribute;
 use tonic::{Code, transport::server::TcpConnectInfo};
 
-use crate::{contract::Rpc, endpoint::Endpoint, error::Error, status::code_name};
+use super::{metrics::Metrics, observer::Method};
+use crate::{
+    endpoint::Endpoint,
+    error::Error,
+    status::{Verdict, code_name, is_server_error},
+};
 
 /// The span of an rpc.
 #[derive(Debug)]
 pub(crate) struct ServerSpan(Context);
 
-/// The span of a REST call.
+/// The span and the measurement of a REST call.
 #[derive(Debug)]
-pub(crate) struct ClientSpan(Context);
+pub(crate) struct ClientSpan {
+    context: Context,
+    /// What the measurement has; of them the span has all, and more.
+    attributes: Vec<KeyValue>,
+    metrics: Metrics,
+    start: Instant,
+}
 
 fn tracer() -> BoxedTracer {
     global::tracer("reset-gateway")
 }
 
 impl ServerSpan {
-    /// Starts the span in the caller's trace, if its metadata name one.
-    pub(crate) fn start(rpc: Rpc, headers: &HeaderMap, connection: Option<&TcpConnectInfo>) -> Self {
-        let caller = TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers));
+    /// Starts the span, in the caller's trace if its metadata name one and that is wanted.
+    pub(crate) fn start(
+        method: Method,
+        headers: &HeaderMap,
+        connection: Option<&TcpConnectInfo>,
+        takes_up_traces: bool,
+    ) -> Self {
+        let mut caller = Context::new();
+        if takes_up_traces {
+            caller = TraceContextPropagator::new().extract_with_context(&caller, &HeaderExtractor(headers));
+        }
         let mut attributes = vec![
             KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
-            KeyValue::new(attribute::RPC_METHOD, rpc.full_name()),
+            KeyValue::new(attribute::RPC_METHOD, method.name()),
         ];
+        let transport = if connection.is_some() { "tcp" } else { "unix" };
+        attributes.push(KeyValue::new(attribute::NETWORK_TRANSPORT, transport));
         if let Some(connection) = connection {
             let local = connection.local_addr();
             attributes.extend(address(local, attribute::SERVER_ADDRESS, attribute::SERVER_PORT));
             let peer = connection.remote_addr();
             attributes.extend(address(peer, attribute::NETWORK_PEER_ADDRESS, attribute::NETWORK_PEER_PORT));
         }
-        let builder = SpanBuilder::from_name(rpc.full_name()).with_kind(SpanKind::Server).with_attributes(attributes);
+        // Not `rpc.method_original`: a name that does not exist can hold anything.
+        let name = match method {
+            Method::Known(rpc) => rpc.full_name(),
+            Method::Other => "grpc",
+        };
+        let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server).with_attributes(attributes);
         Self(started(builder, &caller))
     }
 
@@ -55,11 +81,26 @@ impl ServerSpan {
         &self.0
     }
 
-    /// Ends the span with the status that the caller gets.
-    pub(crate) fn finish(self, code: Code) {
+    /// The ids of the trace and of the span, if there are any.
+    pub(crate) fn ids(&self) -> Option<(String, String)> {
         let span = self.0.span();
+        let ids = span.span_context();
+        ids.is_valid().then(|| (ids.trace_id().to_string(), ids.span_id().to_string()))
+    }
+
+    /// Ends the span with the status that the caller gets.
+    pub(crate) fn finish(&self, code: Code, failure: Option<Verdict>) {
+        let span = self.0.span();
+        if !span.is_recording() {
+            return;
+        }
         let name = code_name(code);
         span.set_attribute(KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, name));
+        if let Some(verdict) = failure {
+            span.set_attribute(KeyValue::new("reset_gateway.reason", verdict.reason.as_str_name()));
+            span.set_attribute(KeyValue::new("reset_gateway.fault", verdict.fault.as_str()));
+            span.set_attribute(KeyValue::new("reset_gateway.outcome", verdict.outcome.as_str()));
+        }
         if is_server_error(code) {
             span.set_attribute(KeyValue::new(attribute::ERROR_TYPE, name));
             span.set_status(Status::error(""));
@@ -70,25 +111,22 @@ impl ServerSpan {
 
 impl ClientSpan {
     /// Starts the span below the call's.
-    pub(crate) fn start(endpoint: &Endpoint, parent: &Context) -> Self {
-        let url = &endpoint.url;
-        let mut attributes = vec![
-            KeyValue::new(attribute::HTTP_REQUEST_METHOD, endpoint.rpc.http_method().as_str()),
-            KeyValue::new(attribute::URL_FULL, endpoint.url_without_values()),
-            KeyValue::new(attribute::URL_TEMPLATE, endpoint.template.clone()),
-        ];
-        attributes.extend(url.host_str().map(|host| KeyValue::new(attribute::SERVER_ADDRESS, host.to_owned())));
-        attributes
-            .extend(url.port_or_known_default().map(|port| KeyValue::new(attribute::SERVER_PORT, i64::from(port))));
-        let builder =
-            SpanBuilder::from_name(endpoint.span_name.clone()).with_kind(SpanKind::Client).with_attributes(attributes);
-        Self(started(builder, parent))
+    pub(crate) fn start(endpoint: &Endpoint, parent: &Context, metrics: &Metrics) -> Self {
+        let mut attributes = endpoint.attributes.clone();
+        let builder = SpanBuilder::from_name(endpoint.span_name.clone()).with_kind(SpanKind::Client);
+        let context = started(builder.with_attributes(attributes.clone()), parent);
+        let span = context.span();
+        if span.is_recording() {
+            span.set_attribute(KeyValue::new(attribute::URL_FULL, endpoint.url_without_values()));
+        }
+        attributes.reserve(3);
+        Self { context, attributes, metrics: metrics.clone(), start: Instant::now() }
     }
 
     /// Writes `traceparent`, and `tracestate` if there is any, so that the trace goes on at the API.
     pub(crate) fn inject(&self, headers: &mut HeaderMap) {
         const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-        TraceContextPropagator::new().inject_context(&self.0, &mut HeaderInjector(headers));
+        TraceContextPropagator::new().inject_context(&self.context, &mut HeaderInjector(headers));
         // The propagator writes it even when there is nothing to say.
         if headers.get(TRACESTATE).is_some_and(|state| state.is_empty()) {
             headers.remove(TRACESTATE);
@@ -97,23 +135,40 @@ impl ClientSpan {
 
     /// Notes the answer's status line.
     pub(crate) fn answered(&mut self, response: &reqwest::Response) {
-        let span = self.0.span();
         let status = response.status();
-        span.set_attribute(KeyValue::new(attribute::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
-        span.set_attribute(KeyValue::new(attribute::NETWORK_PROTOCOL_VERSION, version(response.version())));
+        self.note(KeyValue::new(attribute::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
+        self.note(KeyValue::new(attribute::NETWORK_PROTOCOL_VERSION, version(response.version())));
         if status.is_client_error() || status.is_server_error() {
-            span.set_attribute(KeyValue::new(attribute::ERROR_TYPE, status.as_str().to_owned()));
-            span.set_status(Status::error(""));
+            self.error(Value::from(status.as_str().to_owned()));
         }
     }
 
     /// Notes why no whole answer came.
     pub(crate) fn fail(&mut self, error: &Error) {
-        let span = self.0.span();
         if let Some(kind) = error_type(error) {
-            span.set_attribute(KeyValue::new(attribute::ERROR_TYPE, kind));
-            span.set_status(Status::error(""));
+            self.error(Value::from(kind));
         }
+    }
+
+    fn error(&mut self, kind: Value) {
+        // An answer that is an error and then breaks off is still one error.
+        if !self.attributes.iter().any(|attribute| attribute.key.as_str() == attribute::ERROR_TYPE) {
+            self.note(KeyValue::new(attribute::ERROR_TYPE, kind));
+            self.context.span().set_status(Status::error(""));
+        }
+    }
+
+    fn note(&mut self, attribute: KeyValue) {
+        self.context.span().set_attribute(attribute.clone());
+        self.attributes.push(attribute);
+    }
+}
+
+impl Drop for ClientSpan {
+    /// However the request ended, also by its caller's giving it up.
+    fn drop(&mut self) {
+        self.metrics.request_ended(&self.attributes, self.start.elapsed());
+        self.context.span().end();
     }
 }
 
@@ -154,17 +209,4 @@ fn version(version: Version) -> &'static str {
         Version::HTTP_2 => "2",
         _ => "1.1",
     }
-}
-
-/// The codes that the conventions call a server's error; the others are the caller's business.
-fn is_server_error(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unknown
-            | Code::DeadlineExceeded
-            | Code::Unimplemented
-            | Code::Internal
-            | Code::Unavailable
-            | Code::DataLoss
-    )
 }

@@ -28,7 +28,7 @@ fn debug_of(message: &MessageDescriptor, field: &FieldDescriptor, value: &str) -
     let mut dynamic = DynamicMessage::new(message.clone());
     dynamic.set_field(field, Value::String(value.to_owned()));
     let bytes = dynamic.encode_to_vec();
-    fn shown<M: Message + Default>(bytes: &[u8]) -> String {
+    fn shown<M: Message + Default + std::fmt::Debug>(bytes: &[u8]) -> String {
         let message = M::decode(bytes).unwrap();
         format!("{message:?} {message:#?}")
     }

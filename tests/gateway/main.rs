@@ -17,8 +17,14 @@ mod shutdown;
 
 mod traces;
 
+mod metrics;
+
+mod logs;
+
+mod export;
+
 mod settings;
 
 mod explain;
 
-// // // // // // mod contract;
+mod contract;

@@ -175,6 +175,23 @@ async fn the_sandbox_alone_speaks_the_documented_api() {
 #[tokio::test]
 async fn the_gateway_and_its_sandbox_agree_on_the_key() {
     let gateway = Gateway::start(program(&["serve", "--sandbox", "--app-key", "the-key"]));
-    let result = Call::Question.make(&mut gateway.client().await, Plain).await;
+    let question = "v1.0/users/password/secret-question?username=jane.doe";
+    assert_eq!(get(&format!("{}{question}", gateway.announced("sandbox API on "))).await.0, 403, "it does ask for it");
+    let mut client = gateway.client().await;
+    let result = Call::Question.make(&mut client, Plain).await;
     assert_eq!(result.unwrap_err().code(), tonic::Code::NotFound, "the key is accepted, the trader is not known");
+}
+
+#[tokio::test]
+async fn the_sandbox_follows_the_version_and_the_key_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "first-key").unwrap();
+    let path = file.path().to_str().unwrap();
+    let options = ["serve", "--sandbox", "--upstream-api-version", "1.1", "--app-key-file", path];
+    let gateway = Gateway::start(program(&options));
+    let client = &mut gateway.client().await;
+    reset(client, "jane.doe", None).await.unwrap();
+    std::fs::write(file.path(), "second-key").unwrap();
+    gateway.logged("the application key has changed").await;
+    reset(client, "jane.doe", None).await.unwrap();
 }

@@ -81,7 +81,7 @@ async fn an_unknown_method_is_unimplemented() {
     let gateway = Gateway::before("http://127.0.0.1:1");
     for path in [&format!("/{SERVICE}/Nothing"), "/other.Service/Method"] {
         let (_, headers) = send(&gateway, post(path, "application/grpc"), Call::Reset.framed()).await;
-        assert_eq!(headers["grpc-status"], "12", "{path}");
+        assert_eq!(status_of(&headers), "Unimplemented INVALID_REQUEST caller not_sent", "{path}");
     }
 }
 
@@ -106,6 +106,14 @@ async fn a_deadline_in_no_time_is_deadline_exceeded_and_not_cancelled() {
 async fn a_caller_that_never_sends_its_message_does_not_keep_its_place() {
     let gateway = Gateway::with("http://127.0.0.1:1", &["--app-key", KEY, "--timeout", "200ms"]);
     let (_, headers) = begin(&gateway, post(RESET, "application/grpc")).await;
+    assert_eq!(status_of(&headers), "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent");
+}
+
+#[tokio::test]
+async fn a_caller_that_stalls_gets_its_own_deadline_with_details() {
+    let gateway = Gateway::before("http://127.0.0.1:1");
+    let request = post(RESET, "application/grpc").header("grpc-timeout", "300m");
+    let (_, headers) = begin(&gateway, request).await;
     assert_eq!(status_of(&headers), "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent");
 }
 
@@ -254,6 +262,19 @@ async fn a_stale_socket_is_replaced_and_a_live_one_refused() {
         .unwrap();
     assert!(String::from_utf8(third.stderr).unwrap().contains("not a socket"));
     assert_eq!(std::fs::read(&socket).unwrap(), b"no socket", "somebody's file is not touched");
+}
+
+#[tokio::test]
+async fn only_the_own_socket_is_removed_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("gateway.sock");
+    let address = format!("unix:{}", socket.display());
+    let options = ["--app-key", KEY, "--listen", &address];
+    let first = Gateway::with("http://127.0.0.1:1", &options);
+    std::fs::remove_file(&socket).unwrap();
+    let _second = Gateway::with("http://127.0.0.1:1", &options);
+    first.stopped().await;
+    connect(&address).await;
 }
 
 #[tokio::test]

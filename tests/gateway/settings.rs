@@ -10,6 +10,7 @@ use crate::support::{
     api::{Api, Reply},
     gateway::{Call, Gateway, KEY, Plain, program, run},
     status::summary,
+    tls::SelfSigned,
 };
 
 /// Stands for a value that must not be repeated.
@@ -51,7 +52,16 @@ fn a_wrong_flag_is_named_with_what_it_takes() {
         ("--admin-listen", &[VALUE, "9464", ""], "takes IP:port, such as 127.0.0.1:9464, or off"),
         (
             "--upstream-url",
-            &[VALUE, "ftp://x", "https://u:s3cret-value@x", "https://x?s3cret-value", "https://x#y", "http://", ""],
+            &[
+                VALUE,
+                "ftp://x",
+                "https://u:s3cret-value@x",
+                "https://s3cret-value@x",
+                "https://x?s3cret-value",
+                "https://x#y",
+                "http://",
+                "",
+            ],
             url,
         ),
         ("--upstream-api-version", &[VALUE, "1.", "v1", ""], "takes numbers and dots, such as 1.0"),
@@ -94,6 +104,15 @@ fn a_missing_or_contradicting_setting_is_named() {
             &[url[0], url[1], "--timeout", "1s", "--timeout", "2s"],
             "--timeout (RESET_GATEWAY_TIMEOUT) is given more than once",
         ),
+        (&["--sandbox=false"], "--sandbox (RESET_GATEWAY_SANDBOX) takes no value"),
+        (
+            &[url[0], url[1], "--max-in-flight", "-1"],
+            "--max-in-flight (RESET_GATEWAY_MAX_IN_FLIGHT) takes a whole number from 1 to 1000000",
+        ),
+        (
+            &[url[0], url[1], "--sandbox-listen", "127.0.0.1:0"],
+            "--sandbox-listen (RESET_GATEWAY_SANDBOX_LISTEN) goes with --sandbox",
+        ),
         (&[url[0], url[1], "--timeout"], "--timeout (RESET_GATEWAY_TIMEOUT) takes a value"),
         (&[url[0], url[1], "--s3cret=s3cret-value"], "--s3cret is no option of this command; --help lists them"),
         (
@@ -125,6 +144,8 @@ fn a_file_that_cannot_be_used_is_named_by_its_setting() {
     let ca = "--upstream-ca (RESET_GATEWAY_UPSTREAM_CA) takes a PEM file of certificates";
     for (flag, path, expected) in [
         ("--app-key-file", "/no/such/file".to_owned(), format!("{key} (No such file or directory (os error 2))")),
+        ("--app-key-file", "/dev/zero".to_owned(), format!("{key} (not a regular file)")),
+        ("--app-key-file", file("long", &"x".repeat(2000)), format!("{key} (no key in it)")),
         ("--app-key-file", file("empty", "\n"), format!("{key} (no key in it)")),
         ("--app-key-file", file("two", "s3cret-value\ns3cret-value\n"), format!("{key} (no key in it)")),
         ("--upstream-ca", "/no/such/file".to_owned(), format!("{ca} (No such file or directory (os error 2))")),
@@ -138,17 +159,82 @@ fn a_file_that_cannot_be_used_is_named_by_its_setting() {
 #[test]
 fn a_wrong_variable_of_another_standard_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = "takes an http or https URL, such as http://127.0.0.1:4317";
+    let (number, pairs) = ("takes a whole number above 0", "takes key=value pairs, separated by commas");
+    let samplers = "takes one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio";
     for (name, value, takes) in [
+        ("RUST_LOG", "s3cret-value", "takes a level, or targets such as reset_gateway=debug,info"),
         ("RUST_LOG", "a=s3cret-value=c", "takes a level, or targets such as reset_gateway=debug,info"),
-        ("OTEL_TRACES_EXPORTER", VALUE, "takes otlp or none"),
+        ("OTEL_SDK_DISABLED", VALUE, "takes true or false"),
+        ("OTEL_PROPAGATORS", "tracecontext,s3cret-value", "takes a list of tracecontext and baggage, or none"),
+        ("OTEL_TRACES_EXPORTER", VALUE, "takes otlp, console or none"),
+        ("OTEL_TRACES_EXPORTER", "prometheus", "takes otlp, console or none"),
+        ("OTEL_METRICS_EXPORTER", VALUE, "takes otlp, console, prometheus or none"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", VALUE, "takes grpc or http/protobuf"),
         ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", VALUE, "takes grpc or http/protobuf"),
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://s3cret value", "takes a URL, such as http://127.0.0.1:4317"),
-        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://s3cret value", "takes a URL, such as http://127.0.0.1:4317"),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", VALUE, "takes grpc or http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://s3cret value", url),
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", VALUE, url),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "ftp://s3cret-value", url),
+        (
+            "OTEL_EXPORTER_OTLP_CERTIFICATE",
+            "/no/s3cret-value",
+            "takes a PEM file (No such file or directory (os error 2))",
+        ),
+        ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "/dev/null", "takes a PEM file (nothing of the kind in it)"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", number),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", VALUE, "takes gzip or none"),
+        ("OTEL_EXPORTER_OTLP_INSECURE", VALUE, "takes true or false"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", VALUE, pairs),
+        ("OTEL_RESOURCE_ATTRIBUTES", VALUE, pairs),
+        ("OTEL_TRACES_SAMPLER", VALUE, samplers),
+        ("OTEL_TRACES_SAMPLER_ARG", "1.5", "takes a number from 0 to 1"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "-1", number),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "0", number),
     ] {
         let mut command = serve(&taken, "", &["--upstream-url", "http://127.0.0.1:1"]);
         assert_misconfigured(&command.env(name, value).output().unwrap(), &format!("{name} {takes}"));
     }
+}
+
+#[test]
+fn an_address_is_listened_on_once() {
+    let url = ["--upstream-url", "http://127.0.0.1:1"];
+    let takes = "takes an address that no other listener has";
+    let unix = ["--listen", "unix:/tmp/s3cret-value", "--listen", "unix:/tmp/s3cret-value"];
+    for (args, expected) in [
+        (
+            &["--listen", "127.0.0.1:1", "--listen", "127.0.0.1:1"][..],
+            format!("--listen (RESET_GATEWAY_LISTEN) {takes}"),
+        ),
+        (&unix, format!("--listen (RESET_GATEWAY_LISTEN) {takes}")),
+        (&["--admin-listen", "127.0.0.1:50051"], format!("--admin-listen (RESET_GATEWAY_ADMIN_LISTEN) {takes}")),
+    ] {
+        assert_misconfigured(&run(&[&["serve"][..], &url, args].concat()), &expected);
+    }
+    let args = ["serve", "--sandbox", "--sandbox-listen", "127.0.0.1:9464"];
+    assert_misconfigured(&run(&args), &format!("--sandbox-listen (RESET_GATEWAY_SANDBOX_LISTEN) {takes}"));
+}
+
+#[test]
+fn a_value_that_is_not_text_is_named() {
+    use std::os::unix::ffi::OsStringExt;
+    let odd = || std::ffi::OsString::from_vec(b"s3cret-value\xff".to_vec());
+    for name in ["RESET_GATEWAY_APP_KEY", "RESET_GATEWAY_TIMEOUT", "RUST_LOG", "OTEL_EXPORTER_OTLP_ENDPOINT"] {
+        let output = program(&["serve", "--upstream-url", "http://127.0.0.1:1"]).env(name, odd()).output().unwrap();
+        assert_misconfigured(&output, &format!("{name} must be UTF-8"));
+    }
+    let output = program(&["serve", "--upstream-url"]).arg(odd()).output().unwrap();
+    assert_misconfigured(&output, "arguments must be UTF-8");
+}
+
+#[test]
+fn the_exit_status_holds_where_nothing_can_be_written() {
+    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = |args: &[&str]| program(args).stdout(full()).stderr(full()).status().unwrap().code();
+    assert_eq!(status(&["serve"]), Some(2));
+    assert_eq!(status(&["--help"]), Some(0));
+    assert_eq!(status(&["explain", "--rpc", "GenerateToken", "/dev/null"]), Some(1));
 }
 
 #[test]
@@ -235,15 +321,8 @@ async fn every_setting_may_come_from_its_variable() {
 
 #[tokio::test]
 async fn a_private_certificate_authority_is_trusted_when_it_is_named() {
-    let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
-    let key = tokio_rustls::rustls::pki_types::PrivatePkcs8KeyDer::from(signing_key.serialize_der());
-    let tls = tokio_rustls::rustls::ServerConfig::builder()
-        .with_no_client_auth()
-        .with_single_cert(vec![cert.der().clone()], key.into())
-        .unwrap();
-    let tls = tokio_rustls::TlsAcceptor::from(std::sync::Arc::new(tls));
-    let api = Api::start_tls(Reply::json(200, Call::Reset.success()), tls).await;
+    let authority = SelfSigned::new();
+    let api = Api::start_tls(Reply::json(200, Call::Reset.success()), authority.acceptor()).await;
     let url = format!("https://{}", api.address);
 
     let gateway = Gateway::before(&url);
@@ -251,7 +330,7 @@ async fn a_private_certificate_authority_is_trusted_when_it_is_named() {
     assert_eq!(summary(&status), "Unavailable UPSTREAM_UNREACHABLE upstream not_sent");
 
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), cert.pem()).unwrap();
+    std::fs::write(file.path(), &authority.certificate).unwrap();
     let gateway = Gateway::with(&url, &["--app-key", KEY, "--upstream-ca", file.path().to_str().unwrap()]);
     Call::Reset.make(&mut gateway.client().await, Plain).await.unwrap();
     assert_eq!(api.requests().len(), 1);

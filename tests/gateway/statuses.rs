@@ -1,6 +1,7 @@
 //! The status table: every row, by every body that the API is documented to send.
 
 use std::{
+    collections::HashMap,
     net::{SocketAddr, TcpListener},
     time::Duration,
 };
@@ -37,6 +38,8 @@ const HTML: &str = "<html><head><title>502 Bad Gateway</title></head><body>nginx
 pub fn answers() -> Vec<Case> {
     let mut cases = Vec::new();
     cases.extend(refusals());
+    cases.extend(named_statuses());
+    cases.extend(parallel_lists());
     cases.extend(unexplained());
     cases.extend(client_errors());
     cases.extend(key_errors());
@@ -55,7 +58,7 @@ fn refusals() -> Vec<Case> {
             Reset,
             200,
             documented,
-            "FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused httpStatus=200 upstreamCodes=ErrorIncorrectAnswer <SECRET_QUESTION_ANSWER secret_question_answer> \"Answer is incorrect, try again.\"",
+            "FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused httpStatus=200 upstreamCodes=ErrorIncorrectAnswer <SECRET_QUESTION_ANSWER secret_question_answer call GetSecretQuestion, ask the trader, and call again with the answer> \"Answer is incorrect, try again.\"",
         ),
         case(
             ResetWithAnswer,
@@ -67,7 +70,7 @@ fn refusals() -> Vec<Case> {
             Reset,
             200,
             older,
-            "FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused httpStatus=200 <SECRET_QUESTION_ANSWER secret_question_answer> \"Answer is incorrect, try again.\"",
+            "FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused httpStatus=200 <SECRET_QUESTION_ANSWER secret_question_answer call GetSecretQuestion, ask the trader, and call again with the answer> \"Answer is incorrect, try again.\"",
         ),
         case(
             ResetWithAnswer,
@@ -79,13 +82,13 @@ fn refusals() -> Vec<Case> {
             Reset,
             200,
             r#"{"ERRORS":["ANSWER IS INCORRECT"],"errorscode":null,"isSucceed":false,"statusCode":"Continue"}"#,
-            "FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused httpStatus=200 <SECRET_QUESTION_ANSWER secret_question_answer> \"ANSWER IS INCORRECT\"",
+            "FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused httpStatus=200 <SECRET_QUESTION_ANSWER secret_question_answer call GetSecretQuestion, ask the trader, and call again with the answer> \"ANSWER IS INCORRECT\"",
         ),
         case(
             Reset,
             200,
             r#"{"Errors":null,"ErrorsCode":["errorincorrectanswer"],"IsSucceed":false}"#,
-            "FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused httpStatus=200 upstreamCodes=errorincorrectanswer <SECRET_QUESTION_ANSWER secret_question_answer>",
+            "FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused httpStatus=200 upstreamCodes=errorincorrectanswer <SECRET_QUESTION_ANSWER secret_question_answer call GetSecretQuestion, ask the trader, and call again with the answer>",
         ),
         case(
             ResetWithAnswer,
@@ -147,7 +150,7 @@ fn refusals() -> Vec<Case> {
             Password,
             200,
             r#"{"Errors":["No."],"StatusCode":"Unauthorized"}"#,
-            "Unauthenticated UPSTREAM_REFUSED caller refused httpStatus=200 \"No.\"",
+            "PermissionDenied UPSTREAM_REFUSED caller refused httpStatus=200 \"No.\"",
         ),
         case(
             Password,
@@ -165,13 +168,13 @@ fn refusals() -> Vec<Case> {
             Password,
             200,
             r#"{"Errors":["No."],"StatusCode":"TooManyRequests"}"#,
-            "ResourceExhausted UPSTREAM_REFUSED caller refused httpStatus=200 \"No.\"",
+            "ResourceExhausted UPSTREAM_REFUSED upstream refused httpStatus=200 \"No.\"",
         ),
         case(
             Password,
             200,
             r#"{"Errors":["No."],"StatusCode":"NotImplemented"}"#,
-            "Unimplemented UPSTREAM_REFUSED upstream unknown httpStatus=200 \"No.\"",
+            "Unimplemented UPSTREAM_REFUSED upstream refused httpStatus=200 \"No.\"",
         ),
         case(
             Password,
@@ -200,6 +203,60 @@ fn refusals() -> Vec<Case> {
     ]
 }
 
+/// "or by `StatusCode` when that says something"
+fn named_statuses() -> Vec<Case> {
+    [
+        ("BadRequest", "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200"),
+        ("badrequest", "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200"),
+        ("RequestEntityTooLarge", "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200"),
+        ("UnprocessableEntity", "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200"),
+        ("UnprocessableContent", "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200"),
+        ("PaymentRequired", "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200"),
+        ("NotAcceptable", "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200"),
+        ("PreconditionFailed", "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200"),
+        ("Locked", "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200"),
+        ("OK", "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200"),
+        ("Gone", "NotFound UPSTREAM_REFUSED caller refused httpStatus=200"),
+        ("MethodNotAllowed", "Unimplemented UPSTREAM_REFUSED upstream refused httpStatus=200"),
+        ("RequestTimeout", "DeadlineExceeded UPSTREAM_REFUSED upstream unknown httpStatus=200"),
+        ("BadGateway", "Internal UPSTREAM_REFUSED upstream unknown httpStatus=200"),
+    ]
+    .into_iter()
+    .map(|(name, expected)| case(Token, 200, &format!(r#"{{"ErrorsCode":[null],"StatusCode":"{name}"}}"#), expected))
+    .collect()
+}
+
+/// `Errors` and `ErrorsCode` are parallel, and an entry of either may be missing.
+fn parallel_lists() -> Vec<Case> {
+    let incorrect = "Answer is incorrect, try again.";
+    vec![
+        case(
+            Reset,
+            200,
+            r#"{"Errors":[null],"IsSucceed":false}"#,
+            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200",
+        ),
+        case(
+            Password,
+            200,
+            r#"{"Errors":[null],"IsSucceed":true}"#,
+            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200",
+        ),
+        case(
+            Reset,
+            200,
+            &format!(r#"{{"Errors":["{incorrect}"],"ErrorsCode":[""],"IsSucceed":false}}"#),
+            "FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused httpStatus=200 <SECRET_QUESTION_ANSWER secret_question_answer call GetSecretQuestion, ask the trader, and call again with the answer> \"Answer is incorrect, try again.\"",
+        ),
+        case(
+            ResetWithAnswer,
+            200,
+            &format!(r#"{{"Errors":["{incorrect}","Locked."],"ErrorsCode":[null,"ErrorLocked"],"IsSucceed":false}}"#),
+            "InvalidArgument SECRET_QUESTION_ANSWER_INCORRECT caller refused httpStatus=200 upstreamCodes=ErrorLocked [secret_question_answer: must be the answer to the trader's secret question] \"Answer is incorrect, try again. Locked.\"",
+        ),
+    ]
+}
+
 fn unexplained() -> Vec<Case> {
     let silent = r#"{ "Errors": [], "IsSucceed": false }"#;
     let expected = "Unknown UPSTREAM_UNEXPLAINED upstream unknown httpStatus=200";
@@ -207,14 +264,13 @@ fn unexplained() -> Vec<Case> {
         case(Question, 200, silent, expected),
         case(Token, 200, silent, expected),
         case(Password, 200, r#"{ "IsSucceed": false }"#, expected),
+        case(Password, 200, r#"{ "errors": [], "issucceed": false }"#, expected),
         case(
             Password,
             200,
             r#"{ "Errors": null, "ErrorsCode": null, "Model": null, "StatusCode": null, "IsSucceed": false }"#,
             expected,
         ),
-        // Where `IsSucceed` says nothing, an error named by `StatusCode` does.
-        case(Reset, 200, r#"{ "Errors": [], "StatusCode": "InternalServerError", "IsSucceed": false }"#, expected),
     ]
 }
 
@@ -233,6 +289,7 @@ fn client_errors() -> Vec<Case> {
             r#"{"message":"The request is invalid."}"#,
             "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400",
         ),
+        case(Reset, 400, r#"{"MESSAGE":null}"#, "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400"),
         case(Reset, 400, "", "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400"),
         raw(
             Reset,
@@ -257,6 +314,30 @@ fn client_errors() -> Vec<Case> {
             r#"{"Message":"Validation error occured","ModelState":null}"#,
             "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422",
         ),
+        case(
+            Password,
+            422,
+            r#"{"Message":"Validation error occured"}"#,
+            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422",
+        ),
+        case(
+            Password,
+            422,
+            r#"{"MODELSTATE":{"USERPASSWORD.PASSWORDCONFIRMATION":["x",null],"x.oldPassword":"y","x.token[0]":[null]}}"#,
+            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422 [password_confirmation: x] [old_password: y] [token: ]",
+        ),
+        case(
+            Password,
+            422,
+            r#"{"ModelState":{"":["a"],"x. b":["c"],"x.<i>":["d"]}}"#,
+            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422 [: a] [: c] [: d]",
+        ),
+        case(
+            Password,
+            422,
+            r#"{"Errors":["no"],"ErrorsCode":["Error Locked","1Error","<b>","ErrorOk"]}"#,
+            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422 upstreamCodes=ErrorOk \"no\"",
+        ),
         case(Password, 422, "", "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422"),
         case(
             Reset,
@@ -276,6 +357,7 @@ fn client_errors() -> Vec<Case> {
             "PermissionDenied UPSTREAM_REFUSED caller refused httpStatus=403",
         ),
         case(Password, 409, r#"{"Message":"Conflict"}"#, "Aborted UPSTREAM_CONFLICT caller refused httpStatus=409"),
+        case(Password, 409, r#"{"message":null}"#, "Aborted UPSTREAM_CONFLICT caller refused httpStatus=409"),
         case(Password, 409, "", "Aborted UPSTREAM_CONFLICT caller refused httpStatus=409"),
         case(
             Token,
@@ -343,7 +425,22 @@ fn missing() -> Vec<Case> {
     vec![
         case(Question, 404, r#"{"Message":"Resource was not found"}"#, found),
         case(Question, 404, r#"{"message":"Resource was not found"}"#, found),
+        case(Question, 404, r#"{"Message":null}"#, found),
+        case(Question, 404, "{}", found),
+        case(Question, 404, "null", found),
+        case(Question, 404, "\r\n", found),
+        raw(
+            Question,
+            Reply::with(404, &[("Content-Type", "text/html")], r#"{"Message":"Resource was not found"}"#),
+            found,
+        ),
         case(Question, 404, "", found),
+        case(
+            Reset,
+            404,
+            r#"{"message":"no http resource was found that matches the request URI 'https://api/'."}"#,
+            "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=404",
+        ),
         case(
             Reset,
             404,
@@ -369,6 +466,14 @@ fn missing() -> Vec<Case> {
             r#"{"error":{"code":"unsupportedapiversion","message":"…"}}"#,
             "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=400 upstreamCodes=unsupportedapiversion",
         ),
+        case(Token, 405, r#"{"error":{"code":"UnsupportedApiVersion"}}"#, missing(405)),
+        case(Token, 400, r#"{"Error":null}"#, "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400"),
+        case(
+            Token,
+            400,
+            r#"{"Error":{"Code":null}}"#,
+            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400",
+        ),
         case(Token, 501, "", "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=501"),
     ]
 }
@@ -377,6 +482,12 @@ fn server_errors() -> Vec<Case> {
     let fault = r#"{"message":"An error occurred while processing your request","error":"Unexpected server error","ExceptionMessage":"secret","ExceptionType":"T","StackTrace":"at"}"#;
     vec![
         case(Reset, 500, fault, "Internal UPSTREAM_FAILED upstream unknown httpStatus=500"),
+        case(
+            Reset,
+            500,
+            r#"{"Message":"An error has occurred.","Error":null}"#,
+            "Internal UPSTREAM_FAILED upstream unknown httpStatus=500",
+        ),
         case(Question, 500, "", "Internal UPSTREAM_FAILED upstream unknown httpStatus=500"),
         // The texts of a server fault are not passed on.
         case(
@@ -440,6 +551,8 @@ fn malformed() -> Vec<Case> {
         (Reset, Reply::json(200, r#"{"Errors":[]}"#)),
         (Reset, Reply::with(200, &[("Content-Type", "text/html")], "<html>Welcome</html>")),
         (Password, Reply::with(200, &[("Content-Type", "text/html")], r#"{"Errors":[],"IsSucceed":true}"#)),
+        (Password, Reply::with(200, &[("Content-Type", "TEXT/HTML")], r#"{"Errors":[],"IsSucceed":true}"#)),
+        (Password, Reply::json(200, r#"{"Errors":["Half an answer."],"Model":[],"IsSucceed":7}"#)),
         (Password, Reply::with(200, &[("Content-Type", "text/plain")], "OK")),
     ]
     .into_iter()
@@ -456,11 +569,15 @@ async fn every_answer_becomes_the_status_of_the_table() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
+    let mut sentences = HashMap::new();
     for Case { call, reply, expected } in answers() {
         let shown = format!("{call:?} {}", text(&reply));
         api.reply(reply);
         let status = call.make(&mut client, Plain).await.expect_err(&shown);
         check(&status);
+        let reason = expected.split(' ').nth(1).unwrap();
+        let sentence = sentences.entry(reason).or_insert_with(|| status.message().to_owned());
+        assert_eq!(status.message(), sentence, "one sentence a reason: {shown}");
         assert_eq!(summary(&status), expected, "{shown}");
         assert_eq!(api.requests().len(), 1, "one request, whatever the answer: {shown}");
     }
@@ -479,6 +596,7 @@ async fn every_documented_success_is_ok() {
             r#"{ "Errors": null, "ErrorsCode": null, "Model": null, "StatusCode": "Continue", "IsSucceed": false }"#,
         ),
         (Reset, r#"{ "isSucceed": false }"#),
+        (Reset, r#"{ "Errors": [], "StatusCode": "BadRequest", "IsSucceed": false }"#),
         (Question, r#"{ "model": "x", "errors": [], "errorsCode": [], "statusCode": "OK", "isSucceed": true }"#),
         (Question, r#"{ "Model": "", "Errors": [], "IsSucceed": true }"#),
         (Question, r#"{ "Model": null, "IsSucceed": true }"#),
@@ -488,6 +606,10 @@ async fn every_documented_success_is_ok() {
     for (call, body) in successes {
         api.reply(Reply::json(200, body));
         assert!(call.make(&mut client, Plain).await.is_ok(), "{call:?} {body}");
+    }
+    for http_status in [201, 202] {
+        api.reply(Reply::json(http_status, Token.success()));
+        assert!(Token.make(&mut client, Plain).await.is_ok(), "{http_status}");
     }
     // Whatever the type that the API forgets or gets wrong.
     for headers in [&[][..], &[("Content-Type", "text/json")], &[("Content-Type", "text/plain")]] {
@@ -501,11 +623,19 @@ async fn a_rejected_key_is_the_callers_when_the_caller_sent_it() {
     let api = Api::start(Reply::json(403, r#"{"error":"Application key is not defined or does not exist"}"#)).await;
     let gateway = Gateway::with(&api.url(), &[]);
     let mut client = gateway.client().await;
-    for (http_status, expected) in [
-        (403, "Unauthenticated APP_KEY_REJECTED caller refused httpStatus=403"),
-        (401, "Unauthenticated APP_KEY_REJECTED caller refused httpStatus=401"),
+    for (http_status, body, expected) in [
+        (
+            403,
+            r#"{"error":"Application key is not defined or does not exist"}"#,
+            "Unauthenticated APP_KEY_REJECTED caller refused httpStatus=403",
+        ),
+        (
+            401,
+            r#"{"Message":"Authorization has been denied for this request."}"#,
+            "Unauthenticated APP_KEY_REJECTED caller refused httpStatus=401",
+        ),
     ] {
-        api.reply(Reply::json(http_status, r#"{"error":"Application key is not defined or does not exist"}"#));
+        api.reply(Reply::json(http_status, body));
         let status = Reset.make(&mut client, Metadata(&[("et-app-key", "callers-key")])).await.unwrap_err();
         assert_eq!(summary(&status), expected);
         assert!(api.requests()[0].contains("\r\net-app-key: callers-key\r\n"));
@@ -581,7 +711,7 @@ async fn a_passed_deadline_tells_whether_the_call_was_sent() {
     let silent = Api::start(Reply::Silence).await;
     let gateway = Gateway::before(&silent.url());
     for call in Call::ALL {
-        let status = within_200_ms(&gateway, call).await;
+        let status = within_500_ms(&gateway, call).await;
         assert_eq!(status, "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown", "{call:?}");
     }
     assert_eq!(silent.requests().len(), Call::ALL.len());
@@ -589,15 +719,15 @@ async fn a_passed_deadline_tells_whether_the_call_was_sent() {
     let full = FullListener::start().await;
     let gateway = Gateway::before(&full.url());
     for call in [Reset, Token, Password] {
-        let status = within_200_ms(&gateway, call).await;
+        let status = within_500_ms(&gateway, call).await;
         assert_eq!(status, "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent", "{call:?}");
     }
 }
 
 /// The status of a call whose caller has no more patience than that, and no timer of its own.
-async fn within_200_ms(gateway: &Gateway, call: Call) -> String {
+async fn within_500_ms(gateway: &Gateway, call: Call) -> String {
     let path = format!("/autoshares.passwordreset.v1.PasswordResetService/{}", call.rpc());
-    let request = post(&path, "application/grpc").header("grpc-timeout", "200m");
+    let request = post(&path, "application/grpc").header("grpc-timeout", "500m");
     status_of(&send(gateway, request, call.framed()).await.1)
 }
 
@@ -656,8 +786,49 @@ async fn what_the_api_says_is_cut_to_size_and_never_repeats_the_request() {
     for private in ["a-token", "A NEW PASSWORD", "a%20new%20password"] {
         assert!(!text.to_lowercase().contains(&private.to_lowercase()), "{text}");
     }
+    assert!(text.matches('[').count() <= 8 && text.matches("EEEE,").count() <= 8, "{text}");
     let passed_on: usize = text.matches('ü').count() * 'ü'.len_utf8();
     assert!((400..=512).contains(&passed_on), "{passed_on} bytes of {text}");
+}
+
+#[tokio::test]
+async fn no_code_name_or_text_repeats_a_value_or_the_key() {
+    let api = Api::start(Reply::Silence).await;
+    let gateway = Gateway::with(&api.url(), &["--app-key", "GWKEY-0f3a9"]);
+    let mut client = gateway.client().await;
+    for (http_status, body) in [
+        (
+            200,
+            r#"{"Errors":["Application GWKEY-0f3a9 is over its quota"],"ErrorsCode":["GWKEY-0f3a9","a-token","ErrorQuota"]}"#,
+        ),
+        (
+            422,
+            r#"{"ModelState":{"x.aNewPassword":["no"],"x.GWKEY_0f3a9":["gwkey-0F3A9"],"x.A_TOKEN":["a&#45;token"]}}"#,
+        ),
+    ] {
+        api.reply(Reply::json(http_status, body));
+        let status = Password.make(&mut client, Plain).await.unwrap_err();
+        let text = format!("{} {}", summary(&status), String::from_utf8_lossy(status.details())).to_lowercase();
+        for private in ["gwkey", "0f3a9", "a-token", "a_token", "a_new_password", "&#45;"] {
+            assert!(!text.contains(private), "{private}: {text}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_without_a_length_is_cut_off_at_the_limit() {
+    let api = Api::start(Reply::Silence).await;
+    let gateway = Gateway::before(&api.url());
+    let mut client = gateway.client().await;
+    let endless = |length: usize| {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n";
+        Reply::Last([&head[..], Token.success().as_bytes(), &vec![b' '; length]].concat())
+    };
+    api.reply(endless(1000));
+    Token.make(&mut client, Plain).await.unwrap();
+    api.reply(endless(70_000));
+    let status = Token.make(&mut client, Plain).await.unwrap_err();
+    assert_eq!(summary(&status), "Internal UPSTREAM_RESPONSE_TOO_LARGE upstream unknown httpStatus=200");
 }
 
 fn text(reply: &Reply) -> String {

@@ -170,6 +170,22 @@ async fn an_invalid_request_is_refused_before_anything_is_sent() {
         ),
         (client.generate_token(GenerateTokenRequest { code: empty() }).await.unwrap_err(), "[code: must not be empty]"),
         (
+            client.get_secret_question(GetSecretQuestionRequest { username: long.clone() }).await.unwrap_err(),
+            "[username: must be at most 1024 bytes long]",
+        ),
+        (
+            client.generate_token(GenerateTokenRequest { code: long.clone() }).await.unwrap_err(),
+            "[code: must be at most 1024 bytes long]",
+        ),
+        (
+            client.reset_password(reset("u", Some(&long))).await.unwrap_err(),
+            "[secret_question_answer: must be at most 1024 bytes long]",
+        ),
+        (
+            client.update_password(password(&long, &long, Some(&long))).await.unwrap_err(),
+            "[token: must be at most 1024 bytes long] [password: must be at most 1024 bytes long]",
+        ),
+        (
             client.update_password(password("", "", None)).await.unwrap_err(),
             "[token: must not be empty] [password: must not be empty]",
         ),

@@ -9,3 +9,5 @@ pub mod gateway;
 pub mod raw;
 
 pub mod status;
+
+pub mod tls;

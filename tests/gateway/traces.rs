@@ -9,7 +9,7 @@ use tonic::Request;
 use crate::support::{
     api::{Api, Reply},
     collector::{Collector, attributes},
-    gateway::{Call, Gateway, Metadata, Plain, program, within},
+    gateway::{Call, Gateway, Metadata, Plain, get, program, within},
     status::summary,
 };
 
@@ -70,6 +70,7 @@ async fn both_spans_are_in_the_callers_trace_over_either_protocol() {
             seen,
             [
                 "network.peer.address=127.0.0.1",
+                "network.transport=tcp",
                 "rpc.method=autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion",
                 "rpc.response.status_code=OK",
                 "rpc.system.name=grpc",
@@ -143,12 +144,44 @@ async fn only_a_servers_error_is_an_error_of_the_span() {
 }
 
 #[tokio::test]
+async fn an_exchange_that_fails_says_how() {
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let api = Api::start(Reply::Silence).await;
+    let collector = Collector::grpc().await;
+    for (url, reply, kind) in [
+        (format!("http://{closed}"), Reply::Silence, "connect"),
+        (api.url(), Reply::Silence, "timeout"),
+        (api.url(), Reply::Last(Vec::new()), "connection_lost"),
+        (api.url(), Reply::json(200, &"x".repeat(70_000)), "response_too_large"),
+    ] {
+        api.reply(reply);
+        let before = collector.spans().len();
+        let mut command = program(&["--upstream-url", &url, "--app-key", "k", "--timeout", "500ms"]);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+        command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+        let gateway = Gateway::start(command);
+        Call::Token.make(&mut gateway.client().await, Plain).await.unwrap_err();
+        assert!(!api.requests().iter().any(|request| request.contains("tracestate")), "none came, so none goes on");
+        gateway.stopped().await;
+        let spans = collector.spans().split_off(before);
+        let client = of_kind(&spans, SpanKind::Client);
+        assert!(attributes(client).contains(&format!("error.type={kind}")), "{kind}: {client:?}");
+        assert_eq!(client.status.clone().unwrap_or_default().code(), StatusCode::Error);
+        let server = attributes(of_kind(&spans, SpanKind::Server));
+        for attribute in ["reset_gateway.reason=", "reset_gateway.fault=upstream", "reset_gateway.outcome="] {
+            assert!(server.iter().any(|it| it.starts_with(attribute)), "{attribute} {server:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_export_the_callers_trace_still_reaches_the_api() {
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
     for exporter in [None, Some("none")] {
         let mut command = program(&["--upstream-url", &api.url(), "--app-key", "k"]);
         if let Some(exporter) = exporter {
-            command.env("OTEL_TRACES_EXPORTER", exporter).env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
+            command.env("OTEL_TRACES_EXPORTER", exporter).env("OTEL_METRICS_EXPORTER", exporter);
+            command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
         }
         let gateway = Gateway::start(command);
         let mut client = gateway.client().await;
@@ -223,7 +256,7 @@ fn poisoned() -> Vec<Reply> {
 }
 
 #[tokio::test]
-async fn nothing_private_is_in_a_span_a_log_line_or_a_status() {
+async fn nothing_private_leaves_the_process() {
     let api = Api::start(Reply::Silence).await;
     let collector = Collector::grpc().await;
     let gateway = exporting(&api, &collector, "grpc");
@@ -274,12 +307,16 @@ async fn nothing_private_is_in_a_span_a_log_line_or_a_status() {
             statuses += status.message();
         }
     }
+    let (_, page) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
+    assert!(page.contains("UPSTREAM_FAILED"), "the page is not empty: {page}");
     let log = gateway.stopped().await;
     let spans = collector.spans();
     assert_eq!(spans.len(), 2 * calls);
+    assert!(collector.metric("rpc.server.call.duration").is_some());
     assert!(log.contains("UPSTREAM_FAILED"), "the log is not empty: {log}");
     for canary in canaries() {
-        assert!(!collector.text().contains(&canary), "{canary} in the spans");
+        assert!(!collector.text().contains(&canary), "{canary} at the collector");
+        assert!(!page.contains(&canary), "{canary} on the page");
         assert!(!log.contains(&canary), "{canary} in the log: {log}");
         // The texts in `Errors` and `ModelState` are meant for the caller.
         if !["canary-errors", "canary-state"].contains(&canary.as_str()) {
@@ -305,4 +342,6 @@ async fn a_call_that_the_caller_gives_up_leaves_its_spans() {
     for span in &spans {
         assert_eq!(span.status.clone().unwrap_or_default().code(), StatusCode::Unset, "no error: {span:?}");
     }
+    let cancelled = "rpc.response.status_code=CANCELLED".to_owned();
+    assert!(attributes(of_kind(&spans, SpanKind::Server)).contains(&cancelled));
 }

@@ -4,7 +4,7 @@ use std::{
     io::{BufRead, BufReader, Read},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::{Arc, Mutex},
-    thread,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -39,7 +39,9 @@ pub fn run(args: &[&str]) -> Output {
 pub struct Gateway {
     child: Child,
     announced: String,
+    stdout: Arc<Mutex<String>>,
     stderr: Arc<Mutex<String>>,
+    readers: [JoinHandle<()>; 2],
 }
 
 impl Gateway {
@@ -75,13 +77,13 @@ impl Gateway {
     fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
-        let stderr = collect(child.stderr.take().unwrap());
+        let (stderr, stderr_reader) = collect(child.stderr.take().unwrap());
         let mut announced = String::new();
         while !announced.lines().any(|line| line.starts_with("API at") || line.starts_with("sandbox API on")) {
             assert_ne!(stdout.read_line(&mut announced).unwrap(), 0, "{announced}{}", stderr.lock().unwrap());
         }
-        thread::spawn(move || stdout.read_to_end(&mut Vec::new()));
-        Self { child, announced, stderr }
+        let (stdout, stdout_reader) = collect(stdout);
+        Self { child, announced, stdout, stderr, readers: [stdout_reader, stderr_reader] }
     }
 
     /// The rest of the line that begins so.
@@ -130,10 +132,21 @@ impl Gateway {
 
     /// Ends the program by SIGTERM and gives all that it logged.
     pub async fn stopped(mut self) -> String {
+        self.stop().await;
+        self.log()
+    }
+
+    /// Ends the program by SIGTERM and gives all that it printed after its announcement.
+    pub async fn stopped_with_output(mut self) -> String {
+        self.stop().await;
+        self.stdout.lock().unwrap().clone()
+    }
+
+    async fn stop(&mut self) {
         self.signal("TERM");
         assert!(self.ended().await.success());
-        thread::sleep(Duration::from_millis(50));
-        self.log()
+        // What it wrote last may still be on its way through the pipe.
+        within(|| self.readers.iter().all(JoinHandle::is_finished)).await;
     }
 }
 
@@ -169,16 +182,17 @@ pub async fn within(mut is_so: impl FnMut() -> bool) {
     panic!("it did not come about within ten seconds");
 }
 
-fn collect(mut stream: impl Read + Send + 'static) -> Arc<Mutex<String>> {
+/// What a stream gives, and the thread that reads it to its end.
+fn collect(mut stream: impl Read + Send + 'static) -> (Arc<Mutex<String>>, JoinHandle<()>) {
     let text = Arc::new(Mutex::new(String::new()));
     let collected = Arc::clone(&text);
-    thread::spawn(move || {
+    let reader = thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(read @ 1..) = stream.read(&mut buffer) {
             collected.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..read]));
         }
     });
-    text
+    (text, reader)
 }
 
 /// A call of any rpc with any fields.

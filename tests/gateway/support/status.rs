@@ -21,7 +21,7 @@ pub fn summary(status: &Status) -> String {
         write!(text, " [{}: {}]", violation.field, violation.description).unwrap();
     }
     for violation in details.precondition_failure().iter().flat_map(|detail| &detail.violations) {
-        write!(text, " <{} {}>", violation.r#type, violation.subject).unwrap();
+        write!(text, " <{} {} {}>", violation.r#type, violation.subject, violation.description).unwrap();
     }
     if let Some(delay) = details.retry_info().and_then(|detail| detail.retry_delay) {
         write!(text, " retry={}s", delay.as_secs()).unwrap();

@@ -1,0 +1,260 @@
+//! What telemetry costs: CPU, throughput and latency of the gateway with it off, with metrics alone, with every span
+//! exported, and with a collector that is dead; and its memory over many calls with a dead collector.
+//!
+//! `cargo bench --bench telemetry` prints a table. The rounds take turns, A B C A B C, so that the ratios hold when the
+//! machine's speed drifts. CPU is the gateway process's own user and system time.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
+
+use std::{
+    convert::Infallible,
+    fs,
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Response, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use opentelemetry_proto::tonic::collector::{
+    metrics::v1::{
+        ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+        metrics_service_server::{MetricsService, MetricsServiceServer},
+    },
+    trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+        trace_service_server::{TraceService, TraceServiceServer},
+    },
+};
+use reset_gateway::proto::{GetSecretQuestionRequest, password_reset_service_client::PasswordResetServiceClient};
+use tokio::net::TcpListener;
+use tonic::{
+    Request, Status,
+    transport::{Endpoint, Server, server::TcpIncoming},
+};
+
+const ROUNDS: usize = 5;
+const CALLS: usize = 20_000;
+const CONNECTIONS: usize = 4;
+const STREAMS: usize = 8;
+/// For the memory with a dead collector.
+const MANY_CALLS: usize = 200_000;
+
+/// A way to run the gateway.
+struct Mode {
+    name: &'static str,
+    variables: Vec<(&'static str, String)>,
+}
+
+/// What one round cost.
+#[derive(Clone, Copy)]
+struct Cost {
+    cpu_per_call: f64,
+    calls_per_second: f64,
+    p99: f64,
+}
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let (api, collector) = (serve_api().await, serve_collector().await);
+        let modes = modes(collector);
+        let mut costs: Vec<Vec<Cost>> = modes.iter().map(|_| Vec::new()).collect();
+        for _ in 0..ROUNDS {
+            for (mode, costs) in modes.iter().zip(&mut costs) {
+                let gateway = Gateway::start(mode, api);
+                load(gateway.address, CALLS / 10).await;
+                costs.push(gateway.measure(CALLS).await);
+            }
+        }
+        print_table(&modes, &costs);
+        print_memory(modes.last().unwrap(), api).await;
+    });
+}
+
+fn modes(collector: SocketAddr) -> Vec<Mode> {
+    let quiet = || ("RUST_LOG", "off".to_owned());
+    let grpc = || ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc".to_owned());
+    let to = |address: String| ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}"));
+    vec![
+        Mode { name: "off", variables: vec![quiet(), ("OTEL_SDK_DISABLED", "true".to_owned())] },
+        Mode { name: "metrics alone", variables: vec![quiet()] },
+        Mode { name: "every span exported", variables: vec![quiet(), grpc(), to(collector.to_string())] },
+        Mode { name: "the same and the call log", variables: vec![grpc(), to(collector.to_string())] },
+        Mode { name: "collector dead", variables: vec![quiet(), grpc(), to("127.0.0.1:1".to_owned())] },
+    ]
+}
+
+fn print_table(modes: &[Mode], costs: &[Vec<Cost>]) {
+    println!("| telemetry | CPU per call | ratio | calls/s | ratio | p99 | ratio |");
+    println!("| --- | --- | --- | --- | --- | --- | --- |");
+    let of = |costs: &[Cost], value: fn(&Cost) -> f64| median(costs.iter().map(value).collect());
+    // Round by round, so that a slow moment weighs on both sides.
+    let ratio = |costs: &[Cost], off: &[Cost], value: fn(&Cost) -> f64| {
+        median(costs.iter().zip(off).map(|(cost, off)| value(cost) / value(off)).collect())
+    };
+    for (mode, cost) in modes.iter().zip(costs) {
+        println!(
+            "| {} | {:.1} µs | {:.2} | {:.0} | {:.2} | {:.2} ms | {:.2} |",
+            mode.name,
+            of(cost, |cost| cost.cpu_per_call) * 1e6,
+            ratio(cost, &costs[0], |cost| cost.cpu_per_call),
+            of(cost, |cost| cost.calls_per_second),
+            ratio(cost, &costs[0], |cost| cost.calls_per_second),
+            of(cost, |cost| cost.p99) * 1e3,
+            ratio(cost, &costs[0], |cost| cost.p99),
+        );
+    }
+}
+
+async fn print_memory(mode: &Mode, api: SocketAddr) {
+    let gateway = Gateway::start(mode, api);
+    load(gateway.address, MANY_CALLS / 10).await;
+    let before = gateway.resident();
+    load(gateway.address, MANY_CALLS).await;
+    println!("memory with the collector dead: {before} KiB after {} calls, ", MANY_CALLS / 10);
+    println!("{} KiB after {MANY_CALLS} more", gateway.resident());
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A running gateway, killed when it has been measured.
+struct Gateway {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Gateway {
+    fn start(mode: &Mode, api: SocketAddr) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_reset-gateway"))
+            .args(["--listen", "127.0.0.1:0", "--admin-listen", "off", "--app-key", "bench"])
+            .args(["--upstream-url", &format!("http://{api}")])
+            .env_clear()
+            .envs(mode.variables.iter().map(|(name, value)| (name, value)))
+            .stdout(Stdio::piped())
+            .stderr(fs::File::create("/dev/null").unwrap())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let address = line.trim().strip_prefix("gRPC on ").unwrap().parse().unwrap();
+        Self { child, address }
+    }
+
+    async fn measure(&self, calls: usize) -> Cost {
+        let (cpu, start) = (self.cpu(), Instant::now());
+        let mut latencies = load(self.address, calls).await;
+        let (took, cpu) = (start.elapsed().as_secs_f64(), self.cpu() - cpu);
+        latencies.sort_unstable();
+        let p99 = latencies[latencies.len() * 99 / 100].as_secs_f64();
+        Cost { cpu_per_call: cpu / calls as f64, calls_per_second: calls as f64 / took, p99 }
+    }
+
+    /// User and system time, in seconds.
+    fn cpu(&self) -> f64 {
+        /// By definition, on Linux.
+        const TICKS_PER_SECOND: f64 = 100.0;
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+        let ticks: f64 = fields[11..13].iter().map(|field| field.parse::<f64>().unwrap()).sum();
+        ticks / TICKS_PER_SECOND
+    }
+
+    /// Resident memory, in KiB.
+    fn resident(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+}
+
+/// Makes that many calls and gives their latencies.
+async fn load(gateway: SocketAddr, calls: usize) -> Vec<Duration> {
+    let mut tasks = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let channel = Endpoint::from_shared(format!("http://{gateway}")).unwrap().connect().await.unwrap();
+        for _ in 0..STREAMS {
+            let mut client = PasswordResetServiceClient::new(channel.clone());
+            tasks.push(tokio::spawn(async move {
+                let mut latencies = Vec::new();
+                for _ in 0..calls / (CONNECTIONS * STREAMS) {
+                    let start = Instant::now();
+                    let request = GetSecretQuestionRequest { username: "robert.zak".to_owned() };
+                    client.get_secret_question(request).await.unwrap();
+                    latencies.push(start.elapsed());
+                }
+                latencies
+            }));
+        }
+    }
+    let mut latencies = Vec::new();
+    for task in tasks {
+        latencies.extend(task.await.unwrap());
+    }
+    latencies
+}
+
+/// An API that answers from memory.
+async fn serve_api() -> SocketAddr {
+    const ANSWER: &[u8] = br#"{"Model":"What street did you live on in third grade?","Errors":[],"IsSucceed":true}"#;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            stream.set_nodelay(true).unwrap();
+            let answer = service_fn(|_| async {
+                let response = Response::builder().header("content-type", "application/json");
+                Ok::<_, Infallible>(response.body(Full::new(Bytes::from_static(ANSWER))).unwrap())
+            });
+            tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
+        }
+    });
+    address
+}
+
+/// A collector that takes everything.
+struct Collector;
+
+#[tonic::async_trait]
+impl TraceService for Collector {
+    async fn export(
+        &self,
+        _: Request<ExportTraceServiceRequest>,
+    ) -> Result<tonic::Response<ExportTraceServiceResponse>, Status> {
+        Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Collector {
+    async fn export(
+        &self,
+        _: Request<ExportMetricsServiceRequest>,
+    ) -> Result<tonic::Response<ExportMetricsServiceResponse>, Status> {
+        Ok(tonic::Response::new(ExportMetricsServiceResponse::default()))
+    }
+}
+
+async fn serve_collector() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::builder()
+        .add_service(TraceServiceServer::new(Collector))
+        .add_service(MetricsServiceServer::new(Collector));
+    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
+    address
+}

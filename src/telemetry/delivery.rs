@@ -1,0 +1,143 @@
+//! What becomes of finished spans: every one is delivered or counted as dropped, none waits beyond a fixed number, and a
+//! collector that does not take them is reported at most once a minute.
+//!
+//! The SDK's batch processor keeps its own count of what it drops to itself. So spans are let into it only as long as
+//! fewer wait than it has room for, and the exporter behind it tells how many left the queue.
+
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use opentelemetry::Context;
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    trace::{BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor},
+};
+use tracing::warn;
+
+/// How often an unwilling collector is reported.
+const REPORT_EVERY: Duration = Duration::from_secs(60);
+
+/// The counts that the processor and the exporter share.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    waiting: AtomicUsize,
+    queue_full: AtomicU64,
+    export_failed: AtomicU64,
+    last_report: Mutex<Option<Instant>>,
+}
+
+impl Counts {
+    /// Spans that were dropped because too many waited.
+    pub(super) fn queue_full(&self) -> u64 {
+        self.queue_full.load(Ordering::Relaxed)
+    }
+
+    /// Spans that the collector did not take.
+    pub(super) fn export_failed(&self) -> u64 {
+        self.export_failed.load(Ordering::Relaxed)
+    }
+
+    /// Spans that are neither delivered nor dropped.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Says that spans were lost, unless that was said a moment ago.
+    fn report(&self, why: &str) {
+        let Ok(mut last) = self.last_report.lock() else { return };
+        if last.is_none_or(|last| last.elapsed() >= REPORT_EVERY) {
+            *last = Some(Instant::now());
+            let dropped = self.queue_full() + self.export_failed();
+            warn!(why, dropped, "spans are dropped");
+        }
+    }
+}
+
+/// Lets in no more spans than the batch processor has room for.
+#[derive(Debug)]
+pub(super) struct Bounded {
+    inner: BatchSpanProcessor,
+    counts: Arc<Counts>,
+    most: usize,
+}
+
+impl Bounded {
+    pub(super) fn new(inner: BatchSpanProcessor, counts: Arc<Counts>, most: usize) -> Self {
+        Self { inner, counts, most }
+    }
+}
+
+impl SpanProcessor for Bounded {
+    fn on_start(&self, span: &mut Span, cx: &Context) {
+        self.inner.on_start(span, cx);
+    }
+
+    fn on_end(&self, span: SpanData) {
+        if !span.span_context.is_sampled() {
+            return;
+        }
+        if self.counts.waiting.fetch_add(1, Ordering::Relaxed) < self.most {
+            self.inner.on_end(span);
+        } else {
+            self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.counts.queue_full.fetch_add(1, Ordering::Relaxed);
+            self.counts.report("too many wait to be sent");
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}
+
+/// An exporter that counts.
+#[derive(Debug)]
+pub(super) struct Counted<E> {
+    inner: E,
+    counts: Arc<Counts>,
+}
+
+impl<E> Counted<E> {
+    pub(super) fn new(inner: E, counts: Arc<Counts>) -> Self {
+        Self { inner, counts }
+    }
+}
+
+impl<E: SpanExporter> SpanExporter for Counted<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let size = batch.len();
+        let result = self.inner.export(batch).await;
+        if result.is_err() {
+            self.counts.export_failed.fetch_add(size as u64, Ordering::Relaxed);
+            self.counts.report("the collector does not take them");
+        }
+        self.counts.waiting.fetch_sub(size, Ordering::Relaxed);
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.inner.set_resource(resource);
+    }
+}

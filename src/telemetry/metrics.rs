@@ -1,0 +1,182 @@
+//! The metrics, by OpenTelemetry's semantic conventions where they have a name for it. No attribute ever holds anything
+//! that a caller or the API wrote, so the number of series is bounded.
+
+use std::{sync::Arc, time::Duration};
+
+use opentelemetry::{
+    KeyValue,
+    metrics::{Counter, Histogram, Meter},
+};
+use opentelemetry_semantic_conventions::{attribute, metric};
+use tokio::sync::Semaphore;
+
+use super::delivery::Counts;
+use crate::{
+    app_key::Owner,
+    contract::Rpc,
+    proto::ErrorReason,
+    readiness::Readiness,
+    status::{Verdict, code_name},
+    telemetry::observer::Method,
+};
+
+/// The conventions' buckets, in seconds. The SDK's own are made for milliseconds.
+const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+
+/// The reasons that say that an answer of the API's is not as documented.
+const CONTRACT_BROKEN: [ErrorReason; 5] = [
+    ErrorReason::UpstreamMalformed,
+    ErrorReason::UpstreamResponseTooLarge,
+    ErrorReason::UpstreamRedirected,
+    ErrorReason::UpstreamEndpointMissing,
+    ErrorReason::UpstreamUnexplained,
+];
+
+/// The instruments that calls are measured with.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    calls: Histogram<f64>,
+    requests: Histogram<f64>,
+    answers: Counter<u64>,
+    key_rejected: Counter<u64>,
+    contract_broken: Counter<u64>,
+    shed: Counter<u64>,
+    retries: Counter<u64>,
+}
+
+impl Metrics {
+    /// The instruments of that meter.
+    pub(crate) fn new(meter: &Meter) -> Self {
+        let seconds = |name: &'static str, description: &'static str| {
+            let histogram = meter.f64_histogram(name).with_unit("s").with_description(description);
+            histogram.with_boundaries(SECONDS.to_vec()).build()
+        };
+        let count = |name: &'static str, unit: &'static str, description: &'static str| {
+            meter.u64_counter(name).with_unit(unit).with_description(description).build()
+        };
+        let metrics = Self {
+            calls: seconds(metric::RPC_SERVER_CALL_DURATION, "Duration of the calls that came in."),
+            requests: seconds(metric::HTTP_CLIENT_REQUEST_DURATION, "Duration of the requests to the API."),
+            answers: count("reset_gateway.answers", "{call}", "Calls by what became of them."),
+            key_rejected: count(
+                "reset_gateway.app_key.rejected",
+                "{call}",
+                "Calls whose application key the API rejected.",
+            ),
+            contract_broken: count(
+                "reset_gateway.contract.broken",
+                "{call}",
+                "Answers of the API that are not as documented: it may have changed.",
+            ),
+            shed: count(
+                "reset_gateway.calls.shed",
+                "{call}",
+                "Calls that were refused because too many were in flight.",
+            ),
+            retries: count("reset_gateway.retries", "{request}", "Requests to the API that repeat another."),
+        };
+        metrics.begin_at_zero();
+        metrics
+    }
+
+    /// Makes the series of what hardly ever happens: Prometheus sees no increase in a counter that begins at one.
+    fn begin_at_zero(&self) {
+        for owner in [Owner::Gateway, Owner::Caller] {
+            self.key_rejected.add(0, &[KeyValue::new("key.owner", owner.as_str())]);
+        }
+        for (rpc, reason) in Rpc::ALL.into_iter().flat_map(|rpc| CONTRACT_BROKEN.map(|reason| (rpc, reason))) {
+            let method = KeyValue::new(attribute::RPC_METHOD, rpc.full_name());
+            self.contract_broken.add(0, &[method, KeyValue::new("reason", reason.as_str_name())]);
+        }
+        self.shed.add(0, &[]);
+        self.retries.add(0, &[]);
+    }
+
+    /// A call has ended, with that code, and as that row of the status table if it failed.
+    pub(crate) fn call_ended(
+        &self,
+        method: Method,
+        code: tonic::Code,
+        failure: Option<(Verdict, Owner)>,
+        took: Duration,
+    ) {
+        let (method, status) = (KeyValue::new(attribute::RPC_METHOD, method.name()), code_name(code));
+        let mut call = vec![
+            KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
+            method.clone(),
+            KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, status),
+        ];
+        if crate::status::is_server_error(code) {
+            call.push(KeyValue::new(attribute::ERROR_TYPE, status));
+        }
+        self.calls.record(took.as_secs_f64(), &call);
+
+        let mut answer = vec![method.clone(), KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, status)];
+        if let Some((verdict, owner)) = failure {
+            answer.extend([
+                KeyValue::new("reason", verdict.reason.as_str_name()),
+                KeyValue::new("fault", verdict.fault.as_str()),
+                KeyValue::new("outcome", verdict.outcome.as_str()),
+            ]);
+            self.count_what_matters(method, verdict, owner);
+        }
+        self.answers.add(1, &answer);
+    }
+
+    fn count_what_matters(&self, method: KeyValue, verdict: Verdict, owner: Owner) {
+        match verdict.reason {
+            ErrorReason::AppKeyRejected => self.key_rejected.add(1, &[KeyValue::new("key.owner", owner.as_str())]),
+            ErrorReason::GatewayOverloaded => self.shed.add(1, &[]),
+            reason if CONTRACT_BROKEN.contains(&reason) => {
+                self.contract_broken.add(1, &[method, KeyValue::new("reason", verdict.reason.as_str_name())]);
+            }
+            _ => {}
+        }
+    }
+
+    /// A request to the API has ended, however.
+    pub(crate) fn request_ended(&self, attributes: &[KeyValue], took: Duration) {
+        self.requests.record(took.as_secs_f64(), attributes);
+    }
+}
+
+/// Registers what is not counted but looked up when somebody asks.
+pub(crate) fn observe(meter: &Meter, in_flight: &Arc<Semaphore>, most: u32, readiness: &Readiness) {
+    let free = Arc::clone(in_flight);
+    meter
+        .u64_observable_gauge("reset_gateway.calls.in_flight")
+        .with_unit("{call}")
+        .with_description("Calls that are being answered.")
+        .with_callback(move |gauge| gauge.observe(u64::from(most).saturating_sub(free.available_permits() as u64), &[]))
+        .build();
+    meter
+        .u64_observable_gauge("reset_gateway.calls.limit")
+        .with_unit("{call}")
+        .with_description("The most calls that may be answered at a time.")
+        .with_callback(move |gauge| gauge.observe(u64::from(most), &[]))
+        .build();
+    let readiness = readiness.clone();
+    meter
+        .u64_observable_gauge("reset_gateway.ready")
+        .with_description("Whether the gateway is ready: 1 or 0.")
+        .with_callback(move |gauge| gauge.observe(u64::from(readiness.trouble().is_none()), &[]))
+        .build();
+    meter
+        .u64_observable_gauge("reset_gateway.build_info")
+        .with_description("Always 1, with the version of the program.")
+        .with_callback(|gauge| gauge.observe(1, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))]))
+        .build();
+}
+
+/// Registers what became of spans.
+pub(super) fn observe_delivery(meter: &Meter, counts: Arc<Counts>) {
+    meter
+        .u64_observable_counter("reset_gateway.spans.dropped")
+        .with_unit("{span}")
+        .with_description("Spans that were not delivered.")
+        .with_callback(move |counter| {
+            counter.observe(counts.queue_full(), &[KeyValue::new("reason", "queue_full")]);
+            counter.observe(counts.export_failed(), &[KeyValue::new("reason", "export_failed")]);
+        })
+        .build();
+}

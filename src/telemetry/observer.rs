@@ -1,0 +1,139 @@
+//! Watches a call from its arrival to its end, however it ends, and then tells: its span, the metrics, and one log line.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use http::{Extensions, HeaderMap};
+use opentelemetry::Context;
+use tonic::{
+    Code,
+    transport::server::{TcpConnectInfo, UdsConnectInfo},
+};
+
+use super::{metrics::Metrics, spans::ServerSpan};
+use crate::{
+    call::Record,
+    contract::Rpc,
+    status::{Fault, Outcome, code_name},
+};
+
+/// The rpc of a call as telemetry names it: one of five, whatever a caller writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Method {
+    /// One of ours.
+    Known(Rpc),
+    /// One that does not exist.
+    Other,
+}
+
+impl Method {
+    /// `package.Service/Method`, or the conventions' word for what is not known.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Known(rpc) => rpc.full_name(),
+            Self::Other => "_OTHER",
+        }
+    }
+}
+
+/// What calls are observed with.
+#[derive(Clone, Debug)]
+pub(crate) struct Observer {
+    pub(crate) metrics: Metrics,
+    /// Whether the caller's trace is taken up.
+    pub(crate) takes_up_traces: bool,
+}
+
+/// A call that is being observed. Dropped before it is finished, it was given up by its caller.
+#[derive(Debug)]
+pub(crate) struct Observed {
+    method: Method,
+    span: ServerSpan,
+    metrics: Metrics,
+    arrival: Instant,
+    peer: &'static str,
+    record: Arc<Record>,
+    code: Code,
+}
+
+impl Observer {
+    /// A call has arrived.
+    pub(crate) fn begin(&self, method: Method, headers: &HeaderMap, connection: &Extensions) -> Observed {
+        let tcp = connection.get::<TcpConnectInfo>();
+        let is_unix = connection.get::<UdsConnectInfo>().is_some();
+        Observed {
+            method,
+            span: ServerSpan::start(method, headers, tcp, self.takes_up_traces),
+            metrics: self.metrics.clone(),
+            arrival: Instant::now(),
+            peer: if is_unix { "unix" } else { "tcp" },
+            record: Arc::default(),
+            code: Code::Cancelled,
+        }
+    }
+}
+
+impl Observed {
+    /// What the call's further spans are put below.
+    pub(crate) fn context(&self) -> &Context {
+        self.span.context()
+    }
+
+    /// Where what becomes known of the call is noted.
+    pub(crate) fn record(&self) -> &Arc<Record> {
+        &self.record
+    }
+
+    /// The call is answered.
+    pub(crate) fn finish(mut self, code: Code) {
+        self.code = code;
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        let took = self.arrival.elapsed();
+        let failure = self.record.failure();
+        self.span.finish(self.code, failure.map(|failure| failure.verdict));
+        self.metrics.call_ended(self.method, self.code, failure.map(|failure| (failure.verdict, failure.key)), took);
+        self.log(took);
+    }
+}
+
+/// One event, at a level that is known only now.
+macro_rules! event_at {
+    ($fault:expr, $($fields:tt)*) => {
+        match $fault {
+            None | Some(Fault::Caller) => tracing::info!($($fields)*),
+            Some(Fault::Upstream) => tracing::warn!($($fields)*),
+            Some(Fault::Gateway) => tracing::error!($($fields)*),
+        }
+    };
+}
+
+impl Observed {
+    /// The call's line. The level is by who has to act: nobody and the caller, the API's people, the operator.
+    fn log(&self, took: Duration) {
+        let failure = self.record.failure();
+        let verdict = failure.map(|failure| failure.verdict);
+        let given_up = (self.code == Code::Cancelled).then(|| Outcome::if_sent(self.record.give_up()));
+        let trace = self.span.ids();
+        event_at!(
+            verdict.map(|verdict| verdict.fault),
+            rpc = self.method.name(),
+            code = code_name(self.code),
+            reason = verdict.map(|verdict| verdict.reason.as_str_name()),
+            fault = verdict.map(|verdict| verdict.fault.as_str()),
+            outcome = verdict.map(|verdict| verdict.outcome).or(given_up).map(Outcome::as_str),
+            upstream_status = self.record.http_status(),
+            duration_ms = took.as_micros() as f64 / 1000.0,
+            peer = self.peer,
+            trace_id = trace.as_ref().map(|(trace, _)| trace.as_str()),
+            span_id = trace.as_ref().map(|(_, span)| span.as_str()),
+            error = failure.map(|failure| failure.error.as_str()),
+            "call"
+        );
+    }
+}

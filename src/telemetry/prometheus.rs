@@ -1,0 +1,41 @@
+//! The metrics as Prometheus reads them.
+
+use opentelemetry_prometheus::PrometheusExporter;
+use prometheus::{Encoder, Registry, TextEncoder, proto::MetricFamily};
+
+/// What `/metrics` shows.
+#[derive(Clone, Debug)]
+pub(crate) struct Page(Registry);
+
+/// The reader that fills the page, and the page.
+pub(super) fn reader() -> (PrometheusExporter, Page) {
+    let registry = Registry::new();
+    let reader = opentelemetry_prometheus::exporter().with_registry(registry.clone()).build();
+    (reader.expect("a fresh registry takes a collector"), Page(registry))
+}
+
+impl Page {
+    /// The text of the page, in Prometheus's format.
+    pub(crate) fn text(&self) -> String {
+        let mut text = Vec::new();
+        for family in self.0.gather() {
+            if let Some(unit) = unit(&family) {
+                // The encoder does not know of units.
+                text.extend(format!("# UNIT {} {unit}\n", family.name()).into_bytes());
+            }
+            TextEncoder::new().encode(&[family], &mut text).expect("writing to memory succeeds");
+        }
+        String::from_utf8(text).expect("the format is UTF-8")
+    }
+
+    /// The media type of the text.
+    pub(crate) fn content_type() -> String {
+        TextEncoder::new().format_type().to_owned()
+    }
+}
+
+/// The unit of a family, which by the OpenTelemetry-to-Prometheus rules its name ends with.
+fn unit(family: &MetricFamily) -> Option<&'static str> {
+    let name = family.name().trim_end_matches("_total");
+    ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(&format!("_{unit}")))
+}

@@ -1,0 +1,171 @@
+//! The way out for spans and metrics: the standard variables, and collectors that are not as they should be.
+
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+
+use crate::support::{
+    api::{Api, Reply},
+    collector::Collector,
+    gateway::{Call, Gateway, KEY, Metadata, Plain, get, program},
+    tls::SelfSigned,
+};
+
+/// A gateway with these variables, before an API that always succeeds at step 3.
+async fn with(variables: &[(&str, &str)]) -> (Api, Gateway) {
+    let api = Api::start(Reply::json(200, Call::Token.success())).await;
+    let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
+    command.envs(variables.iter().copied());
+    (api, Gateway::start(command))
+}
+
+const CALLER: Metadata =
+    Metadata(&[("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("baggage", "a=b")]);
+
+#[tokio::test]
+async fn headers_compression_and_resource_reach_the_collector_over_either_protocol() {
+    for protocol in ["grpc", "http/protobuf"] {
+        let collector = Collector::speaking(protocol).await;
+        let (_api, gateway) = with(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address)),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=a%20b"),
+            ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+            ("OTEL_SERVICE_NAME", "resets"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,service.name=another"),
+        ])
+        .await;
+        Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+        gateway.stopped().await;
+        assert_eq!(collector.spans().len(), 2, "{protocol}");
+        assert!(collector.metric("rpc.server.call.duration").is_some(), "{protocol}");
+        assert_eq!(collector.header("x-tenant").as_deref(), Some("a b"), "{protocol}");
+        let encoding = if protocol == "grpc" { "grpc-encoding" } else { "content-encoding" };
+        assert_eq!(collector.header(encoding).as_deref(), Some("gzip"), "{protocol}");
+        assert_eq!(collector.resource("service.name").as_deref(), Some("resets"));
+        assert_eq!(collector.resource("deployment.environment.name").as_deref(), Some("test"));
+    }
+}
+
+#[tokio::test]
+async fn each_signal_may_have_its_own_endpoint() {
+    let (traces, metrics) = (Collector::http().await, Collector::grpc().await);
+    let (_api, gateway) = with(&[
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("http://{}/v1/traces", traces.address)),
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", &format!("http://{}", metrics.address)),
+        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc"),
+    ])
+    .await;
+    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+    gateway.stopped().await;
+    assert_eq!((traces.spans().len(), metrics.spans().len()), (2, 0));
+    assert!(traces.metric("rpc.server.call.duration").is_none());
+    assert!(metrics.metric("rpc.server.call.duration").is_some());
+}
+
+#[tokio::test]
+async fn the_collectors_certificate_is_checked_against_the_named_one_and_the_own_is_shown() {
+    let (server, client) = (SelfSigned::new(), SelfSigned::new());
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let collector = Collector::grpc_over(server.acceptor_of(&client)).await;
+    let endpoint = format!("https://{}", collector.address);
+    let variables = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_EXPORTER_OTLP_CERTIFICATE", &file("ca.pem", &server.certificate)),
+        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &file("client.pem", &client.certificate)),
+        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &file("client.key", &client.key)),
+    ];
+    let (_api, gateway) = with(&variables).await;
+    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+    let log = gateway.stopped().await;
+    assert_eq!(collector.spans().len(), 2, "{log}");
+
+    let (_api, gateway) = with(&variables[..3]).await;
+    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+    assert!(gateway.stopped().await.contains("not all spans and metrics could be sent"));
+    assert_eq!(collector.spans().len(), 2, "without a certificate of its own it is turned away");
+}
+
+#[tokio::test]
+async fn samplers_propagators_and_the_console_are_as_the_variables_say() {
+    let collector = Collector::grpc().await;
+    let endpoint = format!("http://{}", collector.address);
+    let exporting = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
+
+    let (api, gateway) = with(&[&exporting[..], &[("OTEL_TRACES_SAMPLER", "always_off")]].concat()).await;
+    Call::Token.make(&mut gateway.client().await, CALLER).await.unwrap();
+    assert!(
+        api.requests()[0].contains("traceparent: 00-0af7651916cd43dd8448eb211c80319c-"),
+        "the trace goes on, unsampled"
+    );
+    gateway.stopped().await;
+    assert!(collector.spans().is_empty());
+
+    for (propagators, goes_on) in [("none", false), ("baggage", false), ("baggage,tracecontext", true), ("", true)] {
+        let (api, gateway) = with(&[("OTEL_PROPAGATORS", propagators)]).await;
+        Call::Token.make(&mut gateway.client().await, CALLER).await.unwrap();
+        let request = &api.requests()[0];
+        assert_eq!(request.contains("traceparent"), goes_on, "{propagators:?}");
+        assert!(!request.contains("baggage"), "baggage never goes to the API");
+    }
+
+    let api = Api::start(Reply::json(200, Call::Token.success())).await;
+    let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
+    command.envs([("OTEL_TRACES_EXPORTER", "console"), ("OTEL_METRICS_EXPORTER", "console")]);
+    let gateway = Gateway::start(command);
+    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+    let printed = gateway.stopped_with_output().await;
+    assert!(printed.contains("GenerateToken") && printed.contains("rpc.server.call.duration"), "{printed}");
+}
+
+#[tokio::test]
+async fn a_dead_collector_is_reported_once_and_every_span_counted() {
+    const CALLS: usize = 40;
+    for protocol in ["grpc", "http/protobuf"] {
+        let (_api, gateway) = with(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+        ])
+        .await;
+        let mut client = gateway.client().await;
+        for _ in 0..CALLS {
+            Call::Token.make(&mut client, Plain).await.unwrap();
+        }
+        gateway.logged("spans are dropped").await;
+        let log = gateway.stopped().await;
+        assert_eq!(log.matches("\"spans are dropped\"").count(), 1, "{protocol}: {log}");
+        let last = log.lines().last().unwrap();
+        assert!(last.contains(&format!("\"dropped\":{}", 2 * CALLS)), "{protocol}: {last}");
+    }
+}
+
+#[tokio::test]
+async fn a_collector_that_never_answers_holds_up_neither_calls_nor_the_end() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (_api, gateway) = with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", silent.local_addr().unwrap())),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "10"),
+    ])
+    .await;
+    let mut client = gateway.client().await;
+    for _ in 0..50 {
+        Call::Token.make(&mut client, Plain).await.unwrap();
+    }
+    let (_, page) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
+    let dropped = "reset_gateway_spans_dropped_total{reason=\"queue_full\",otel_scope_name=\"reset-gateway\"} 90";
+    assert!(page.contains(dropped), "all but the ten that wait: {page}");
+    let asked = Instant::now();
+    let log = gateway.stopped().await;
+    // Far below the 25 seconds that a drain may take; the exact time is no promise.
+    assert!(asked.elapsed() < Duration::from_secs(10));
+    assert!(log.lines().last().unwrap().contains("\"dropped\":100"), "{log}");
+}
