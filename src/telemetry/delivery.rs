@@ -1,4 +1,4 @@
-//! What becomes of finished spans: every one is delivered or counted as dropped, none waits beyond a fixed number, and a
+//! What becomes of what is measured. Of finished spans every one is delivered or counted as dropped, none waits beyond a fixed number, and a
 //! collector that does not take them is reported at most once a minute.
 //!
 //! The SDK's batch processor keeps its own count of what it drops to itself. So spans are let into it only as long as
@@ -16,6 +16,7 @@ use opentelemetry::Context;
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
+    metrics::{Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
     trace::{BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor},
 };
 use tracing::warn;
@@ -29,7 +30,22 @@ pub(super) struct Counts {
     waiting: AtomicUsize,
     queue_full: AtomicU64,
     export_failed: AtomicU64,
-    last_report: Mutex<Option<Instant>>,
+    complaint: Complaint,
+}
+
+/// Says what goes wrong all the time, but not all the time.
+#[derive(Debug, Default)]
+struct Complaint(Mutex<Option<Instant>>);
+
+impl Complaint {
+    /// Says it, unless that was done a moment ago.
+    fn make(&self, say: impl FnOnce()) {
+        let Ok(mut last) = self.0.lock() else { return };
+        if last.is_none_or(|last| last.elapsed() >= REPORT_EVERY) {
+            *last = Some(Instant::now());
+            say();
+        }
+    }
 }
 
 impl Counts {
@@ -48,14 +64,9 @@ impl Counts {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Says that spans were lost, unless that was said a moment ago.
+    /// Says that spans were lost.
     fn report(&self, why: &str) {
-        let Ok(mut last) = self.last_report.lock() else { return };
-        if last.is_none_or(|last| last.elapsed() >= REPORT_EVERY) {
-            *last = Some(Instant::now());
-            let dropped = self.queue_full() + self.export_failed();
-            warn!(why, dropped, "spans are dropped");
-        }
+        self.complaint.make(|| warn!(why, dropped = self.queue_full() + self.export_failed(), "spans are dropped"));
     }
 }
 
@@ -139,5 +150,40 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
 
     fn set_resource(&mut self, resource: &Resource) {
         self.inner.set_resource(resource);
+    }
+}
+
+/// An exporter of metrics that says when the collector does not take them. None are lost: the next ones contain them.
+#[derive(Debug)]
+pub(super) struct Reported<E> {
+    inner: E,
+    complaint: Complaint,
+}
+
+impl<E> Reported<E> {
+    pub(super) fn new(inner: E) -> Self {
+        Self { inner, complaint: Complaint::default() }
+    }
+}
+
+impl<E: PushMetricExporter> PushMetricExporter for Reported<E> {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let result = self.inner.export(metrics).await;
+        if result.is_err() {
+            self.complaint.make(|| warn!("the collector does not take the metrics"));
+        }
+        result
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.inner.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.inner.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.inner.temporality()
     }
 }

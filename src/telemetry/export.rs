@@ -16,7 +16,7 @@ use opentelemetry_semantic_conventions::attribute;
 use tracing::warn;
 
 use super::{
-    delivery::{Bounded, Counted, Counts},
+    delivery::{Bounded, Counted, Counts, Reported},
     metrics::observe_delivery,
     otlp,
     prometheus::{self, Page},
@@ -123,7 +123,9 @@ fn pushing(provider: MeterProviderBuilder, exporter: &Exporter) -> Result<MeterP
         Exporter::Console => {
             provider.with_reader(PeriodicReader::builder(opentelemetry_stdout::MetricExporter::default()).build())
         }
-        Exporter::Otlp(otlp) => provider.with_reader(PeriodicReader::builder(otlp::metrics(otlp)?).build()),
+        Exporter::Otlp(otlp) => {
+            provider.with_reader(PeriodicReader::builder(Reported::new(otlp::metrics(otlp)?)).build())
+        }
     })
 }
 

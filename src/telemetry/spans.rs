@@ -4,7 +4,7 @@
 //! They are made with the OpenTelemetry API itself, not from `tracing` spans: so they hold what is set here and nothing
 //! else, whatever is logged meanwhile. A span ends when it is dropped, also when the caller goes away.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{net::SocketAddr, sync::LazyLock, time::Instant};
 
 use http::{HeaderMap, Version, header::HeaderName};
 use opentelemetry::{
@@ -39,9 +39,8 @@ pub(crate) struct ClientSpan {
     start: Instant,
 }
 
-fn tracer() -> BoxedTracer {
-    global::tracer("reset-gateway")
-}
+/// Made at the first call, when the provider is long set, and kept: to make one takes a lock and memory.
+static TRACER: LazyLock<BoxedTracer> = LazyLock::new(|| global::tracer("reset-gateway"));
 
 impl ServerSpan {
     /// Starts the span, in the caller's trace if its metadata name one and that is wanted.
@@ -174,7 +173,7 @@ impl Drop for ClientSpan {
 
 /// Starts a span below `parent` and puts it into a context.
 fn started(builder: SpanBuilder, parent: &Context) -> Context {
-    parent.with_span(tracer().build_with_context(builder, parent))
+    parent.with_span(TRACER.build_with_context(builder, parent))
 }
 
 fn address(address: Option<SocketAddr>, host: &'static str, port: &'static str) -> Vec<KeyValue> {

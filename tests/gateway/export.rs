@@ -147,6 +147,20 @@ async fn a_dead_collector_is_reported_once_and_every_span_counted() {
 }
 
 #[tokio::test]
+async fn a_collector_that_does_not_take_metrics_is_reported_once() {
+    let (_api, gateway) = with(&[
+        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://127.0.0.1:1/v1/metrics"),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "20"),
+    ])
+    .await;
+    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+    gateway.logged("does not take the metrics").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let log = gateway.stopped().await;
+    assert_eq!(log.matches("does not take the metrics").count(), 1, "{log}");
+}
+
+#[tokio::test]
 async fn a_collector_that_never_answers_holds_up_neither_calls_nor_the_end() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (_api, gateway) = with(&[

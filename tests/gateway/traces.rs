@@ -10,6 +10,7 @@ use crate::support::{
     api::{Api, Reply},
     collector::{Collector, attributes},
     gateway::{Call, Gateway, Metadata, Plain, get, program, within},
+    raw::{post, send},
     status::summary,
 };
 
@@ -141,6 +142,33 @@ async fn only_a_servers_error_is_an_error_of_the_span() {
             assert_eq!(span.status.clone().unwrap_or_default().message, "");
         }
     }
+}
+
+#[tokio::test]
+async fn a_call_without_a_key_or_of_no_method_has_a_server_span_alone() {
+    let collector = Collector::grpc().await;
+    let mut command = program(&["--upstream-url", "http://127.0.0.1:1"]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+    command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    let gateway = Gateway::start(command);
+    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap_err();
+    send(&gateway, post("/no.Service/Canary", "application/grpc"), Call::Token.framed()).await;
+    gateway.stopped().await;
+    let spans = collector.spans();
+    assert_eq!(spans.len(), 2, "{spans:?}");
+    for (name, method, code, is_error) in [
+        ("autoshares.passwordreset.v1.PasswordResetService/GenerateToken", "", "UNAUTHENTICATED", false),
+        ("grpc", "_OTHER", "UNIMPLEMENTED", true),
+    ] {
+        let span = spans.iter().find(|span| span.name == name).unwrap();
+        let method = if method.is_empty() { name } else { method };
+        for attribute in [format!("rpc.method={method}"), format!("rpc.response.status_code={code}")] {
+            assert!(attributes(span).contains(&attribute), "{attribute} {span:?}");
+        }
+        assert_eq!(span.kind(), SpanKind::Server);
+        assert_eq!(span.status.clone().unwrap_or_default().code() == StatusCode::Error, is_error, "{code}");
+    }
+    assert!(!collector.text().contains("Canary"), "a name that does not exist can hold anything");
 }
 
 #[tokio::test]
