@@ -173,14 +173,14 @@ fn is_html(answer: &Answer) -> bool {
 /// The refusal with all that may be told of it: nothing but codes, `Errors` and `ModelState`. Of a server fault not even
 /// the texts are told, since they may describe the server's inside, nor those of an answer that is not what it should be.
 fn refusal(cause: Cause, answer: &Answer, members: &Members<'_>) -> Refusal {
-    let values = &answer.values;
+    let guard = answer.values.guard();
     let mut refusal = Refusal::bare(cause, answer);
-    refusal.codes = told::codes(members, values);
+    refusal.codes = told::codes(members, &guard);
     if answer.http_status < 500 && !matches!(cause, Cause::Malformed | Cause::Redirected) {
         let mut budget = MAX_TEXT;
-        refusal.fields = told::fields(members, values, &mut budget);
+        refusal.fields = told::fields(members, &guard, &mut budget);
         let errors = members.strings("Errors").unwrap_or_default();
-        refusal.text = passed_on(errors.iter().map(String::as_str), values, &mut budget);
+        refusal.text = passed_on(errors.iter().map(String::as_str), &guard, &mut budget);
     }
     refusal
 }

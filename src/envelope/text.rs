@@ -21,33 +21,39 @@ const LAYERS: usize = 3;
 
 /// What no answer may repeat to anybody: the values of the request, and the key.
 #[derive(Clone, Default)]
-pub(crate) struct Values(Vec<Value>);
+pub(crate) struct Values(Vec<String>);
 
-#[derive(Clone)]
+impl Values {
+    pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
+        Self(values.into_iter().map(str::to_owned).collect())
+    }
+
+    /// Adds one more.
+    pub(crate) fn add(&mut self, value: &str) {
+        self.0.push(value.to_owned());
+    }
+
+    /// What keeps them out of texts. It takes some work, which an answer that is a success does not need.
+    pub(super) fn guard(&self) -> Guard {
+        let spelled = |value: &String| Value { plain: squeezed(value), letters: letters(value) };
+        let mut values: Vec<_> = self.0.iter().map(spelled).filter(|value| !value.plain.is_empty()).collect();
+        // The longest first: it may contain a shorter one.
+        values.sort_by_key(|value| std::cmp::Reverse(value.plain.len()));
+        Guard(values)
+    }
+}
+
+/// Keeps values out of texts.
+pub(super) struct Guard(Vec<Value>);
+
 struct Value {
     plain: String,
     letters: String,
 }
 
-impl Values {
-    pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
-        let mut all = Self::default();
-        values.into_iter().for_each(|value| all.add(value));
-        all
-    }
-
-    /// Adds one more.
-    pub(crate) fn add(&mut self, value: &str) {
-        let value = Value { plain: squeezed(value), letters: letters(value) };
-        if !value.plain.is_empty() {
-            self.0.push(value);
-            // The longest first: it may contain a shorter one.
-            self.0.sort_by_key(|value| std::cmp::Reverse(value.plain.len()));
-        }
-    }
-
+impl Guard {
     /// Whether the text repeats a value, in whatever case and however escaped.
-    pub(super) fn are_in(&self, text: &str) -> bool {
+    pub(super) fn finds_any_in(&self, text: &str) -> bool {
         let letters = letters(text);
         self.0.iter().any(|value| find(text, &value.plain).is_some() || value.is_spelled_by(&letters))
     }
@@ -62,7 +68,7 @@ impl Values {
                 return String::new();
             }
         }
-        if self.are_in(&text) { String::new() } else { text }
+        if self.finds_any_in(&text) { String::new() } else { text }
     }
 }
 
@@ -91,11 +97,7 @@ impl fmt::Debug for Values {
 }
 
 /// Joins what fits of the messages into one text of at most `budget` bytes, which is charged for it.
-pub(super) fn passed_on<'m>(
-    messages: impl IntoIterator<Item = &'m str>,
-    values: &Values,
-    budget: &mut usize,
-) -> String {
+pub(super) fn passed_on<'m>(messages: impl IntoIterator<Item = &'m str>, guard: &Guard, budget: &mut usize) -> String {
     let mut text = String::new();
     for message in messages.into_iter().filter(|message| message.len() <= MAX_MESSAGE) {
         let separator = if text.is_empty() { "" } else { " " };
@@ -103,7 +105,7 @@ pub(super) fn passed_on<'m>(
         if room == 0 {
             break;
         }
-        let message = values.taken_out_of(message);
+        let message = guard.taken_out_of(message);
         let part = &message[..message.floor_char_boundary(room)];
         if !part.is_empty() {
             text.push_str(separator);
@@ -111,7 +113,7 @@ pub(super) fn passed_on<'m>(
         }
     }
     // Two messages side by side may spell what neither says alone.
-    if values.are_in(&text) {
+    if guard.finds_any_in(&text) {
         text.clear();
     }
     *budget -= text.len();
@@ -184,7 +186,7 @@ mod tests {
     use super::*;
 
     fn passed_on_of(messages: &[&str], values: &[&str]) -> String {
-        passed_on(messages.iter().copied(), &Values::of(values.iter().copied()), &mut { MAX_TEXT })
+        passed_on(messages.iter().copied(), &Values::of(values.iter().copied()).guard(), &mut { MAX_TEXT })
     }
 
     #[test]
@@ -248,9 +250,13 @@ mod tests {
     fn text_is_cut_at_a_character_within_the_budget() {
         let long = "é".repeat(400);
         let mut budget = MAX_TEXT;
-        let first = passed_on([long.as_str()], &Values::default(), &mut budget);
+        let first = passed_on([long.as_str()], &Values::default().guard(), &mut budget);
         assert_eq!(first.len(), 512);
-        assert_eq!(passed_on([long.as_str()], &Values::default(), &mut budget), "", "the budget is for all of them");
+        assert_eq!(
+            passed_on([long.as_str()], &Values::default().guard(), &mut budget),
+            "",
+            "the budget is for all of them"
+        );
         assert_eq!(passed_on_of(&[&"x".repeat(MAX_MESSAGE + 1), "short"], &[]), "short");
     }
 }

@@ -7,12 +7,12 @@ use super::{
     Field,
     client_error::error_code,
     members::Members,
-    text::{Values, passed_on},
+    text::{Guard, passed_on},
 };
 use crate::contract::REQUEST_FIELDS;
 
 /// The API's codes that are plain identifiers; there is no reason for it to send others, or many.
-pub(super) fn codes(members: &Members<'_>, values: &Values) -> Vec<String> {
+pub(super) fn codes(members: &Members<'_>, guard: &Guard) -> Vec<String> {
     const MOST: usize = 8;
     let is_identifier = |code: &String| {
         (1..=64).contains(&code.len())
@@ -20,11 +20,16 @@ pub(super) fn codes(members: &Members<'_>, values: &Values) -> Vec<String> {
             && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
     };
     let listed = members.strings("ErrorsCode").unwrap_or_default().into_iter();
-    listed.chain(error_code(members)).filter(is_identifier).filter(|code| !values.are_in(code)).take(MOST).collect()
+    listed
+        .chain(error_code(members))
+        .filter(is_identifier)
+        .filter(|code| !guard.finds_any_in(code))
+        .take(MOST)
+        .collect()
 }
 
 /// `ModelState`: `parameter.Property` to a list of messages, or to one.
-pub(super) fn fields(members: &Members<'_>, values: &Values, budget: &mut usize) -> Vec<Field> {
+pub(super) fn fields(members: &Members<'_>, guard: &Guard, budget: &mut usize) -> Vec<Field> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Messages {
@@ -40,14 +45,14 @@ pub(super) fn fields(members: &Members<'_>, values: &Values, budget: &mut usize)
             Ok(Messages::Many(messages)) => messages.into_iter().flatten().collect(),
             Err(_) => Vec::new(),
         };
-        Field { name: contract_name(key, values), text: passed_on(messages.iter().map(String::as_str), values, budget) }
+        Field { name: contract_name(key, guard), text: passed_on(messages.iter().map(String::as_str), guard, budget) }
     };
     state.iter().take(MOST).map(field).collect()
 }
 
 /// The contract's spelling of a field's name, `userPassword.OldPassword[0]` → `old_password`; empty if it does not look
 /// like a name or repeats a value of the request.
-fn contract_name(key: &str, values: &Values) -> String {
+fn contract_name(key: &str, guard: &Guard) -> String {
     let property = key.rsplit('.').next().unwrap_or(key);
     let property = property.split('[').next().unwrap_or(property);
     // The contract's own names are no secret, even to a trader whose password is "password".
@@ -56,7 +61,7 @@ fn contract_name(key: &str, values: &Values) -> String {
     }
     let is_name =
         (1..=64).contains(&property.len()) && property.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if is_name && !values.are_in(property) { snake_case(property) } else { String::new() }
+    if is_name && !guard.finds_any_in(property) { snake_case(property) } else { String::new() }
 }
 
 /// Whether the property is that field of the contract, in whatever case.
