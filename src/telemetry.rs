@@ -17,6 +17,8 @@ pub(crate) mod prometheus;
 
 pub(crate) mod logs;
 
+pub(crate) mod method;
+
 mod delivery;
 
 mod otlp;

@@ -22,7 +22,7 @@ use crate::{
     contract::Rpc,
     error::Error,
     status::Verdict,
-    telemetry::observer::{self, Observer},
+    telemetry::{method, observer::Observer},
 };
 
 /// What all calls share, on whichever listener they come in.
@@ -103,7 +103,7 @@ impl Shared {
             return pass_on(inner, request).await;
         }
         let rpc = Rpc::by_path(path);
-        let method = rpc.map_or(observer::Method::Other, observer::Method::Known);
+        let method = rpc.map_or(method::Method::Other, method::Method::Known);
         let observed = self.observer.begin(method, request.headers(), request.extensions());
         let answer = match rpc {
             Some(rpc) => {

@@ -10,14 +10,13 @@ use opentelemetry::{
 use opentelemetry_semantic_conventions::{attribute, metric};
 use tokio::sync::Semaphore;
 
-use super::delivery::Counts;
+use super::{delivery::Counts, method::Method};
 use crate::{
     app_key::Owner,
     contract::Rpc,
     proto::ErrorReason,
     readiness::Readiness,
     status::{Verdict, code_name},
-    telemetry::observer::Method,
 };
 
 /// The conventions' buckets, in seconds. The SDK's own are made for milliseconds.

@@ -12,31 +12,11 @@ use tonic::{
     transport::server::{TcpConnectInfo, UdsConnectInfo},
 };
 
-use super::{metrics::Metrics, spans::ServerSpan};
+use super::{method::Method, metrics::Metrics, spans::ServerSpan};
 use crate::{
     call::Record,
-    contract::Rpc,
     status::{Fault, Outcome, code_name},
 };
-
-/// The rpc of a call as telemetry names it: one of five, whatever a caller writes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Method {
-    /// One of ours.
-    Known(Rpc),
-    /// One that does not exist.
-    Other,
-}
-
-impl Method {
-    /// `package.Service/Method`, or the conventions' word for what is not known.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Known(rpc) => rpc.full_name(),
-            Self::Other => "_OTHER",
-        }
-    }
-}
 
 /// What calls are observed with.
 #[derive(Clone, Debug)]

@@ -18,7 +18,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_semantic_conventions::attribute;
 use tonic::{Code, transport::server::TcpConnectInfo};
 
-use super::{metrics::Metrics, observer::Method};
+use super::{method::Method, metrics::Metrics};
 use crate::{
     endpoint::Endpoint,
     error::Error,
