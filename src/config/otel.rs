@@ -1,7 +1,11 @@
 //! The standard `OTEL_*` variables. Those that the Rust SDK does not read are read here and acted on; those that it does
 //! read are checked here, since it would fall back to a default without a word that anybody sees.
 
-use std::{fmt, fs};
+use std::{fmt, fs, time::Duration};
+
+use http::{HeaderName, HeaderValue};
+use percent_encoding::percent_decode_str;
+use reqwest::{Certificate, Identity};
 
 use super::{ConfigError, environment::variable};
 
@@ -18,6 +22,8 @@ pub struct OpenTelemetry {
     pub propagates_trace_context: bool,
     /// What this service is called (`OTEL_SERVICE_NAME`); comes before the name in `OTEL_RESOURCE_ATTRIBUTES`.
     pub service_name: Option<String>,
+    /// Further attributes of this service (`OTEL_RESOURCE_ATTRIBUTES`), which the SDK does not decode.
+    pub resource: Vec<(String, String)>,
     /// The most spans that may wait to be sent (`OTEL_BSP_MAX_QUEUE_SIZE`).
     pub max_queued_spans: usize,
 }
@@ -39,11 +45,16 @@ pub struct Otlp {
     pub protocol: Protocol,
     /// The variable that names the endpoint.
     pub endpoint_variable: String,
+    /// The most that one export may take.
+    pub timeout: Duration,
     /// Certificates to trust, as PEM.
-    pub ca: Option<Vec<u8>>,
+    pub ca: Option<Pem>,
     /// The certificate to show and its key, both as PEM.
-    pub identity: Option<(Vec<u8>, Vec<u8>)>,
+    pub identity: Option<(Pem, Pem)>,
 }
+
+/// The content of a PEM file.
+pub(crate) type Pem = Vec<u8>;
 
 /// What is spoken to a collector.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +66,12 @@ pub enum Protocol {
 }
 
 const MAX_QUEUED_SPANS: usize = 2048;
+/// The SDK's default for an export.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The SDK reserves memory for the whole queue at once.
+const MAX_QUEUE: usize = 100_000;
+/// What every number of the SDK's can hold.
+const MAX_NUMBER: usize = 2_147_483_647;
 
 impl OpenTelemetry {
     pub(super) fn from_environment() -> Result<Self, ConfigError> {
@@ -67,7 +84,8 @@ impl OpenTelemetry {
             is_disabled,
             propagates_trace_context: propagates_trace_context()?,
             service_name: variable("OTEL_SERVICE_NAME")?,
-            max_queued_spans: number("OTEL_BSP_MAX_QUEUE_SIZE")?.unwrap_or(MAX_QUEUED_SPANS),
+            resource: pairs("OTEL_RESOURCE_ATTRIBUTES", |_, _| true, "takes key=value pairs, separated by commas")?,
+            max_queued_spans: number("OTEL_BSP_MAX_QUEUE_SIZE", MAX_QUEUE)?.unwrap_or(MAX_QUEUED_SPANS),
         })
     }
 }
@@ -109,13 +127,33 @@ fn otlp(signal: &str) -> Result<Otlp, ConfigError> {
         }
         None => "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
     };
-    let identity = match (pem(signal, "CLIENT_CERTIFICATE")?, pem(signal, "CLIENT_KEY")?) {
-        (Some(certificate), Some(key)) => Some((certificate, key)),
-        (None, None) => None,
-        (Some(_), None) => return Err(missing(signal, "CLIENT_KEY", "CLIENT_CERTIFICATE")),
-        (None, Some(_)) => return Err(missing(signal, "CLIENT_CERTIFICATE", "CLIENT_KEY")),
+    let timeout = match of_signal(signal, "TIMEOUT")? {
+        Some((name, _)) => number(&name, MAX_NUMBER)?,
+        None => None,
     };
-    Ok(Otlp { protocol, endpoint_variable, ca: pem(signal, "CERTIFICATE")?, identity })
+    Ok(Otlp {
+        protocol,
+        endpoint_variable,
+        timeout: timeout.map_or(TIMEOUT, |milliseconds| Duration::from_millis(milliseconds as u64)),
+        ca: certificate(signal, "CERTIFICATE")?.map(|(_, pem)| pem),
+        identity: identity(signal)?,
+    })
+}
+
+/// The certificate to show and its key, which only go together.
+fn identity(signal: &str) -> Result<Option<(Pem, Pem)>, ConfigError> {
+    match (certificate(signal, "CLIENT_CERTIFICATE")?, file(signal, "CLIENT_KEY")?) {
+        (None, None) => Ok(None),
+        (Some(_), None) => Err(missing(signal, "CLIENT_KEY", "CLIENT_CERTIFICATE")),
+        (None, Some(_)) => Err(missing(signal, "CLIENT_CERTIFICATE", "CLIENT_KEY")),
+        (Some((_, certificate)), Some((name, key))) => {
+            let both = Identity::from_pem(&[certificate.as_slice(), b"\n", &key].concat());
+            // Whether they belong together is only seen when they are used.
+            let fit = both.and_then(|identity| reqwest::Client::builder().identity(identity).build()).is_ok();
+            let takes = "takes a PEM file with the key of the client certificate";
+            if fit { Ok(Some((certificate, key))) } else { Err(ConfigError::variable(&name, takes)) }
+        }
+    }
 }
 
 fn missing(signal: &str, wanted: &str, there: &str) -> ConfigError {
@@ -133,13 +171,20 @@ fn of_signal(signal: &str, setting: &str) -> Result<Option<(String, String)>, Co
     Ok(None)
 }
 
-/// The content of the PEM file that a setting names.
-fn pem(signal: &str, setting: &str) -> Result<Option<Vec<u8>>, ConfigError> {
+/// The content of the file that a setting names; with the name of its variable.
+fn file(signal: &str, setting: &str) -> Result<Option<(String, Vec<u8>)>, ConfigError> {
     let Some((name, path)) = of_signal(signal, setting)? else { return Ok(None) };
-    let takes = |why: String| ConfigError::variable(&name, format!("takes a PEM file ({why})"));
-    let content = fs::read(path).map_err(|error| takes(error.to_string()))?;
-    let is_pem = content.windows(11).any(|window| window == b"-----BEGIN ");
-    if is_pem { Ok(Some(content)) } else { Err(takes("nothing of the kind in it".to_owned())) }
+    match fs::read(path) {
+        Ok(content) => Ok(Some((name, content))),
+        Err(error) => Err(ConfigError::variable(&name, format!("takes a PEM file ({error})"))),
+    }
+}
+
+/// The same, of certificates.
+fn certificate(signal: &str, setting: &str) -> Result<Option<(String, Vec<u8>)>, ConfigError> {
+    let Some((name, pem)) = file(signal, setting)? else { return Ok(None) };
+    let found = Certificate::from_pem_bundle(&pem).is_ok_and(|found| !found.is_empty());
+    if found { Ok(Some((name, pem))) } else { Err(ConfigError::variable(&name, "takes a PEM file of certificates")) }
 }
 
 /// `tracecontext` is the one propagator that does anything: baggage is known, but never sent to the API.
@@ -155,38 +200,38 @@ fn propagates_trace_context() -> Result<bool, ConfigError> {
 }
 
 fn check_what_the_sdk_reads() -> Result<(), ConfigError> {
+    for name in ["OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"] {
+        number(name, MAX_QUEUE)?;
+    }
     for name in [
         "OTEL_BSP_SCHEDULE_DELAY",
         "OTEL_BSP_EXPORT_TIMEOUT",
-        "OTEL_BSP_MAX_QUEUE_SIZE",
-        "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
         "OTEL_METRIC_EXPORT_INTERVAL",
         "OTEL_METRIC_EXPORT_TIMEOUT",
         "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
         "OTEL_SPAN_EVENT_COUNT_LIMIT",
         "OTEL_SPAN_LINK_COUNT_LIMIT",
     ] {
-        number(name)?;
+        number(name, MAX_NUMBER)?;
     }
     for signal in ["", "TRACES_", "METRICS_"] {
-        number(&format!("OTEL_EXPORTER_OTLP_{signal}TIMEOUT"))?;
+        number(&format!("OTEL_EXPORTER_OTLP_{signal}TIMEOUT"), MAX_NUMBER)?;
         one_of(&format!("OTEL_EXPORTER_OTLP_{signal}COMPRESSION"), &["gzip", "none"])?;
         one_of(&format!("OTEL_EXPORTER_OTLP_{signal}INSECURE"), &["true", "false"])?;
-        pairs(&format!("OTEL_EXPORTER_OTLP_{signal}HEADERS"))?;
+        check_headers(&format!("OTEL_EXPORTER_OTLP_{signal}HEADERS"))?;
     }
     one_of("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", &["cumulative", "delta", "lowmemory"])?;
     one_of("OTEL_SDK_DISABLED", &["true", "false"])?;
-    pairs("OTEL_RESOURCE_ATTRIBUTES")?;
     sampler()
 }
 
 /// A whole number above 0.
-fn number(name: &str) -> Result<Option<usize>, ConfigError> {
-    let parse = |value: String| value.parse().ok().filter(|number| *number > 0);
+fn number(name: &str, most: usize) -> Result<Option<usize>, ConfigError> {
+    let parse = |value: String| value.parse().ok().filter(|number| (1..=most).contains(number));
     match variable(name)?.map(parse) {
         None => Ok(None),
         Some(Some(number)) => Ok(Some(number)),
-        Some(None) => Err(ConfigError::variable(name, "takes a whole number above 0")),
+        Some(None) => Err(ConfigError::variable(name, format!("takes a whole number from 1 to {most}"))),
     }
 }
 
@@ -199,15 +244,22 @@ fn one_of(name: &str, known: &[&str]) -> Result<(), ConfigError> {
     }
 }
 
-/// `key=value,key=value`
-fn pairs(name: &str) -> Result<(), ConfigError> {
-    let are_pairs =
-        |list: String| list.split(',').all(|pair| pair.split_once('=').is_some_and(|(key, _)| !key.trim().is_empty()));
-    if variable(name)?.is_none_or(are_pairs) {
-        Ok(())
-    } else {
-        Err(ConfigError::variable(name, "takes key=value pairs, separated by commas"))
-    }
+/// `key=value,key=value`, percent-encoded, if all pairs are as they should be.
+fn pairs(name: &str, is_right: impl Fn(&str, &str) -> bool, takes: &str) -> Result<Vec<(String, String)>, ConfigError> {
+    let Some(list) = variable(name)? else { return Ok(Vec::new()) };
+    let pair = |pair: &str| {
+        let (key, value) = pair.split_once('=')?;
+        let (key, value) = (key.trim(), percent_decode_str(value.trim()).decode_utf8().ok()?);
+        (!key.is_empty() && is_right(key, &value)).then(|| (key.to_owned(), value.into_owned()))
+    };
+    let pairs: Option<_> = list.split(',').map(pair).collect();
+    pairs.ok_or_else(|| ConfigError::variable(name, takes))
+}
+
+/// The headers that go to a collector, which the SDK would leave out without a word if they are none.
+fn check_headers(name: &str) -> Result<(), ConfigError> {
+    let is_header = |key: &str, value: &str| key.parse::<HeaderName>().is_ok() && HeaderValue::from_str(value).is_ok();
+    pairs(name, is_header, "takes headers as key=value pairs, separated by commas").map(drop)
 }
 
 fn sampler() -> Result<(), ConfigError> {

@@ -4,11 +4,7 @@ use std::{io::IsTerminal, str::FromStr};
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-use super::{
-    ConfigError,
-    environment::variable,
-    otel::{Exporter, OpenTelemetry},
-};
+use super::{ConfigError, environment::variable, otel::OpenTelemetry};
 
 /// How log lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +36,6 @@ impl Telemetry {
             otel: OpenTelemetry::from_environment()?,
         })
     }
-
-    /// Whether any spans are exported.
-    pub fn exports_traces(&self) -> bool {
-        !matches!(self.otel.traces, Exporter::None)
-    }
 }
 
 impl FromStr for LogFormat {
@@ -62,11 +53,19 @@ impl FromStr for LogFormat {
 /// What log directives take, for error messages.
 pub(crate) const LOG_DIRECTIVES: &str = "takes a level, or targets such as reset_gateway=debug,info";
 
-/// Reads log directives: levels, and targets with a level. A bare target would be legal too, but what looks like one is a
-/// misspelt level, which would turn everything else off.
+/// Reads log directives: levels, and targets with a level. What the parser would take besides is more likely a slip than
+/// meant, and would turn off what is wanted: a misspelt level is a target, and nothing at all is `error`.
 pub(crate) fn log_directives(text: &str) -> Option<Targets> {
-    let is_clear = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
-    text.trim().parse().ok().filter(|_| text.split(',').all(is_clear))
+    let is_level = |level: &str| level.parse::<LevelFilter>().is_ok() && !level.is_empty();
+    let is_target = |target: &str| {
+        !target.is_empty() && target.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-'))
+    };
+    let is_clear = |part: &str| match part.split_once('=') {
+        Some((target, level)) => is_target(target) && is_level(level),
+        None => is_level(part),
+    };
+    let text = text.trim();
+    text.parse().ok().filter(|_| text.split(',').all(is_clear))
 }
 
 fn log_filter() -> Result<Targets, ConfigError> {

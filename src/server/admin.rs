@@ -1,11 +1,11 @@
 //! The admin listener, plain HTTP: `/livez` (the process runs), `/readyz` (calls can be answered), `/metrics` for
 //! Prometheus, and `/log-level`, which can be changed from this machine alone.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::{
     Router,
-    extract::{ConnectInfo, State},
+    extract::{ConnectInfo, DefaultBodyLimit, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -15,6 +15,9 @@ use crate::{
     readiness::Readiness,
     telemetry::{logs::LogLevel, prometheus::Page},
 };
+
+/// The longest log directives, in bytes.
+const MAX_BODY: usize = 4096;
 
 /// What the admin listener shows.
 #[derive(Clone, Debug)]
@@ -32,6 +35,7 @@ pub(super) fn routes(admin: Admin) -> Router {
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .route("/log-level", get(log_level).put(set_log_level))
+        .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(admin)
 }
 
@@ -58,11 +62,36 @@ async fn set_log_level(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     directives: String,
 ) -> (StatusCode, String) {
-    if !peer.ip().to_canonical().is_loopback() {
+    if !is_this_machine(peer.ip()) {
         return (StatusCode::FORBIDDEN, "the log level is changed from this machine alone\n".to_owned());
     }
     match admin.log_level.set(&directives) {
         Ok(()) => (StatusCode::OK, format!("{}\n", admin.log_level.directives())),
         Err(takes) => (StatusCode::BAD_REQUEST, format!("log level {takes}\n")),
+    }
+}
+
+/// Whether the peer is on this machine, also where IPv4 comes in IPv6's clothes.
+fn is_this_machine(peer: IpAddr) -> bool {
+    peer.to_canonical().is_loopback()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_loopback_is_this_machine() {
+        for (peer, expected) in [
+            ("127.0.0.1", true),
+            ("127.9.9.9", true),
+            ("::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("10.0.0.1", false),
+            ("::ffff:10.0.0.1", false),
+            ("fe80::1", false),
+        ] {
+            assert_eq!(is_this_machine(peer.parse().unwrap()), expected, "{peer}");
+        }
     }
 }

@@ -102,6 +102,10 @@ impl Shared {
         if is_about_the_server(path) {
             return pass_on(inner, request).await;
         }
+        if self.stop.is_cancelled() {
+            // Not observed: by now the last spans may be on their way.
+            return self.refuse(&Error::ShuttingDown { sent: false }, false, &Record::default());
+        }
         let rpc = Rpc::by_path(path);
         let method = rpc.map_or(method::Method::Other, method::Method::Known);
         let observed = self.observer.begin(method, request.headers(), request.extensions());
@@ -129,9 +133,6 @@ impl Shared {
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
-        if let Err(error) = call.check() {
-            return self.refuse_call(&error, call);
-        }
         match self.in_flight.try_acquire() {
             Ok(_place) => self.answer(inner, request, call).await,
             Err(_) => self.refuse_call(&Error::Overloaded, call),

@@ -1,14 +1,18 @@
 //! The way out for spans and metrics: set up before anything is measured, and emptied at the end.
 
 use std::{
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        mpsc::{self, Receiver},
+    },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use opentelemetry::{Key, KeyValue, global, metrics::Meter};
+use opentelemetry::{KeyValue, global, metrics::Meter};
 use opentelemetry_sdk::{
     Resource,
+    error::OTelSdkResult,
     metrics::{MeterProviderBuilder, PeriodicReader, SdkMeterProvider},
     trace::{BatchSpanProcessor, SdkTracerProvider, SpanExporter},
 };
@@ -68,22 +72,31 @@ impl Export {
 
     /// Sends what is left, for a few seconds at the most. Blocks, so it must not be called from a task.
     pub(crate) fn finish(self) {
-        let (done, is_done) = mpsc::channel();
-        let (traces, metrics) = (self.traces, self.metrics);
-        // The SDK's own limit does not hold for metrics.
-        thread::spawn(move || {
-            let traces = traces.map(|provider| provider.shutdown_with_timeout(PATIENCE));
-            let metrics = metrics.map(|provider| provider.shutdown_with_timeout(PATIENCE));
-            // Nobody waits any more if that took too long.
-            let _ = done.send([traces, metrics]);
-        });
-        let results = is_done.recv_timeout(PATIENCE);
-        let failed = results.map_or(true, |results| results.into_iter().flatten().any(|result| result.is_err()));
+        let traces = self.traces.map(|provider| ending(move || provider.shutdown_with_timeout(PATIENCE)));
+        let metrics = self.metrics.map(|provider| ending(move || provider.shutdown_with_timeout(PATIENCE)));
+        let deadline = Instant::now() + PATIENCE;
+        let is_done = |end: Receiver<OTelSdkResult>| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            matches!(end.recv_timeout(left), Ok(Ok(())))
+        };
+        let ends: Vec<_> = traces.into_iter().chain(metrics).map(is_done).collect();
+        let failed = ends.contains(&false);
         let dropped = self.counts.queue_full() + self.counts.export_failed() + self.counts.waiting() as u64;
         if failed || dropped > 0 {
             warn!(dropped, "not all spans and metrics could be sent");
         }
     }
+}
+
+/// Runs the end of a provider beside this thread: one that is slow, and the SDK's limit does not hold for metrics, must not
+/// keep the other from sending.
+fn ending(end: impl FnOnce() -> OTelSdkResult + Send + 'static) -> Receiver<OTelSdkResult> {
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        // Nobody waits any more if that took too long.
+        let _ = done.send(end());
+    });
+    is_done
 }
 
 /// What everything here is measured by.
@@ -131,10 +144,11 @@ fn pushing(provider: MeterProviderBuilder, exporter: &Exporter) -> Result<MeterP
 
 /// Who is measured: as the standard variables say, and where they name no service, this program.
 fn resource(config: &OpenTelemetry) -> Resource {
-    let version = KeyValue::new(attribute::SERVICE_VERSION, env!("CARGO_PKG_VERSION"));
-    let of_environment = Resource::builder().with_attribute(version);
-    let found = Resource::builder().build().get(&Key::from_static_str(attribute::SERVICE_NAME));
-    let named = found.filter(|name| !name.as_str().starts_with("unknown_service")).map(|name| name.to_string());
-    let name = config.service_name.clone().or(named).unwrap_or_else(|| "reset-gateway".to_owned());
-    of_environment.with_service_name(name).build()
+    let of_list = config.resource.iter().find(|(key, _)| key == attribute::SERVICE_NAME).map(|(_, name)| name.clone());
+    let name = config.service_name.clone().or(of_list).unwrap_or_else(|| "reset-gateway".to_owned());
+    Resource::builder()
+        .with_attribute(KeyValue::new(attribute::SERVICE_VERSION, env!("CARGO_PKG_VERSION")))
+        .with_attributes(config.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())))
+        .with_service_name(name)
+        .build()
 }

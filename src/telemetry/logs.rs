@@ -5,7 +5,7 @@ use std::{
     panic,
 };
 
-use tracing::{Level, Metadata, Subscriber, error, info, subscriber::set_global_default};
+use tracing::{Metadata, Subscriber, error, info, subscriber::set_global_default};
 use tracing_subscriber::{
     Layer, Registry,
     filter::{FilterExt, Targets, filter_fn},
@@ -64,10 +64,8 @@ fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Box<dyn L
     }
 }
 
-/// The libraries' debug output shows headers, URLs and bodies: no level that can be set turns it on. OpenTelemetry's
-/// own lines come at every failed export; that is told once a minute, elsewhere.
+/// Only what is written here. Libraries show headers and URLs in their debug output, and bytes of a peer's choice even in
+/// their warnings.
 fn is_fit_to_be_logged(event: &Metadata<'_>) -> bool {
-    let target = event.target();
-    let is_our_own = target.starts_with(env!("CARGO_CRATE_NAME"));
-    is_our_own || (*event.level() <= Level::INFO && !target.starts_with("opentelemetry"))
+    event.target().starts_with(env!("CARGO_CRATE_NAME"))
 }

@@ -19,11 +19,12 @@ const HTTP: opentelemetry_otlp::Protocol = opentelemetry_otlp::Protocol::HttpBin
 ///
 /// If a variable has a value that the exporter cannot use.
 pub(super) fn spans(config: &Otlp) -> Result<SpanExporter, ConfigError> {
-    let exporter = match (config.protocol, secured(config)) {
-        (Protocol::Grpc, false) => SpanExporter::builder().with_tonic().build(),
-        (Protocol::Grpc, true) => SpanExporter::builder().with_tonic().with_tls_config(tls(config)).build(),
-        (Protocol::HttpProtobuf, false) => SpanExporter::builder().with_http().with_protocol(HTTP).build(),
-        (Protocol::HttpProtobuf, true) => {
+    let exporter = match config.protocol {
+        Protocol::Grpc if is_secured(config) => {
+            SpanExporter::builder().with_tonic().with_tls_config(tls(config)).build()
+        }
+        Protocol::Grpc => SpanExporter::builder().with_tonic().build(),
+        Protocol::HttpProtobuf => {
             SpanExporter::builder().with_http().with_protocol(HTTP).with_http_client(client(config)?).build()
         }
     };
@@ -36,11 +37,12 @@ pub(super) fn spans(config: &Otlp) -> Result<SpanExporter, ConfigError> {
 ///
 /// If a variable has a value that the exporter cannot use.
 pub(super) fn metrics(config: &Otlp) -> Result<MetricExporter, ConfigError> {
-    let exporter = match (config.protocol, secured(config)) {
-        (Protocol::Grpc, false) => MetricExporter::builder().with_tonic().build(),
-        (Protocol::Grpc, true) => MetricExporter::builder().with_tonic().with_tls_config(tls(config)).build(),
-        (Protocol::HttpProtobuf, false) => MetricExporter::builder().with_http().with_protocol(HTTP).build(),
-        (Protocol::HttpProtobuf, true) => {
+    let exporter = match config.protocol {
+        Protocol::Grpc if is_secured(config) => {
+            MetricExporter::builder().with_tonic().with_tls_config(tls(config)).build()
+        }
+        Protocol::Grpc => MetricExporter::builder().with_tonic().build(),
+        Protocol::HttpProtobuf => {
             MetricExporter::builder().with_http().with_protocol(HTTP).with_http_client(client(config)?).build()
         }
     };
@@ -52,7 +54,8 @@ fn unusable(config: &Otlp, _: &ExporterBuildError) -> ConfigError {
     ConfigError::variable(&config.endpoint_variable, "takes an http or https URL, such as http://127.0.0.1:4317")
 }
 
-fn secured(config: &Otlp) -> bool {
+/// Whether there is more to TLS than the SDK sets up by itself.
+fn is_secured(config: &Otlp) -> bool {
     config.ca.is_some() || config.identity.is_some()
 }
 
@@ -76,12 +79,12 @@ fn client(config: &Otlp) -> Result<Client, ConfigError> {
 }
 
 fn make_client(config: &Otlp) -> reqwest::Result<Client> {
-    let mut client = Client::builder().no_proxy();
+    let mut client = Client::builder().no_proxy().timeout(config.timeout);
     if let Some(ca) = &config.ca {
         client = client.tls_certs_merge(Certificate::from_pem_bundle(ca)?);
     }
     if let Some((certificate, key)) = &config.identity {
-        client = client.identity(Identity::from_pem(&[certificate.as_slice(), key].concat())?);
+        client = client.identity(Identity::from_pem(&[certificate.as_slice(), b"\n", key].concat())?);
     }
     client.build()
 }

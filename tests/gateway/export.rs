@@ -32,7 +32,7 @@ async fn headers_compression_and_resource_reach_the_collector_over_either_protoc
             ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=a%20b"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
             ("OTEL_SERVICE_NAME", "resets"),
-            ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,service.name=another"),
+            ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=te%20st,service.name=another"),
         ])
         .await;
         Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
@@ -43,8 +43,24 @@ async fn headers_compression_and_resource_reach_the_collector_over_either_protoc
         let encoding = if protocol == "grpc" { "grpc-encoding" } else { "content-encoding" };
         assert_eq!(collector.header(encoding).as_deref(), Some("gzip"), "{protocol}");
         assert_eq!(collector.resource("service.name").as_deref(), Some("resets"));
-        assert_eq!(collector.resource("deployment.environment.name").as_deref(), Some("test"));
+        assert_eq!(collector.resource("deployment.environment.name").as_deref(), Some("te st"));
     }
+}
+
+#[tokio::test]
+async fn the_service_may_be_named_among_its_attributes() {
+    let collector = Collector::grpc().await;
+    let (_api, gateway) = with(&[
+        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("http://{}", collector.address)),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_METRICS_EXPORTER", "prometheus"),
+        ("OTEL_RESOURCE_ATTRIBUTES", "service.name=another"),
+    ])
+    .await;
+    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+    gateway.stopped().await;
+    assert_eq!(collector.resource("service.name").as_deref(), Some("another"));
 }
 
 #[tokio::test]
@@ -72,24 +88,26 @@ async fn the_collectors_certificate_is_checked_against_the_named_one_and_the_own
         std::fs::write(&path, content).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let collector = Collector::grpc_over(server.acceptor_of(&client)).await;
-    let endpoint = format!("https://{}", collector.address);
-    let variables = [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
-        ("OTEL_EXPORTER_OTLP_CERTIFICATE", &file("ca.pem", &server.certificate)),
-        ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &file("client.pem", &client.certificate)),
-        ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &file("client.key", &client.key)),
-    ];
-    let (_api, gateway) = with(&variables).await;
-    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
-    let log = gateway.stopped().await;
-    assert_eq!(collector.spans().len(), 2, "{log}");
+    for protocol in ["grpc", "http/protobuf"] {
+        let collector = Collector::speaking_over(protocol, server.acceptor_of(&client)).await;
+        let endpoint = format!("https://{}", collector.address);
+        let variables = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_CERTIFICATE", &file("ca.pem", &server.certificate)),
+            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &file("client.pem", client.certificate.trim_end())),
+            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &file("client.key", &client.key)),
+        ];
+        let (_api, gateway) = with(&variables).await;
+        Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+        let log = gateway.stopped().await;
+        assert_eq!(collector.spans().len(), 2, "{log}");
 
-    let (_api, gateway) = with(&variables[..3]).await;
-    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
-    assert!(gateway.stopped().await.contains("not all spans and metrics could be sent"));
-    assert_eq!(collector.spans().len(), 2, "without a certificate of its own it is turned away");
+        let (_api, gateway) = with(&variables[..3]).await;
+        Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+        assert!(gateway.stopped().await.contains("not all spans and metrics could be sent"));
+        assert_eq!(collector.spans().len(), 2, "without a certificate of its own it is turned away");
+    }
 }
 
 #[tokio::test]
@@ -107,12 +125,18 @@ async fn samplers_propagators_and_the_console_are_as_the_variables_say() {
     gateway.stopped().await;
     assert!(collector.spans().is_empty());
 
-    for (propagators, goes_on) in [("none", false), ("baggage", false), ("baggage,tracecontext", true), ("", true)] {
-        let (api, gateway) = with(&[("OTEL_PROPAGATORS", propagators)]).await;
+    for (propagators, goes_on) in
+        [("none", false), ("none,tracecontext", false), ("baggage", false), ("baggage,tracecontext", true), ("", true)]
+    {
+        let before = collector.spans().len();
+        let (api, gateway) = with(&[&exporting[..], &[("OTEL_PROPAGATORS", propagators)]].concat()).await;
         Call::Token.make(&mut gateway.client().await, CALLER).await.unwrap();
         let request = &api.requests()[0];
         assert_eq!(request.contains("traceparent"), goes_on, "{propagators:?}");
         assert!(!request.contains("baggage"), "baggage never goes to the API");
+        gateway.stopped().await;
+        let joins = |span: &opentelemetry_proto::tonic::trace::v1::Span| span.trace_id.starts_with(&[0x0a, 0xf7, 0x65]);
+        assert!(collector.spans()[before..].iter().all(|span| joins(span) == goes_on), "{propagators:?}");
     }
 
     let api = Api::start(Reply::json(200, Call::Token.success())).await;

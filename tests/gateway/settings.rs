@@ -160,9 +160,13 @@ fn a_file_that_cannot_be_used_is_named_by_its_setting() {
 fn a_wrong_variable_of_another_standard_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = "takes an http or https URL, such as http://127.0.0.1:4317";
-    let (number, pairs) = ("takes a whole number above 0", "takes key=value pairs, separated by commas");
+    let (number, pairs) = ("takes a whole number from 1 to 2147483647", "takes key=value pairs, separated by commas");
+    let headers = "takes headers as key=value pairs, separated by commas";
     let samplers = "takes one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio";
     for (name, value, takes) in [
+        ("RUST_LOG", "info,", "takes a level, or targets such as reset_gateway=debug,info"),
+        ("RUST_LOG", "=info", "takes a level, or targets such as reset_gateway=debug,info"),
+        ("RUST_LOG", "[s3cret-value]=trace", "takes a level, or targets such as reset_gateway=debug,info"),
         ("RUST_LOG", "s3cret-value", "takes a level, or targets such as reset_gateway=debug,info"),
         ("RUST_LOG", "a=s3cret-value=c", "takes a level, or targets such as reset_gateway=debug,info"),
         ("OTEL_SDK_DISABLED", VALUE, "takes true or false"),
@@ -181,19 +185,52 @@ fn a_wrong_variable_of_another_standard_is_named() {
             "/no/s3cret-value",
             "takes a PEM file (No such file or directory (os error 2))",
         ),
-        ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "/dev/null", "takes a PEM file (nothing of the kind in it)"),
+        ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "/dev/null", "takes a PEM file of certificates"),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", number),
         ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", VALUE, "takes gzip or none"),
         ("OTEL_EXPORTER_OTLP_INSECURE", VALUE, "takes true or false"),
-        ("OTEL_EXPORTER_OTLP_HEADERS", VALUE, pairs),
+        ("OTEL_EXPORTER_OTLP_HEADERS", VALUE, headers),
+        ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a b=c", headers),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=%0a", headers),
+        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", VALUE, "takes cumulative or delta or lowmemory"),
+        ("OTEL_BSP_SCHEDULE_DELAY", VALUE, number),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", VALUE, number),
         ("OTEL_RESOURCE_ATTRIBUTES", VALUE, pairs),
         ("OTEL_TRACES_SAMPLER", VALUE, samplers),
         ("OTEL_TRACES_SAMPLER_ARG", "1.5", "takes a number from 0 to 1"),
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "-1", number),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "1000000000000", "takes a whole number from 1 to 100000"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "0", number),
     ] {
         let mut command = serve(&taken, "", &["--upstream-url", "http://127.0.0.1:1"]);
         assert_misconfigured(&command.env(name, value).output().unwrap(), &format!("{name} {takes}"));
+    }
+}
+
+#[test]
+fn a_client_certificate_and_its_key_go_together() {
+    let (one, other) = (SelfSigned::new(), SelfSigned::new());
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, content: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (certificate, key) = (file("one.pem", &one.certificate), file("one.key", &one.key));
+    let wrong_key = file("other.key", &other.key);
+    let (c, k) = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_KEY");
+    let takes_key = format!("{k} takes a PEM file with the key of the client certificate");
+    for (variables, expected) in [
+        (
+            &[(c, &certificate)][..],
+            "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY is missing: CLIENT_CERTIFICATE goes with it".to_owned(),
+        ),
+        (&[(k, &key)], "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE is missing: CLIENT_KEY goes with it".to_owned()),
+        (&[(c, &certificate), (k, &wrong_key)], takes_key.clone()),
+        (&[(c, &certificate), (k, &certificate)], takes_key),
+        (&[(c, &key), (k, &key)], format!("{c} takes a PEM file of certificates")),
+    ] {
+        let mut command = program(&["serve", "--upstream-url", "http://127.0.0.1:1"]);
+        assert_misconfigured(&command.envs(variables.iter().copied()).output().unwrap(), &expected);
     }
 }
 

@@ -9,7 +9,7 @@ use crate::{
     statuses::FullListener,
     support::{
         api::{Api, Reply, bytes},
-        gateway::{Call, Gateway, Plain, within},
+        gateway::{Call, Gateway, Plain, get, within},
         status::summary,
     },
 };
@@ -79,4 +79,18 @@ async fn an_idle_connection_does_not_hold_up_the_end() {
     let _silent = TcpStream::connect(gateway.address()).await.unwrap();
     gateway.signal("TERM");
     assert_eq!(gateway.ended().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_drain_takes_no_places_from_calls() {
+    let api = Api::start(Reply::Silence).await;
+    let gateway = Gateway::with(&api.url(), &["--app-key", "k", "--drain-timeout", "2s"]);
+    let mut client = gateway.client().await;
+    let waiting = tokio::spawn(async move { Call::Token.make(&mut client, Plain).await });
+    within(|| !api.requests().is_empty()).await;
+    gateway.signal("TERM");
+    gateway.logged("stopping").await;
+    let (_, page) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
+    assert!(page.contains("reset_gateway_calls_in_flight{otel_scope_name=\"reset-gateway\"} 1\n"), "{page}");
+    assert!(waiting.await.unwrap().is_err());
 }

@@ -280,78 +280,88 @@ fn poisoned() -> Vec<Reply> {
     replies.push(Reply::with(302, &[("Location", "http://canary-location/?canary-location")], "canary-html"));
     replies.push(Reply::Last(Vec::new()));
     replies.push(Reply::Last(b"canary-html".to_vec()));
+    replies.push(Reply::json(200, &"canary-model".repeat(7000)));
+    replies.push(Reply::Silence);
     replies
+}
+
+/// Every rpc with a canary in every field, and in what travels beside it.
+async fn canary_calls(gateway: &Gateway) -> Vec<Result<(), tonic::Status>> {
+    fn with<T>(message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        for (name, value) in
+            [("baggage", "who=canary-baggage"), ("et-app-key", "canary-key"), ("x-other", "canary-header")]
+        {
+            request.metadata_mut().insert(name, value.parse().unwrap());
+        }
+        request
+    }
+    let mut client = gateway.client().await;
+    let text = |name: &str| format!("canary-{name}");
+    let reset = |answer| ResetPasswordRequest { user: text("user"), secret_question_answer: answer };
+    let password = |confirmation: &str| UpdatePasswordRequest {
+        token: text("token"),
+        password: text("password"),
+        password_confirmation: Some(text(confirmation)),
+    };
+    vec![
+        client.reset_password(with(reset(None))).await.map(drop),
+        client.reset_password(with(reset(Some(text("answer"))))).await.map(drop),
+        client.get_secret_question(with(GetSecretQuestionRequest { username: text("username") })).await.map(drop),
+        client.generate_token(with(GenerateTokenRequest { code: text("code") })).await.map(drop),
+        client.update_password(with(password("password"))).await.map(drop),
+        // Refused before anything is sent.
+        client.update_password(with(password("code"))).await.map(drop),
+    ]
 }
 
 #[tokio::test]
 async fn nothing_private_leaves_the_process() {
-    let api = Api::start(Reply::Silence).await;
-    let collector = Collector::grpc().await;
-    let gateway = exporting(&api, &collector, "grpc");
-    let mut client = gateway.client().await;
-    let mut statuses = String::new();
-    let mut calls = 0;
-    for reply in poisoned() {
-        api.reply(reply);
-        let with = |request: ResetPasswordRequest| {
-            let mut request = Request::new(request);
-            request.metadata_mut().insert("baggage", "who=canary-baggage".parse().unwrap());
-            request.metadata_mut().insert("et-app-key", "canary-key".parse().unwrap());
-            request
-        };
-        let answer = || "canary-answer".to_owned();
-        let results = [
-            client
-                .reset_password(with(ResetPasswordRequest {
-                    user: "canary-user".to_owned(),
-                    secret_question_answer: None,
-                }))
-                .await
-                .map(drop),
-            client
-                .reset_password(with(ResetPasswordRequest {
-                    user: "canary-user".to_owned(),
-                    secret_question_answer: Some(answer()),
-                }))
-                .await
-                .map(drop),
-            client
-                .get_secret_question(GetSecretQuestionRequest { username: "canary-username".to_owned() })
-                .await
-                .map(drop),
-            client.generate_token(GenerateTokenRequest { code: "canary-code".to_owned() }).await.map(drop),
-            client
-                .update_password(UpdatePasswordRequest {
-                    token: "canary-token".to_owned(),
-                    password: "canary-password".to_owned(),
-                    password_confirmation: Some("canary-password".to_owned()),
-                })
-                .await
-                .map(drop),
-        ];
-        calls += results.len();
-        for status in results.into_iter().filter_map(Result::err) {
-            statuses += &summary(&status);
-            statuses += status.message();
+    // With a key of the gateway's and of the callers', over both protocols, in both forms of the log.
+    for (key, protocol, format) in [("--app-key=canary-key", "grpc", "json"), ("", "http/protobuf", "text")] {
+        let api = Api::start(Reply::Silence).await;
+        let collector = Collector::speaking(protocol).await;
+        let mut command = program(&["--upstream-url", &api.url(), "--timeout", "300ms", "--log-format", format]);
+        command.args((!key.is_empty()).then_some(key)).env("RUST_LOG", "trace");
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+        command.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
+        let gateway = Gateway::start(command);
+        let mut statuses = String::new();
+        let mut calls = 0;
+        for reply in poisoned() {
+            api.reply(reply);
+            let results = canary_calls(&gateway).await;
+            calls += results.len();
+            for status in results.into_iter().filter_map(Result::err) {
+                statuses += &format!("{} {} {status:?}", summary(&status), status.message());
+            }
         }
-    }
-    let (_, page) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
-    assert!(page.contains("UPSTREAM_FAILED"), "the page is not empty: {page}");
-    let log = gateway.stopped().await;
-    let spans = collector.spans();
-    assert_eq!(spans.len(), 2 * calls);
-    assert!(collector.metric("rpc.server.call.duration").is_some());
-    assert!(log.contains("UPSTREAM_FAILED"), "the log is not empty: {log}");
-    for canary in canaries() {
-        assert!(!collector.text().contains(&canary), "{canary} at the collector");
-        assert!(!page.contains(&canary), "{canary} on the page");
-        assert!(!log.contains(&canary), "{canary} in the log: {log}");
-        // The texts in `Errors` and `ModelState` are meant for the caller.
-        if !["canary-errors", "canary-state"].contains(&canary.as_str()) {
-            assert!(!statuses.contains(&canary), "{canary} in a status");
+        let unknown = post("/canary-user/canary-code", "application/grpc").header("user-agent", "canary-header");
+        send(&gateway, unknown, Call::Reset.framed()).await;
+        let (_, page) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
+        let log = gateway.stopped().await;
+
+        let spans = collector.spans();
+        let (refused, unknown) = (calls / 6, 1);
+        assert_eq!(spans.len(), 2 * calls - refused + unknown, "{protocol}");
+        assert!(collector.metric("rpc.server.call.duration").is_some());
+        for seen in [&page, &log, &statuses] {
+            assert!(
+                seen.contains("UPSTREAM_FAILED") && seen.contains("UPSTREAM_TIMEOUT"),
+                "there is something to search"
+            );
         }
+        for canary in canaries() {
+            assert!(!collector.text().contains(&canary), "{canary} at the collector");
+            assert!(!page.contains(&canary), "{canary} on the page");
+            assert!(!log.contains(&canary), "{canary} in the log: {log}");
+            // The texts in `Errors` and `ModelState` are meant for the caller.
+            if !["canary-errors", "canary-state"].contains(&canary.as_str()) {
+                assert!(!statuses.contains(&canary), "{canary} in a status");
+            }
+        }
+        assert!(statuses.contains("canary-errors") && statuses.contains("canary-state"));
     }
-    assert!(statuses.contains("canary-errors") && statuses.contains("canary-state"));
 }
 
 #[tokio::test]

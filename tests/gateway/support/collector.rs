@@ -14,6 +14,8 @@ use axum::{
     routing::post,
 };
 use flate2::read::GzDecoder;
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use opentelemetry_proto::tonic::{
     collector::{
         metrics::v1::{
@@ -70,20 +72,44 @@ impl Collector {
         collector
     }
 
-    pub async fn grpc_over(tls: TlsAcceptor) -> Self {
+    async fn grpc_over(tls: TlsAcceptor) -> Self {
         let (listener, collector) = Self::bind().await;
         tokio::spawn(collector.services().serve_with_incoming(accepted(listener, tls)));
         collector
     }
 
+    /// The same over TLS.
+    pub async fn speaking_over(protocol: &str, tls: TlsAcceptor) -> Self {
+        match protocol {
+            "grpc" => Self::grpc_over(tls).await,
+            "http/protobuf" => Self::http_over(tls).await,
+            other => panic!("{other}"),
+        }
+    }
+
+    async fn http_over(tls: TlsAcceptor) -> Self {
+        let (listener, collector) = Self::bind().await;
+        let routes = collector.routes();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(stream) = tls.accept(stream).await else { continue };
+                let service = TowerToHyperService::new(routes.clone());
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        collector
+    }
+
     pub async fn http() -> Self {
         let (listener, collector) = Self::bind().await;
-        let routes = Router::new()
-            .route("/v1/traces", post(take_traces))
-            .route("/v1/metrics", post(take_metrics))
-            .with_state(collector.clone());
+        let routes = collector.routes();
         tokio::spawn(async move { axum::serve(listener, routes).await });
         collector
+    }
+
+    fn routes(&self) -> Router {
+        let routes = Router::new().route("/v1/traces", post(take_traces)).route("/v1/metrics", post(take_metrics));
+        routes.with_state(self.clone())
     }
 
     fn services(&self) -> tonic::transport::server::Router {
