@@ -28,7 +28,7 @@ mod result;
 mod text;
 mod told;
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
@@ -40,7 +40,6 @@ use self::{
 };
 
 /// An HTTP answer of the API, whole.
-#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) http_status: u16,
     pub(crate) content_type: Option<String>,
@@ -114,8 +113,14 @@ pub(crate) enum Cause {
 }
 
 /// The `Model` of a successful answer.
-#[derive(Debug)]
 pub(crate) struct Model<'a>(Option<&'a RawValue>);
+
+impl fmt::Debug for Answer {
+    /// Without the body: it may hold a token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("http_status", &self.http_status).finish_non_exhaustive()
+    }
+}
 
 impl Model<'_> {
     /// The model as a string; `None` if there is none.
@@ -183,4 +188,17 @@ fn refusal(cause: Cause, answer: &Answer, members: &Members<'_>) -> Refusal {
         refusal.text = passed_on(errors.iter().map(String::as_str), &guard, &mut budget);
     }
     refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_does_not_show_its_body() {
+        let body = Bytes::from_static(br#"{"Model":"the-token","Errors":[],"IsSucceed":true}"#);
+        let values = Values::of(["the-code"]);
+        let answer = Answer { http_status: 200, content_type: None, retry_after: None, body, values };
+        assert_eq!(format!("{answer:?}"), "Answer { http_status: 200, .. }");
+    }
 }

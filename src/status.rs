@@ -6,7 +6,7 @@
 //! | what happened | code | reason |
 //! | --- | --- | --- |
 //! | a field is empty, too long, or the confirmation differs | INVALID_ARGUMENT | `INVALID_REQUEST` |
-//! | the message is over the limit; cannot be read | RESOURCE_EXHAUSTED; INTERNAL | `INVALID_REQUEST` |
+//! | the message is over the limit; cannot be read; no such method | RESOURCE_EXHAUSTED; INTERNAL; UNIMPLEMENTED | `INVALID_REQUEST` |
 //! | `ErrorIncorrectAnswer`, no answer was given | FAILED_PRECONDITION | `SECRET_QUESTION_ANSWER_REQUIRED` |
 //! | `ErrorIncorrectAnswer`, an answer was given | INVALID_ARGUMENT | `SECRET_QUESTION_ANSWER_INCORRECT` |
 //! | any other entry in `Errors` | FAILED_PRECONDITION, or by `StatusCode` | `UPSTREAM_REFUSED` |
