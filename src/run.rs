@@ -24,14 +24,13 @@ use crate::{
     readiness::Readiness,
     rest::{self, Rest},
     sandbox,
-    server::{self, Limits, Listeners, admin::Admin, listener::Listener},
+    server::{self, Limits, Listeners, Running, admin::Admin, listener::Listener},
     service::Service,
     telemetry::{
         export::{Export, meter},
         logs::{self, LogLevel},
         metrics::Metrics,
         observer::Observer,
-        prometheus::Page,
     },
 };
 
@@ -70,21 +69,27 @@ fn serve(config: Serve) -> Result<(), Failure> {
         let _in_runtime = runtime.enter();
         Export::start(&config.telemetry)?
     };
-    let log_level = logs::start(&config.telemetry);
-    let result = runtime.block_on(gateway(config, client, export.page(), log_level));
-    export.finish();
+    let log_level = logs::start(&config.telemetry, Some(export.listener()));
+    let result = runtime.block_on(async {
+        let stop = stop_signal()?;
+        // Where this fails nothing has been measured, and there is nothing to send.
+        let running = gateway(config, client, &export, log_level).await?;
+        let result = running.until(stop).await.map_err(failed_to("serve"));
+        tokio::task::block_in_place(|| export.finish());
+        result
+    });
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
     result
 }
 
+/// Sets the gateway up and starts it.
 async fn gateway(
     config: Serve,
     client: reqwest::Client,
-    metrics: Option<Page>,
+    export: &Export,
     log_level: LogLevel,
-) -> Result<(), Failure> {
-    let stop = stop_signal()?;
+) -> Result<Running, Failure> {
     let (base, sandbox) = api(&config.api).await?;
     let listeners = bind(&config).await?;
     let announcement = announce::gateway(&listeners, &base, sandbox.is_some()).map_err(failed_to("find the ports"))?;
@@ -99,21 +104,21 @@ async fn gateway(
             keys
         }
     };
-    let admin = Admin { readiness: readiness.clone(), metrics, log_level };
+    let admin = Admin { readiness: readiness.clone(), metrics: export.page(), log_level };
     let takes_up_traces = config.telemetry.otel.propagates_trace_context;
-    let observer = Observer { metrics: Metrics::new(&meter()), takes_up_traces };
+    let observer = Observer { metrics: Metrics::new(&meter()), takes_up_traces, room: export.room() };
     let rest = Rest::new(client, &base, &config.api_version, &observer);
     let service = Service { rest, keys, readiness };
     let limits =
         Limits { timeout: config.timeout, max_in_flight: config.max_in_flight, drain_timeout: config.drain_timeout };
     let running = server::start(listeners, service, limits, observer, admin).await;
     announce::print(&announcement);
-    running.until(stop).await.map_err(failed_to("serve"))
+    Ok(running)
 }
 
 /// Runs the stand-in API until it is told to stop.
 fn sandbox(config: &Sandbox) -> Result<(), Failure> {
-    logs::start(&config.telemetry);
+    logs::start(&config.telemetry, None);
     runtime()?.block_on(async {
         let stop = stop_signal()?;
         let listener = listen(config.listen).await?;

@@ -19,7 +19,11 @@ pub(crate) mod logs;
 
 pub(crate) mod method;
 
-mod delivery;
+pub(crate) mod delivery;
+
+mod sampler;
+
+pub(crate) mod rejected;
 
 mod otlp;
 

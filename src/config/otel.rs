@@ -4,6 +4,7 @@
 use std::{fmt, fs, time::Duration};
 
 use http::{HeaderName, HeaderValue};
+use opentelemetry_sdk::trace::Sampler;
 use percent_encoding::percent_decode_str;
 use reqwest::{Certificate, Identity};
 
@@ -24,6 +25,8 @@ pub struct OpenTelemetry {
     pub service_name: Option<String>,
     /// Further attributes of this service (`OTEL_RESOURCE_ATTRIBUTES`), which the SDK does not decode.
     pub resource: Vec<(String, String)>,
+    /// Which calls get spans (`OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`).
+    pub sampler: Sampler,
     /// The most spans that may wait to be sent (`OTEL_BSP_MAX_QUEUE_SIZE`).
     pub max_queued_spans: usize,
 }
@@ -45,7 +48,8 @@ pub struct Otlp {
     pub protocol: Protocol,
     /// The variable that names the endpoint.
     pub endpoint_variable: String,
-    /// The most that one export may take.
+    /// The most that one export may take, with its retries: the exporter's timeout or that of what feeds it
+    /// (`OTEL_BSP_EXPORT_TIMEOUT`, `OTEL_METRIC_EXPORT_TIMEOUT`), which the SDK does not keep.
     pub timeout: Duration,
     /// Certificates to trust, as PEM.
     pub ca: Option<Pem>,
@@ -85,6 +89,7 @@ impl OpenTelemetry {
             propagates_trace_context: propagates_trace_context()?,
             service_name: variable("OTEL_SERVICE_NAME")?,
             resource: pairs("OTEL_RESOURCE_ATTRIBUTES", |_, _| true, "takes key=value pairs, separated by commas")?,
+            sampler: sampler()?,
             max_queued_spans: number("OTEL_BSP_MAX_QUEUE_SIZE", MAX_QUEUE)?.unwrap_or(MAX_QUEUED_SPANS),
         })
     }
@@ -128,13 +133,15 @@ fn otlp(signal: &str) -> Result<Otlp, ConfigError> {
         None => "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
     };
     let timeout = match of_signal(signal, "TIMEOUT")? {
-        Some((name, _)) => number(&name, MAX_NUMBER)?,
-        None => None,
+        Some((name, _)) => milliseconds(&name)?.unwrap_or(TIMEOUT),
+        None => TIMEOUT,
     };
+    let of_processor =
+        milliseconds(if signal == "TRACES" { "OTEL_BSP_EXPORT_TIMEOUT" } else { "OTEL_METRIC_EXPORT_TIMEOUT" })?;
     Ok(Otlp {
         protocol,
         endpoint_variable,
-        timeout: timeout.map_or(TIMEOUT, |milliseconds| Duration::from_millis(milliseconds as u64)),
+        timeout: of_processor.map_or(timeout, |most| timeout.min(most)),
         ca: certificate(signal, "CERTIFICATE")?.map(|(_, pem)| pem),
         identity: identity(signal)?,
     })
@@ -203,11 +210,12 @@ fn check_what_the_sdk_reads() -> Result<(), ConfigError> {
     for name in ["OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"] {
         number(name, MAX_QUEUE)?;
     }
+    for name in ["OTEL_BSP_EXPORT_TIMEOUT", "OTEL_METRIC_EXPORT_TIMEOUT"] {
+        milliseconds(name)?;
+    }
     for name in [
         "OTEL_BSP_SCHEDULE_DELAY",
-        "OTEL_BSP_EXPORT_TIMEOUT",
         "OTEL_METRIC_EXPORT_INTERVAL",
-        "OTEL_METRIC_EXPORT_TIMEOUT",
         "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
         "OTEL_SPAN_EVENT_COUNT_LIMIT",
         "OTEL_SPAN_LINK_COUNT_LIMIT",
@@ -221,8 +229,7 @@ fn check_what_the_sdk_reads() -> Result<(), ConfigError> {
         check_headers(&format!("OTEL_EXPORTER_OTLP_{signal}HEADERS"))?;
     }
     one_of("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", &["cumulative", "delta", "lowmemory"])?;
-    one_of("OTEL_SDK_DISABLED", &["true", "false"])?;
-    sampler()
+    one_of("OTEL_SDK_DISABLED", &["true", "false"])
 }
 
 /// A whole number above 0.
@@ -233,6 +240,10 @@ fn number(name: &str, most: usize) -> Result<Option<usize>, ConfigError> {
         Some(Some(number)) => Ok(Some(number)),
         Some(None) => Err(ConfigError::variable(name, format!("takes a whole number from 1 to {most}"))),
     }
+}
+
+fn milliseconds(name: &str) -> Result<Option<Duration>, ConfigError> {
+    Ok(number(name, MAX_NUMBER)?.map(|number| Duration::from_millis(number as u64)))
 }
 
 fn one_of(name: &str, known: &[&str]) -> Result<(), ConfigError> {
@@ -262,26 +273,28 @@ fn check_headers(name: &str) -> Result<(), ConfigError> {
     pairs(name, is_header, "takes headers as key=value pairs, separated by commas").map(drop)
 }
 
-fn sampler() -> Result<(), ConfigError> {
-    const KNOWN: [&str; 6] = [
-        "always_on",
-        "always_off",
-        "traceidratio",
-        "parentbased_always_on",
-        "parentbased_always_off",
-        "parentbased_traceidratio",
-    ];
+fn sampler() -> Result<Sampler, ConfigError> {
     let (name, argument) = ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG");
-    // The SDK compares the case too.
-    if variable(name)?.is_some_and(|value| !KNOWN.contains(&value.as_str())) {
-        return Err(ConfigError::variable(name, format!("takes one of {}", KNOWN.join(", "))));
-    }
-    let is_ratio = |value: String| value.parse::<f64>().is_ok_and(|ratio| (0.0..=1.0).contains(&ratio));
-    if variable(argument)?.is_none_or(is_ratio) {
-        Ok(())
-    } else {
-        Err(ConfigError::variable(argument, "takes a number from 0 to 1"))
-    }
+    let parse = |text: String| text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    let ratio = match variable(argument)?.map(parse) {
+        None => 1.0,
+        Some(Some(ratio)) => ratio,
+        Some(None) => return Err(ConfigError::variable(argument, "takes a number from 0 to 1")),
+    };
+    let below_a_parent = |root| Sampler::ParentBased(Box::new(root));
+    Ok(match variable(name)?.unwrap_or_default().to_ascii_lowercase().as_str() {
+        "always_on" => Sampler::AlwaysOn,
+        "always_off" => Sampler::AlwaysOff,
+        "traceidratio" => Sampler::TraceIdRatioBased(ratio),
+        "" | "parentbased_always_on" => below_a_parent(Sampler::AlwaysOn),
+        "parentbased_always_off" => below_a_parent(Sampler::AlwaysOff),
+        "parentbased_traceidratio" => below_a_parent(Sampler::TraceIdRatioBased(ratio)),
+        _ => {
+            let known = "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, \
+                         parentbased_traceidratio";
+            return Err(ConfigError::variable(name, format!("takes one of {known}")));
+        }
+    })
 }
 
 impl fmt::Debug for Otlp {

@@ -229,7 +229,8 @@ mod tests {
         S::Future: Send,
     {
         let metrics = crate::telemetry::metrics::Metrics::new(&opentelemetry::global::meter("test"));
-        let observer = Observer { metrics, takes_up_traces: true };
+        let room = crate::telemetry::delivery::Room::new(Arc::default(), 1);
+        let observer = Observer { metrics, takes_up_traces: true, room };
         let places = Arc::new(Semaphore::new(1));
         let calls = Calls::new(Duration::from_secs(10), places, CancellationToken::new(), Owner::Gateway, observer);
         let service = calls.layer(handler);

@@ -26,7 +26,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(60);
 
 /// The counts that the processor and the exporter share.
 #[derive(Debug, Default)]
-pub(super) struct Counts {
+pub(crate) struct Counts {
     waiting: AtomicUsize,
     queue_full: AtomicU64,
     export_failed: AtomicU64,
@@ -54,6 +54,17 @@ impl Counts {
         self.queue_full.load(Ordering::Relaxed)
     }
 
+    /// A span was not made, because no more may wait.
+    pub(super) fn no_room(&self) {
+        self.queue_full.fetch_add(1, Ordering::Relaxed);
+        self.report("too many wait to be sent");
+    }
+
+    /// The collector has rejected that many of a batch that it took.
+    pub(super) fn rejected(&self, spans: u64) {
+        self.export_failed.fetch_add(spans, Ordering::Relaxed);
+    }
+
     /// Spans that the collector did not take.
     pub(super) fn export_failed(&self) -> u64 {
         self.export_failed.load(Ordering::Relaxed)
@@ -67,6 +78,24 @@ impl Counts {
     /// Says that spans were lost.
     fn report(&self, why: &str) {
         self.complaint.make(|| warn!(why, dropped = self.queue_full() + self.export_failed(), "spans are dropped"));
+    }
+}
+
+/// Whether there is room for the spans of another call.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    counts: Arc<Counts>,
+    most: usize,
+}
+
+impl Room {
+    /// Room for that many, as far as `counts` says that they wait.
+    pub(crate) fn new(counts: Arc<Counts>, most: usize) -> Self {
+        Self { counts, most }
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.counts.waiting() < self.most
     }
 }
 
@@ -97,8 +126,7 @@ impl SpanProcessor for Bounded {
             self.inner.on_end(span);
         } else {
             self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.counts.queue_full.fetch_add(1, Ordering::Relaxed);
-            self.counts.report("too many wait to be sent");
+            self.counts.no_room();
         }
     }
 
@@ -130,11 +158,13 @@ impl<E> Counted<E> {
 
 impl<E: SpanExporter> SpanExporter for Counted<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
-        let size = batch.len();
+        let (size, failed_before) = (batch.len(), self.counts.export_failed());
         let result = self.inner.export(batch).await;
-        if result.is_err() {
+        if let Err(error) = &result {
             self.counts.export_failed.fetch_add(size as u64, Ordering::Relaxed);
-            self.counts.report("the collector does not take them");
+            self.counts.report(&format!("the collector does not take them: {error}"));
+        } else if self.counts.export_failed() > failed_before {
+            self.counts.report("the collector rejects some");
         }
         self.counts.waiting.fetch_sub(size, Ordering::Relaxed);
         result
@@ -169,8 +199,9 @@ impl<E> Reported<E> {
 impl<E: PushMetricExporter> PushMetricExporter for Reported<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let result = self.inner.export(metrics).await;
-        if result.is_err() {
-            self.complaint.make(|| warn!("the collector does not take the metrics"));
+        if let Err(error) = &result {
+            // The SDK's words: a gRPC code or an HTTP status, and what the system says. No URL, nothing of the collector's.
+            self.complaint.make(|| warn!(%error, "the collector does not take the metrics"));
         }
         result
     }

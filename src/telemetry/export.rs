@@ -20,10 +20,12 @@ use opentelemetry_semantic_conventions::attribute;
 use tracing::warn;
 
 use super::{
-    delivery::{Bounded, Counted, Counts, Reported},
+    delivery::{Bounded, Counted, Counts, Reported, Room},
     metrics::observe_delivery,
     otlp,
     prometheus::{self, Page},
+    rejected::{self, Listener},
+    sampler::WhileThereIsRoom,
 };
 use crate::config::{
     ConfigError, Telemetry,
@@ -41,6 +43,7 @@ pub(crate) struct Export {
     /// Only if they are pushed anywhere.
     metrics: Option<SdkMeterProvider>,
     counts: Arc<Counts>,
+    max_queued_spans: usize,
     page: Option<Page>,
 }
 
@@ -62,7 +65,17 @@ impl Export {
         }
         observe_delivery(&meter(), Arc::clone(&counts));
         let metrics = metrics.filter(|_| !matches!(config.otel.metrics, Exporter::None));
-        Ok(Self { traces, metrics, counts, page })
+        Ok(Self { traces, metrics, counts, max_queued_spans: config.otel.max_queued_spans, page })
+    }
+
+    /// Whether there is room for more spans.
+    pub(crate) fn room(&self) -> Room {
+        Room::new(Arc::clone(&self.counts), self.max_queued_spans)
+    }
+
+    /// What listens to the exporters' events.
+    pub(crate) fn listener(&self) -> Listener {
+        rejected::listener(Arc::clone(&self.counts))
     }
 
     /// What `/metrics` shows; nothing if the SDK is disabled.
@@ -120,7 +133,9 @@ fn tracer_provider_over(
 ) -> SdkTracerProvider {
     let processor = BatchSpanProcessor::builder(Counted::new(exporter, Arc::clone(counts))).build();
     let processor = Bounded::new(processor, Arc::clone(counts), config.max_queued_spans);
-    SdkTracerProvider::builder().with_span_processor(processor).with_resource(resource(config)).build()
+    let sampler = WhileThereIsRoom::new(config.sampler.clone(), Arc::clone(counts));
+    let provider = SdkTracerProvider::builder().with_sampler(sampler).with_span_processor(processor);
+    provider.with_resource(resource(config)).build()
 }
 
 fn meter_provider(config: &OpenTelemetry) -> Result<(Option<SdkMeterProvider>, Option<Page>), ConfigError> {

@@ -2,18 +2,19 @@
 
 use std::{
     io::{self, IsTerminal},
-    panic,
+    panic::{self, PanicHookInfo},
 };
 
 use tracing::{Metadata, Subscriber, error, info, subscriber::set_global_default};
 use tracing_subscriber::{
     Layer, Registry,
     filter::{FilterExt, Targets, filter_fn},
-    layer::SubscriberExt,
+    layer::{Layered, SubscriberExt},
     registry::LookupSpan,
     reload,
 };
 
+use super::rejected::Listener;
 use crate::config::{
     LogFormat, Telemetry,
     telemetry::{LOG_DIRECTIVES, log_directives},
@@ -21,20 +22,22 @@ use crate::config::{
 
 /// Which log lines are written; can be changed while the program runs.
 #[derive(Clone, Debug)]
-pub(crate) struct LogLevel(reload::Handle<Targets, Registry>);
+pub(crate) struct LogLevel(reload::Handle<Targets, Layered<Option<Listener>, Registry>>);
 
-/// Starts logging, once for the process.
-pub(crate) fn start(config: &Telemetry) -> LogLevel {
+/// Starts logging, once for the process. Beside the log, `listener` hears the exporters' events.
+pub(crate) fn start(config: &Telemetry, listener: Option<Listener>) -> LogLevel {
     let (filter, handle) = reload::Layer::new(config.log_filter.clone());
     let filter = filter.and(filter_fn(is_fit_to_be_logged));
-    let subscriber = tracing_subscriber::registry().with(lines(config.log_format).with_filter(filter));
+    let subscriber = tracing_subscriber::registry().with(listener).with(lines(config.log_format).with_filter(filter));
     set_global_default(subscriber).expect("logging is started once");
-    panic::set_hook(Box::new(|panic| {
-        // Never the message: it may hold a value.
-        let place = panic.location().map(ToString::to_string);
-        error!(place, "panicked");
-    }));
+    panic::set_hook(Box::new(tell_of_panic));
     LogLevel(handle)
+}
+
+/// Never the message: it may hold a value.
+fn tell_of_panic(panic: &PanicHookInfo<'_>) {
+    let place = panic.location().map(ToString::to_string);
+    error!(place, "panicked");
 }
 
 impl LogLevel {
@@ -68,4 +71,40 @@ fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Box<dyn L
 /// their warnings.
 fn is_fit_to_be_logged(event: &Metadata<'_>) -> bool {
     event.target().starts_with(env!("CARGO_CRATE_NAME"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    /// What is written to it.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_panic_is_told_without_its_message() {
+        let written = Written::default();
+        let writer = written.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(tell_of_panic));
+        let secret = "the-answer";
+        let panicked = tracing::subscriber::with_default(subscriber, || panic::catch_unwind(|| panic!("{secret}")));
+        panic::set_hook(before);
+        assert!(panicked.is_err());
+        let log = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
+        assert!(log.contains("panicked") && log.contains("logs.rs") && !log.contains(secret), "{log}");
+    }
 }

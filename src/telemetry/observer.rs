@@ -12,7 +12,13 @@ use tonic::{
     transport::server::{TcpConnectInfo, UdsConnectInfo},
 };
 
-use super::{method::Method, metrics::Metrics, spans::ServerSpan};
+use super::{
+    delivery::Room,
+    method::Method,
+    metrics::Metrics,
+    sampler::NoRoom,
+    spans::{ServerSpan, callers_trace},
+};
 use crate::{
     call::Record,
     status::{Fault, Outcome, code_name},
@@ -24,6 +30,8 @@ pub(crate) struct Observer {
     pub(crate) metrics: Metrics,
     /// Whether the caller's trace is taken up.
     pub(crate) takes_up_traces: bool,
+    /// For spans.
+    pub(crate) room: Room,
 }
 
 /// A call that is being observed. Dropped before it is finished, it was given up by its caller.
@@ -43,9 +51,13 @@ impl Observer {
     pub(crate) fn begin(&self, method: Method, headers: &HeaderMap, connection: &Extensions) -> Observed {
         let tcp = connection.get::<TcpConnectInfo>();
         let is_unix = connection.get::<UdsConnectInfo>().is_some();
+        let mut trace = if self.takes_up_traces { callers_trace(headers) } else { Context::new() };
+        if !self.room.is_there() {
+            trace = trace.with_value(NoRoom::default());
+        }
         Observed {
             method,
-            span: ServerSpan::start(method, headers, tcp, self.takes_up_traces),
+            span: ServerSpan::start(method, tcp, &trace),
             metrics: self.metrics.clone(),
             arrival: Instant::now(),
             peer: if is_unix { "unix" } else { "tcp" },

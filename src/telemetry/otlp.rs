@@ -1,4 +1,4 @@
-//! The OTLP exporters. Endpoint, headers, timeout and compression are read by the SDK; the certificates are not.
+//! The OTLP exporters. Endpoint, headers and compression are read by the SDK; the certificates are not.
 
 use opentelemetry_otlp::{
     ExporterBuildError, MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
@@ -21,12 +21,15 @@ const HTTP: opentelemetry_otlp::Protocol = opentelemetry_otlp::Protocol::HttpBin
 pub(super) fn spans(config: &Otlp) -> Result<SpanExporter, ConfigError> {
     let exporter = match config.protocol {
         Protocol::Grpc if is_secured(config) => {
-            SpanExporter::builder().with_tonic().with_tls_config(tls(config)).build()
+            SpanExporter::builder().with_tonic().with_timeout(config.timeout).with_tls_config(tls(config)).build()
         }
-        Protocol::Grpc => SpanExporter::builder().with_tonic().build(),
-        Protocol::HttpProtobuf => {
-            SpanExporter::builder().with_http().with_protocol(HTTP).with_http_client(client(config)?).build()
-        }
+        Protocol::Grpc => SpanExporter::builder().with_tonic().with_timeout(config.timeout).build(),
+        Protocol::HttpProtobuf => SpanExporter::builder()
+            .with_http()
+            .with_protocol(HTTP)
+            .with_timeout(config.timeout)
+            .with_http_client(client(config)?)
+            .build(),
     };
     exporter.map_err(|error| unusable(config, &error))
 }
@@ -39,12 +42,15 @@ pub(super) fn spans(config: &Otlp) -> Result<SpanExporter, ConfigError> {
 pub(super) fn metrics(config: &Otlp) -> Result<MetricExporter, ConfigError> {
     let exporter = match config.protocol {
         Protocol::Grpc if is_secured(config) => {
-            MetricExporter::builder().with_tonic().with_tls_config(tls(config)).build()
+            MetricExporter::builder().with_tonic().with_timeout(config.timeout).with_tls_config(tls(config)).build()
         }
-        Protocol::Grpc => MetricExporter::builder().with_tonic().build(),
-        Protocol::HttpProtobuf => {
-            MetricExporter::builder().with_http().with_protocol(HTTP).with_http_client(client(config)?).build()
-        }
+        Protocol::Grpc => MetricExporter::builder().with_tonic().with_timeout(config.timeout).build(),
+        Protocol::HttpProtobuf => MetricExporter::builder()
+            .with_http()
+            .with_protocol(HTTP)
+            .with_timeout(config.timeout)
+            .with_http_client(client(config)?)
+            .build(),
     };
     exporter.map_err(|error| unusable(config, &error))
 }

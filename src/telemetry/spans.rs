@@ -42,18 +42,14 @@ pub(crate) struct ClientSpan {
 /// Made at the first call, when the provider is long set, and kept: to make one takes a lock and memory.
 static TRACER: LazyLock<BoxedTracer> = LazyLock::new(|| global::tracer("reset-gateway"));
 
+/// The trace that a caller's metadata name, if they do.
+pub(crate) fn callers_trace(headers: &HeaderMap) -> Context {
+    TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers))
+}
+
 impl ServerSpan {
-    /// Starts the span, in the caller's trace if its metadata name one and that is wanted.
-    pub(crate) fn start(
-        method: Method,
-        headers: &HeaderMap,
-        connection: Option<&TcpConnectInfo>,
-        takes_up_traces: bool,
-    ) -> Self {
-        let mut caller = Context::new();
-        if takes_up_traces {
-            caller = TraceContextPropagator::new().extract_with_context(&caller, &HeaderExtractor(headers));
-        }
+    /// Starts the span in that trace.
+    pub(crate) fn start(method: Method, connection: Option<&TcpConnectInfo>, trace: &Context) -> Self {
         let mut attributes = vec![
             KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
             KeyValue::new(attribute::RPC_METHOD, method.name()),
@@ -72,7 +68,7 @@ impl ServerSpan {
             Method::Other => "grpc",
         };
         let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server).with_attributes(attributes);
-        Self(started(builder, &caller))
+        Self(started(builder, trace))
     }
 
     /// What the call's further spans are put below.
