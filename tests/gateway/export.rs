@@ -7,7 +7,7 @@ use tokio::net::TcpListener;
 use crate::support::{
     api::{Api, Reply},
     collector::Collector,
-    gateway::{Call, Gateway, KEY, Metadata, Plain, get, program},
+    gateway::{Call, Gateway, KEY, Metadata, Plain, get, program, within},
     tls::SelfSigned,
 };
 
@@ -69,6 +69,7 @@ async fn each_signal_may_have_its_own_endpoint() {
     let (_api, gateway) = with(&[
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("http://{}/v1/traces", traces.address)),
         ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", &format!("http://{}", metrics.address)),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc"),
     ])
     .await;
@@ -165,6 +166,8 @@ async fn a_dead_collector_is_reported_once_and_every_span_counted() {
         gateway.logged("spans are dropped").await;
         let log = gateway.stopped().await;
         assert_eq!(log.matches("\"spans are dropped\"").count(), 1, "{protocol}: {log}");
+        let class = if protocol == "grpc" { "Connection refused" } else { "network error" };
+        assert!(log.contains(class) && !log.contains("127.0.0.1:1/"), "{protocol}: {log}");
         let last = log.lines().last().unwrap();
         assert!(last.contains(&format!("\"dropped\":{}", 2 * CALLS)), "{protocol}: {last}");
     }
@@ -182,6 +185,90 @@ async fn a_collector_that_does_not_take_metrics_is_reported_once() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     let log = gateway.stopped().await;
     assert_eq!(log.matches("does not take the metrics").count(), 1, "{log}");
+    let last = log.lines().last().unwrap();
+    assert!(last.contains("not all spans and metrics could be sent") && last.contains("\"dropped\":0"), "{log}");
+}
+
+#[tokio::test]
+async fn what_a_collector_rejects_of_a_batch_is_counted_and_reported_once() {
+    for protocol in ["grpc", "http/protobuf"] {
+        let collector = Collector::speaking(protocol).await;
+        collector.reject(1);
+        let (_api, gateway) = with(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address)),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+        ])
+        .await;
+        let mut client = gateway.client().await;
+        for batch in 1..=2 {
+            Call::Token.make(&mut client, Plain).await.unwrap();
+            within(|| collector.spans().len() == 2 * batch).await;
+        }
+        let log = gateway.stopped().await;
+        assert_eq!(log.matches("the collector rejects some").count(), 1, "{protocol}: {log}");
+        assert!(log.lines().last().unwrap().contains("\"dropped\":2"), "{protocol}: {log}");
+        assert!(!log.contains("canary-message"), "a collector's words are not repeated");
+    }
+}
+
+#[tokio::test]
+async fn an_export_takes_no_longer_than_either_timeout_allows() {
+    const HOUR: &str = "3600000";
+    for protocol in ["grpc", "http/protobuf"] {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for (exporters, others) in [(HOUR, "50"), ("50", HOUR)] {
+            let (_api, gateway) = with(&[
+                ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", silent.local_addr().unwrap())),
+                ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+                ("OTEL_EXPORTER_OTLP_TIMEOUT", exporters),
+                ("OTEL_BSP_EXPORT_TIMEOUT", others),
+                ("OTEL_METRIC_EXPORT_TIMEOUT", others),
+                ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+                ("OTEL_METRIC_EXPORT_INTERVAL", "20"),
+            ])
+            .await;
+            Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+            gateway.logged("spans are dropped").await;
+            gateway.logged("does not take the metrics").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_call_that_finds_no_room_has_no_spans_but_is_sampled_again_once_there_is_some() {
+    let collector = Collector::grpc().await;
+    let (api, gateway) = with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address)),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "2"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "300"),
+    ])
+    .await;
+    let mut client = gateway.client().await;
+    let is_sampled = async |client: &mut _| {
+        Call::Token.make(client, CALLER).await.unwrap();
+        api.requests()[0].contains("-01\r\n")
+    };
+    assert!(is_sampled(&mut client).await);
+    assert!(!is_sampled(&mut client).await, "the two spans of the first wait, and the API is told the truth");
+    within(|| collector.spans().len() == 2).await;
+    let (_, page) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
+    assert!(page.contains("spans_dropped_total{reason=\"queue_full\",otel_scope_name=\"reset-gateway\"} 2"), "{page}");
+    while !is_sampled(&mut client).await {}
+}
+
+#[tokio::test]
+async fn a_start_that_fails_tells_its_cause_alone() {
+    let (taken, silent) =
+        (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let address = taken.local_addr().unwrap().to_string();
+    let mut command = program(&["--upstream-url", "http://127.0.0.1:1", "--listen", &address]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", silent.local_addr().unwrap()));
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let expected = format!("reset-gateway: cannot listen on {address}: Address already in use (os error 98)\n");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
 }
 
 #[tokio::test]

@@ -93,7 +93,9 @@ async fn the_level_changes_while_the_program_runs() {
     assert_eq!(put("a=b=c").await, (400, takes.to_owned()));
     assert_eq!(put("info").await.0, 200);
     Call::Question.make(&mut client, Plain).await.unwrap();
-    assert_eq!(calls(&gateway.stopped().await).len(), 1, "only the second is logged");
+    let log = gateway.stopped().await;
+    assert_eq!(calls(&log).len(), 1, "only the second is logged");
+    assert!(!log.contains("=warn"), "what somebody sends is not repeated");
 }
 
 #[tokio::test]

@@ -62,6 +62,13 @@ async fn n_calls_make_exactly_n_of_everything_over_either_protocol() {
         let (sent, calls) = (calls, calls + ROUNDS);
         let page = page(&gateway).await;
         gateway.stopped().await;
+        let failed = [("rpc_response_status_code", "INTERNAL"), ("error_type", "INTERNAL")];
+        assert_eq!(sum(&page, "rpc_server_call_duration_seconds_count", &failed), 4.0 * ROUNDS as f64);
+        assert_eq!(
+            sum(&page, "rpc_server_call_duration_seconds_count", &failed[1..]),
+            4.0 * ROUNDS as f64,
+            "a caller's mistake is no error"
+        );
 
         let spans = collector.spans();
         let servers: HashMap<_, _> = spans
@@ -200,6 +207,9 @@ async fn calls_in_flight_shed_and_given_up_are_seen() {
 
     waiting.abort();
     gateway.logged("CANCELLED").await;
+    let log = gateway.log();
+    let line = log.lines().find(|line| line.contains("CANCELLED")).unwrap();
+    assert!(line.contains("\"outcome\":\"unknown\""), "{line}");
     let idle = page(&gateway).await;
     assert_eq!(idle["reset_gateway_calls_in_flight"], 0.0);
     let cancelled = [("rpc_response_status_code", "CANCELLED")];

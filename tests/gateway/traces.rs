@@ -3,8 +3,9 @@
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
 use reset_gateway::proto::{
     GenerateTokenRequest, GetSecretQuestionRequest, ResetPasswordRequest, UpdatePasswordRequest,
+    password_reset_service_client::PasswordResetServiceClient,
 };
-use tonic::Request;
+use tonic::{Request, transport::Channel};
 
 use crate::support::{
     api::{Api, Reply},
@@ -145,6 +146,42 @@ async fn only_a_servers_error_is_an_error_of_the_span() {
 }
 
 #[tokio::test]
+async fn a_call_that_is_turned_away_is_no_error_of_the_server_and_asks_nothing_of_the_api() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = format!("unix:{}", folder.path().join("gateway.sock").display());
+    let (api, collector) = (Api::start(Reply::Silence).await, Collector::grpc().await);
+    let mut command = program(&["--upstream-url", &api.url(), "--app-key", "k", "--max-in-flight", "1"]);
+    command.args(["--listen", &address]);
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+    command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    let gateway = Gateway::start(command);
+    let mut client = gateway.client().await;
+    let mut other = client.clone();
+    let waiting = tokio::spawn(async move { Call::Token.make(&mut other, Plain).await });
+    within(|| !api.requests().is_empty()).await;
+    Call::Password.make(&mut client, Plain).await.unwrap_err();
+    waiting.abort();
+    within(|| api.closed() == 1).await;
+    gateway.stopped().await;
+    let spans = collector.spans();
+    assert_eq!(spans.len(), 3, "{spans:?}");
+    let shed = spans.iter().find(|span| span.name.ends_with("UpdatePassword")).unwrap();
+    assert_eq!(
+        attributes(shed),
+        [
+            "network.transport=unix",
+            "reset_gateway.fault=gateway",
+            "reset_gateway.outcome=not_sent",
+            "reset_gateway.reason=GATEWAY_OVERLOADED",
+            "rpc.method=autoshares.passwordreset.v1.PasswordResetService/UpdatePassword",
+            "rpc.response.status_code=RESOURCE_EXHAUSTED",
+            "rpc.system.name=grpc",
+        ]
+    );
+    assert_eq!(shed.status.clone().unwrap_or_default().code(), StatusCode::Unset);
+}
+
+#[tokio::test]
 async fn a_call_without_a_key_or_of_no_method_has_a_server_span_alone() {
     let collector = Collector::grpc().await;
     let mut command = program(&["--upstream-url", "http://127.0.0.1:1"]);
@@ -181,6 +218,8 @@ async fn an_exchange_that_fails_says_how() {
         (api.url(), Reply::Silence, "timeout"),
         (api.url(), Reply::Last(Vec::new()), "connection_lost"),
         (api.url(), Reply::json(200, &"x".repeat(70_000)), "response_too_large"),
+        // Which comes first.
+        (api.url(), Reply::Last(b"HTTP/1.1 500 Status\r\nContent-Length: 9\r\n\r\n".to_vec()), "500"),
     ] {
         api.reply(reply);
         let before = collector.spans().len();
@@ -193,7 +232,9 @@ async fn an_exchange_that_fails_says_how() {
         gateway.stopped().await;
         let spans = collector.spans().split_off(before);
         let client = of_kind(&spans, SpanKind::Client);
-        assert!(attributes(client).contains(&format!("error.type={kind}")), "{kind}: {client:?}");
+        let attributes_of_client = attributes(client);
+        let errors: Vec<_> = attributes_of_client.iter().filter(|it| it.starts_with("error.type=")).collect();
+        assert_eq!(errors, [&format!("error.type={kind}")], "{kind}: {client:?}");
         assert_eq!(client.status.clone().unwrap_or_default().code(), StatusCode::Error);
         let server = attributes(of_kind(&spans, SpanKind::Server));
         for attribute in ["reset_gateway.reason=", "reset_gateway.fault=upstream", "reset_gateway.outcome="] {
@@ -232,7 +273,7 @@ async fn a_disabled_sdk_exports_nothing() {
     let gateway = Gateway::start(command);
     Call::Question.make(&mut gateway.client().await, Plain).await.unwrap();
     gateway.stopped().await;
-    assert!(collector.spans().is_empty());
+    assert!(collector.spans().is_empty() && collector.metric("rpc.server.call.duration").is_none());
 }
 
 /// Every value that a caller or the API could hand in, each to be told from all others.
@@ -361,6 +402,42 @@ async fn nothing_private_leaves_the_process() {
             }
         }
         assert!(statuses.contains("canary-errors") && statuses.contains("canary-state"));
+    }
+}
+
+#[tokio::test]
+async fn nothing_private_leaves_with_calls_that_are_shed_given_up_or_cut_off() {
+    let (api, collector) = (Api::start(Reply::Silence).await, Collector::grpc().await);
+    let mut command = program(&["--upstream-url", &api.url(), "--app-key", "canary-key", "--max-in-flight", "1"]);
+    command.args(["--drain-timeout", "200ms"]).env("RUST_LOG", "trace");
+    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+    command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    let gateway = Gateway::start(command);
+    let mut client = gateway.client().await;
+    let pending = |client: &mut PasswordResetServiceClient<Channel>| {
+        let (mut client, request) =
+            (client.clone(), GetSecretQuestionRequest { username: "canary-username".to_owned() });
+        tokio::spawn(async move { client.get_secret_question(request).await })
+    };
+    let given_up = pending(&mut client);
+    within(|| api.requests().len() == 1).await;
+    let shed = canary_calls(&gateway).await;
+    given_up.abort();
+    gateway.logged("CANCELLED").await;
+    let cut_off = pending(&mut client);
+    within(|| api.requests().len() == 1).await;
+    let log = gateway.stopped().await;
+    let mut statuses: Vec<_> = shed.into_iter().map(Result::unwrap_err).collect();
+    statuses.push(cut_off.await.unwrap().unwrap_err());
+    let told = statuses.iter().map(|status| format!("{} {status:?}", summary(status))).collect::<String>();
+    for seen in ["GATEWAY_OVERLOADED", "CANCELLED", "UPSTREAM_UNAVAILABLE"] {
+        assert!(log.contains(seen), "{seen}: {log}");
+    }
+    assert_eq!(collector.spans().len(), 6 + 2 * 2);
+    for canary in canaries() {
+        for text in [&log, &told, &collector.text()] {
+            assert!(!text.contains(&canary), "{canary} in {text}");
+        }
     }
 }
 

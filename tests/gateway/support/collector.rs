@@ -3,7 +3,10 @@
 use std::{
     io::Read,
     net::SocketAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
 use axum::{
@@ -23,7 +26,7 @@ use opentelemetry_proto::tonic::{
             metrics_service_server::{MetricsService, MetricsServiceServer},
         },
         trace::v1::{
-            ExportTraceServiceRequest, ExportTraceServiceResponse,
+            ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
             trace_service_server::{TraceService, TraceServiceServer},
         },
     },
@@ -46,6 +49,7 @@ use tonic::{
 pub struct Collector {
     pub address: SocketAddr,
     received: Arc<Mutex<Received>>,
+    rejects: Arc<AtomicI64>,
 }
 
 #[derive(Debug, Default)]
@@ -121,7 +125,19 @@ impl Collector {
     async fn bind() -> (TcpListener, Self) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        (listener, Self { address, received: Arc::default() })
+        (listener, Self { address, received: Arc::default(), rejects: Arc::default() })
+    }
+
+    /// From now on it says of each batch of spans that it has rejected so many.
+    pub fn reject(&self, spans: i64) {
+        self.rejects.store(spans, Ordering::SeqCst);
+    }
+
+    fn answer(&self) -> ExportTraceServiceResponse {
+        let rejected_spans = self.rejects.load(Ordering::SeqCst);
+        let error_message = "canary-message".to_owned();
+        let partial_success = ExportTracePartialSuccess { rejected_spans, error_message };
+        ExportTraceServiceResponse { partial_success: (rejected_spans > 0).then_some(partial_success) }
     }
 
     pub fn spans(&self) -> Vec<Span> {
@@ -215,7 +231,7 @@ impl TraceService for Collector {
         let mut received = self.received.lock().unwrap();
         received.headers.push(request.metadata().clone().into_headers());
         received.traces.push(request.into_inner());
-        Ok(Response::new(ExportTraceServiceResponse::default()))
+        Ok(Response::new(self.answer()))
     }
 }
 
@@ -232,12 +248,12 @@ impl MetricsService for Collector {
     }
 }
 
-async fn take_traces(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn take_traces(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) -> Vec<u8> {
     let request = ExportTraceServiceRequest::decode(unpacked(&headers, &body).as_slice()).unwrap();
     let mut received = collector.received.lock().unwrap();
     received.headers.push(headers);
     received.traces.push(request);
-    StatusCode::OK
+    collector.answer().encode_to_vec()
 }
 
 async fn take_metrics(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) -> StatusCode {
