@@ -1,9 +1,10 @@
 //! What telemetry costs: CPU, throughput and latency of the gateway with it off, with metrics alone, with every span
 //! exported, and with a collector that is dead; and its memory over many calls with a dead collector.
 //!
-//! `cargo bench --bench telemetry` prints a table. The rounds take turns, A B C A B C, so that the ratios hold when the
-//! machine's speed drifts. CPU is the gateway process's own user and system time. The latencies are those at a fixed rate
-//! that the gateway can take easily: at its limit they would only tell again what the CPU tells.
+//! `cargo bench --bench telemetry` prints a table, and fails where a promise is not kept. The rounds take turns, A B C A B
+//! C, so that the ratios hold when the machine's speed drifts; "nothing exported" is there twice, and what lies between
+//! the two is noise. CPU is the gateway process's own user and system time. The latencies are those at a fixed rate that
+//! the gateway can take easily: at its limit they would only tell again what the CPU tells.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
 
@@ -37,7 +38,7 @@ use tonic::{
     transport::{Endpoint, Server, server::TcpIncoming},
 };
 
-const ROUNDS: usize = 5;
+const ROUNDS: usize = 7;
 const CALLS: usize = 20_000;
 const CONNECTIONS: usize = 4;
 const STREAMS: usize = 8;
@@ -75,8 +76,48 @@ fn main() {
             }
         }
         print_table(&modes, &costs);
-        print_memory(modes.last().unwrap(), api).await;
+        let grown = print_memory(modes.last().unwrap(), api).await;
+        check_promises(&costs, grown);
     });
+}
+
+/// What the README says of the cost of telemetry.
+fn check_promises(costs: &[Vec<Cost>], grown: f64) {
+    let [off, metrics, again, spans, _, dead] = costs else { panic!("six modes") };
+    let most = |what: &str, ratio: f64, most: f64| {
+        println!("{what}: {ratio:.2}, at most {most:.2}");
+        ratio <= most
+    };
+    let cpu = |cost: &Cost| cost.cpu_per_call;
+    let time = |cost: &Cost| 1.0 / cost.calls_per_second;
+    let p99 = |cost: &Cost| cost.p99;
+    println!();
+    let kept = [
+        most("CPU with metrics alone, of that with telemetry off", ratio(metrics, off, cpu), 1.15),
+        most("CPU with every span exported, of that with telemetry off", ratio(spans, off, cpu), 1.6),
+        most(
+            "time for all calls with the collector dead, of that with nothing exported",
+            ratio(dead, metrics, time),
+            1.0 + noise(metrics, again, time),
+        ),
+        most(
+            "p99 with the collector dead, of that with nothing exported",
+            ratio(dead, metrics, p99),
+            1.0 + noise(metrics, again, p99),
+        ),
+        most("memory with the collector dead after ten times the calls", grown, 1.1),
+    ];
+    assert!(!kept.contains(&false), "a promise is not kept");
+}
+
+/// The median of the ratios, round by round, so that a slow moment weighs on both sides.
+fn ratio(costs: &[Cost], base: &[Cost], value: impl Fn(&Cost) -> f64) -> f64 {
+    median(costs.iter().zip(base).map(|(cost, base)| value(cost) / value(base)).collect())
+}
+
+/// How far two runs of the same are apart in a round, typically.
+fn noise(one: &[Cost], other: &[Cost], value: impl Fn(&Cost) -> f64) -> f64 {
+    median(one.iter().zip(other).map(|(one, other)| (value(one) / value(other)).ln().abs()).collect()).exp() - 1.0
 }
 
 fn modes(collector: SocketAddr) -> Vec<Mode> {
@@ -85,7 +126,8 @@ fn modes(collector: SocketAddr) -> Vec<Mode> {
     let to = |address: String| ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}"));
     vec![
         Mode { name: "off", variables: vec![quiet(), ("OTEL_SDK_DISABLED", "true".to_owned())] },
-        Mode { name: "metrics alone", variables: vec![quiet()] },
+        Mode { name: "nothing exported", variables: vec![quiet()] },
+        Mode { name: "the same again", variables: vec![quiet()] },
         Mode { name: "every span exported", variables: vec![quiet(), grpc(), to(collector.to_string())] },
         Mode { name: "the same and the call log", variables: vec![grpc(), to(collector.to_string())] },
         Mode { name: "collector dead", variables: vec![quiet(), grpc(), to("127.0.0.1:1".to_owned())] },
@@ -96,10 +138,6 @@ fn print_table(modes: &[Mode], costs: &[Vec<Cost>]) {
     println!("| telemetry | CPU per call | ratio | calls/s | ratio | p99 at 2000/s | ratio |");
     println!("| --- | --- | --- | --- | --- | --- | --- |");
     let of = |costs: &[Cost], value: fn(&Cost) -> f64| median(costs.iter().map(value).collect());
-    // Round by round, so that a slow moment weighs on both sides.
-    let ratio = |costs: &[Cost], off: &[Cost], value: fn(&Cost) -> f64| {
-        median(costs.iter().zip(off).map(|(cost, off)| value(cost) / value(off)).collect())
-    };
     for (mode, cost) in modes.iter().zip(costs) {
         println!(
             "| {} | {:.1} µs | {:.2} | {:.0} | {:.2} | {:.2} ms | {:.2} |",
@@ -114,7 +152,8 @@ fn print_table(modes: &[Mode], costs: &[Vec<Cost>]) {
     }
 }
 
-async fn print_memory(mode: &Mode, api: SocketAddr) {
+/// By how much the memory has grown, as a ratio.
+async fn print_memory(mode: &Mode, api: SocketAddr) -> f64 {
     let gateway = Gateway::start(mode, api);
     load(gateway.address, MANY_CALLS / 10).await;
     let before = gateway.resident();
@@ -123,6 +162,7 @@ async fn print_memory(mode: &Mode, api: SocketAddr) {
     println!(
         "\nMemory with the collector dead: {before} KiB after {first} calls, {after} KiB after {MANY_CALLS} more."
     );
+    after as f64 / before as f64
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

@@ -19,9 +19,9 @@ pub(crate) mod logs;
 
 pub(crate) mod method;
 
-pub(crate) mod delivery;
+mod delivery;
 
-mod sampler;
+pub(crate) mod room;
 
 pub(crate) mod rejected;
 

@@ -217,10 +217,12 @@ fn code_of(response: &Response<Body>) -> Code {
 
 #[cfg(test)]
 mod tests {
+    use opentelemetry_sdk::trace::Sampler;
     use tonic_types::StatusExt;
     use tower::service_fn;
 
     use super::*;
+    use crate::telemetry::room::Room;
 
     /// The answer of a handler behind the layer to a gRPC call of step 4.
     async fn answer_of<S>(handler: S) -> Status
@@ -229,7 +231,7 @@ mod tests {
         S::Future: Send,
     {
         let metrics = crate::telemetry::metrics::Metrics::new(&opentelemetry::global::meter("test"));
-        let room = crate::telemetry::delivery::Room::new(Arc::default(), 1);
+        let room = Room::new(Arc::default(), 1, Sampler::AlwaysOff);
         let observer = Observer { metrics, takes_up_traces: true, room };
         let places = Arc::new(Semaphore::new(1));
         let calls = Calls::new(Duration::from_secs(10), places, CancellationToken::new(), Owner::Gateway, observer);

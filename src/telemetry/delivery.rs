@@ -81,24 +81,6 @@ impl Counts {
     }
 }
 
-/// Whether there is room for the spans of another call.
-#[derive(Clone, Debug)]
-pub(crate) struct Room {
-    counts: Arc<Counts>,
-    most: usize,
-}
-
-impl Room {
-    /// Room for that many, as far as `counts` says that they wait.
-    pub(crate) fn new(counts: Arc<Counts>, most: usize) -> Self {
-        Self { counts, most }
-    }
-
-    pub(super) fn is_there(&self) -> bool {
-        self.counts.waiting() < self.most
-    }
-}
-
 /// Lets in no more spans than the batch processor has room for.
 #[derive(Debug)]
 pub(super) struct Bounded {

@@ -20,12 +20,12 @@ use opentelemetry_semantic_conventions::attribute;
 use tracing::warn;
 
 use super::{
-    delivery::{Bounded, Counted, Counts, Reported, Room},
+    delivery::{Bounded, Counted, Counts, Reported},
     metrics::observe_delivery,
     otlp,
     prometheus::{self, Page},
     rejected::{self, Listener},
-    sampler::WhileThereIsRoom,
+    room::Room,
 };
 use crate::config::{
     ConfigError, Telemetry,
@@ -43,7 +43,7 @@ pub(crate) struct Export {
     /// Only if they are pushed anywhere.
     metrics: Option<SdkMeterProvider>,
     counts: Arc<Counts>,
-    max_queued_spans: usize,
+    room: Room,
     page: Option<Page>,
 }
 
@@ -65,12 +65,13 @@ impl Export {
         }
         observe_delivery(&meter(), Arc::clone(&counts));
         let metrics = metrics.filter(|_| !matches!(config.otel.metrics, Exporter::None));
-        Ok(Self { traces, metrics, counts, max_queued_spans: config.otel.max_queued_spans, page })
+        let room = Room::new(Arc::clone(&counts), config.otel.max_queued_spans, config.otel.sampler.clone());
+        Ok(Self { traces, metrics, counts, room, page })
     }
 
-    /// Whether there is room for more spans.
+    /// The room that there is for spans.
     pub(crate) fn room(&self) -> Room {
-        Room::new(Arc::clone(&self.counts), self.max_queued_spans)
+        self.room.clone()
     }
 
     /// What listens to the exporters' events.
@@ -133,8 +134,7 @@ fn tracer_provider_over(
 ) -> SdkTracerProvider {
     let processor = BatchSpanProcessor::builder(Counted::new(exporter, Arc::clone(counts))).build();
     let processor = Bounded::new(processor, Arc::clone(counts), config.max_queued_spans);
-    let sampler = WhileThereIsRoom::new(config.sampler.clone(), Arc::clone(counts));
-    let provider = SdkTracerProvider::builder().with_sampler(sampler).with_span_processor(processor);
+    let provider = SdkTracerProvider::builder().with_sampler(config.sampler.clone()).with_span_processor(processor);
     provider.with_resource(resource(config)).build()
 }
 

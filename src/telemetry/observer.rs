@@ -13,10 +13,9 @@ use tonic::{
 };
 
 use super::{
-    delivery::Room,
     method::Method,
     metrics::Metrics,
-    sampler::NoRoom,
+    room::Room,
     spans::{ServerSpan, callers_trace},
 };
 use crate::{
@@ -51,10 +50,8 @@ impl Observer {
     pub(crate) fn begin(&self, method: Method, headers: &HeaderMap, connection: &Extensions) -> Observed {
         let tcp = connection.get::<TcpConnectInfo>();
         let is_unix = connection.get::<UdsConnectInfo>().is_some();
-        let mut trace = if self.takes_up_traces { callers_trace(headers) } else { Context::new() };
-        if !self.room.is_there() {
-            trace = trace.with_value(NoRoom::default());
-        }
+        let trace = if self.takes_up_traces { callers_trace(headers) } else { Context::new() };
+        let trace = self.room.mark(trace);
         Observed {
             method,
             span: ServerSpan::start(method, tcp, &trace),

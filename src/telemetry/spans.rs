@@ -18,7 +18,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_semantic_conventions::attribute;
 use tonic::{Code, transport::server::TcpConnectInfo};
 
-use super::{method::Method, metrics::Metrics};
+use super::{method::Method, metrics::Metrics, room::NoRoom};
 use crate::{
     endpoint::Endpoint,
     error::Error,
@@ -167,8 +167,12 @@ impl Drop for ClientSpan {
     }
 }
 
-/// Starts a span below `parent` and puts it into a context.
+/// Starts a span below `parent` and puts it into a context, if there is room for it.
 fn started(builder: SpanBuilder, parent: &Context) -> Context {
+    if let Some(no_room) = parent.get::<NoRoom>() {
+        no_room.count();
+        return parent.clone();
+    }
     parent.with_span(TRACER.build_with_context(builder, parent))
 }
 
