@@ -49,6 +49,8 @@ mod server;
 
 mod address;
 
+mod peer;
+
 mod readiness;
 
 mod telemetry;

@@ -8,7 +8,7 @@ use super::{ExplainOptions, KeyOptions, SandboxListen, SandboxOptions, ServeOpti
 use crate::{
     address::Address,
     app_key,
-    config::{Api, ConfigError, Explain, Key, Sandbox, Serve, Telemetry},
+    config::{Api, ConfigError, Explain, Key, Limits, Sandbox, Serve, Telemetry},
 };
 
 impl ServeOptions {
@@ -37,9 +37,14 @@ impl ServeOptions {
             connect_timeout: self.connect_timeout,
             ca: self.upstream_ca.map(certificates).transpose()?.unwrap_or_default(),
             key: self.key.check()?,
-            timeout: self.timeout,
-            max_in_flight: self.max_in_flight,
-            drain_timeout: self.drain_timeout,
+            limits: Limits {
+                timeout: self.timeout,
+                max_in_flight: self.max_in_flight,
+                max_connections: self.max_connections,
+                max_connection_age: self.max_connection_age.0,
+                drain_delay: self.drain_delay,
+                drain_timeout: self.drain_timeout,
+            },
             telemetry: Telemetry::from_environment(self.log.log_format)?,
         })
     }
