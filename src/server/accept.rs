@@ -40,6 +40,7 @@ impl Acceptor {
     {
         let mut is_failing = false;
         loop {
+            self.let_leavers_go().await;
             let accepted = tokio::select! {
                 // First, so that the drain leaves nobody behind who is already in the system's queue.
                 biased;
@@ -60,6 +61,14 @@ impl Acceptor {
                     sleep(PAUSE).await;
                 }
             }
+        }
+    }
+
+    /// Those who had to leave still hold their files until they have gone.
+    async fn let_leavers_go(&self) {
+        const MOST_LEAVERS: usize = 32;
+        while self.connections.len() > self.crowd.most() + MOST_LEAVERS {
+            sleep(Duration::from_millis(1)).await;
         }
     }
 

@@ -57,6 +57,11 @@ impl Crowd {
         Self(Arc::new(Shared { most, members: Mutex::default() }))
     }
 
+    /// How many there may be.
+    pub(super) fn most(&self) -> usize {
+        self.0.most
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.members().all.len()

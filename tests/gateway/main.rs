@@ -9,6 +9,7 @@ mod steps;
 
 mod statuses;
 
+mod restart;
 mod sandbox;
 
 mod server;
@@ -27,4 +28,5 @@ mod settings;
 
 mod explain;
 
+mod connections;
 mod contract;
