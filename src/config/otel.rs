@@ -48,8 +48,10 @@ pub struct Otlp {
     pub protocol: Protocol,
     /// The variable that names the endpoint.
     pub endpoint_variable: String,
-    /// The most that one export may take, with its retries: the exporter's timeout or that of what feeds it
-    /// (`OTEL_BSP_EXPORT_TIMEOUT`, `OTEL_METRIC_EXPORT_TIMEOUT`), which the SDK does not keep.
+    /// The endpoint as it is given, if it is.
+    pub endpoint: Option<String>,
+    /// The most that connecting and an attempt to export may take, and after which no other is made: the exporter's timeout
+    /// or that of what feeds it (`OTEL_BSP_EXPORT_TIMEOUT`, `OTEL_METRIC_EXPORT_TIMEOUT`), which the SDK does not keep.
     pub timeout: Duration,
     /// Certificates to trust, as PEM.
     pub ca: Option<Pem>,
@@ -116,21 +118,21 @@ fn exporter(signal: &str, pulled: &[&str]) -> Result<Exporter, ConfigError> {
 fn otlp(signal: &str) -> Result<Otlp, ConfigError> {
     let protocol = match of_signal(signal, "PROTOCOL")? {
         None => Protocol::HttpProtobuf,
-        Some((name, value)) => match value.as_str() {
+        Some((name, value)) => match value.to_ascii_lowercase().as_str() {
             "grpc" => Protocol::Grpc,
             "http/protobuf" => Protocol::HttpProtobuf,
             _ => return Err(ConfigError::variable(&name, "takes grpc or http/protobuf")),
         },
     };
-    let endpoint_variable = match of_signal(signal, "ENDPOINT")? {
+    let (endpoint_variable, endpoint) = match of_signal(signal, "ENDPOINT")? {
         Some((name, value)) => {
             let is_url = reqwest::Url::parse(&value).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
             if !is_url {
                 return Err(ConfigError::variable(&name, "takes an http or https URL, such as http://127.0.0.1:4317"));
             }
-            name
+            (name, Some(value))
         }
-        None => "OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(),
+        None => ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), None),
     };
     let timeout = match of_signal(signal, "TIMEOUT")? {
         Some((name, _)) => milliseconds(&name)?.unwrap_or(TIMEOUT),
@@ -141,6 +143,7 @@ fn otlp(signal: &str) -> Result<Otlp, ConfigError> {
     Ok(Otlp {
         protocol,
         endpoint_variable,
+        endpoint,
         timeout: of_processor.map_or(timeout, |most| timeout.min(most)),
         ca: certificate(signal, "CERTIFICATE")?.map(|(_, pem)| pem),
         identity: identity(signal)?,

@@ -30,6 +30,7 @@ pub(crate) struct Counts {
     waiting: AtomicUsize,
     queue_full: AtomicU64,
     export_failed: AtomicU64,
+    rejected_points: AtomicU64,
     complaint: Complaint,
 }
 
@@ -40,9 +41,13 @@ struct Complaint(Mutex<Option<Instant>>);
 impl Complaint {
     /// Says it, unless that was done a moment ago.
     fn make(&self, say: impl FnOnce()) {
+        self.make_at(Instant::now(), say);
+    }
+
+    fn make_at(&self, now: Instant, say: impl FnOnce()) {
         let Ok(mut last) = self.0.lock() else { return };
-        if last.is_none_or(|last| last.elapsed() >= REPORT_EVERY) {
-            *last = Some(Instant::now());
+        if last.is_none_or(|last| now.duration_since(last) >= REPORT_EVERY) {
+            *last = Some(now);
             say();
         }
     }
@@ -60,9 +65,14 @@ impl Counts {
         self.report("too many wait to be sent");
     }
 
-    /// The collector has rejected that many of a batch that it took.
-    pub(super) fn rejected(&self, spans: u64) {
+    /// The collector has rejected that many spans of a batch that it took.
+    pub(super) fn rejected_spans(&self, spans: u64) {
         self.export_failed.fetch_add(spans, Ordering::Relaxed);
+    }
+
+    /// The collector has rejected that many points of metrics that it took.
+    pub(super) fn rejected_points(&self, points: u64) {
+        self.rejected_points.fetch_add(points, Ordering::Relaxed);
     }
 
     /// Spans that the collector did not take.
@@ -165,22 +175,29 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
     }
 }
 
-/// An exporter of metrics that says when the collector does not take them. None are lost: the next ones contain them.
+/// An exporter of metrics that says when the collector does not take them. Of those that could not be sent none are lost: the
+/// next ones contain them.
 #[derive(Debug)]
 pub(super) struct Reported<E> {
     inner: E,
+    counts: Arc<Counts>,
     complaint: Complaint,
 }
 
 impl<E> Reported<E> {
-    pub(super) fn new(inner: E) -> Self {
-        Self { inner, complaint: Complaint::default() }
+    pub(super) fn new(inner: E, counts: Arc<Counts>) -> Self {
+        Self { inner, counts, complaint: Complaint::default() }
     }
 }
 
 impl<E: PushMetricExporter> PushMetricExporter for Reported<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let rejected_before = self.counts.rejected_points.load(Ordering::Relaxed);
         let result = self.inner.export(metrics).await;
+        let rejected = self.counts.rejected_points.load(Ordering::Relaxed) - rejected_before;
+        if rejected > 0 {
+            self.complaint.make(|| warn!(rejected, "the collector rejects some of the metrics"));
+        }
         if let Err(error) = &result {
             // The SDK's words: a gRPC code or an HTTP status, and what the system says. No URL, nothing of the collector's.
             self.complaint.make(|| warn!(%error, "the collector does not take the metrics"));
@@ -198,5 +215,21 @@ impl<E: PushMetricExporter> PushMetricExporter for Reported<E> {
 
     fn temporality(&self) -> Temporality {
         self.inner.temporality()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_is_made_once_a_minute() {
+        let (complaint, start) = (Complaint::default(), Instant::now());
+        let is_made = |after| {
+            let mut made = false;
+            complaint.make_at(start + Duration::from_secs(after), || made = true);
+            made
+        };
+        assert_eq!([0, 1, 59, 60, 61, 119, 120].map(is_made), [true, false, false, true, false, false, true]);
     }
 }

@@ -59,7 +59,8 @@ impl Export {
         if let Some(provider) = &traces {
             global::set_tracer_provider(provider.clone());
         }
-        let (metrics, page) = if config.otel.is_disabled { (None, None) } else { meter_provider(&config.otel)? };
+        let (metrics, page) =
+            if config.otel.is_disabled { (None, None) } else { meter_provider(&config.otel, &counts)? };
         if let Some(provider) = &metrics {
             global::set_meter_provider(provider.clone());
         }
@@ -138,22 +139,28 @@ fn tracer_provider_over(
     provider.with_resource(resource(config)).build()
 }
 
-fn meter_provider(config: &OpenTelemetry) -> Result<(Option<SdkMeterProvider>, Option<Page>), ConfigError> {
+fn meter_provider(
+    config: &OpenTelemetry,
+    counts: &Arc<Counts>,
+) -> Result<(Option<SdkMeterProvider>, Option<Page>), ConfigError> {
     let (reader, page) = prometheus::reader();
     let provider = SdkMeterProvider::builder().with_resource(resource(config)).with_reader(reader);
-    let provider = pushing(provider, &config.metrics)?;
+    let provider = pushing(provider, &config.metrics, counts)?;
     Ok((Some(provider.build()), Some(page)))
 }
 
-fn pushing(provider: MeterProviderBuilder, exporter: &Exporter) -> Result<MeterProviderBuilder, ConfigError> {
+fn pushing(
+    provider: MeterProviderBuilder,
+    exporter: &Exporter,
+    counts: &Arc<Counts>,
+) -> Result<MeterProviderBuilder, ConfigError> {
     Ok(match exporter {
         Exporter::None => provider,
         Exporter::Console => {
             provider.with_reader(PeriodicReader::builder(opentelemetry_stdout::MetricExporter::default()).build())
         }
-        Exporter::Otlp(otlp) => {
-            provider.with_reader(PeriodicReader::builder(Reported::new(otlp::metrics(otlp)?)).build())
-        }
+        Exporter::Otlp(otlp) => provider
+            .with_reader(PeriodicReader::builder(Reported::new(otlp::metrics(otlp)?, Arc::clone(counts))).build()),
     })
 }
 

@@ -1,10 +1,11 @@
-//! The OTLP exporters. Endpoint, headers and compression are read by the SDK; the certificates are not.
+//! The OTLP exporters. Headers and compression are read by the SDK, and over HTTP the endpoint; the certificates are not.
 
-use opentelemetry_otlp::{
-    ExporterBuildError, MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
-};
+use hyper_util::client::legacy::connect::HttpConnector;
+use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
 use reqwest::{Certificate, Identity, blocking::Client};
-use tonic::transport::{Certificate as TonicCertificate, ClientTlsConfig, Identity as TonicIdentity};
+use tonic::transport::{
+    Certificate as TonicCertificate, Channel, ClientTlsConfig, Endpoint, Identity as TonicIdentity,
+};
 
 use crate::config::{
     ConfigError,
@@ -20,10 +21,9 @@ const HTTP: opentelemetry_otlp::Protocol = opentelemetry_otlp::Protocol::HttpBin
 /// If a variable has a value that the exporter cannot use.
 pub(super) fn spans(config: &Otlp) -> Result<SpanExporter, ConfigError> {
     let exporter = match config.protocol {
-        Protocol::Grpc if is_secured(config) => {
-            SpanExporter::builder().with_tonic().with_timeout(config.timeout).with_tls_config(tls(config)).build()
+        Protocol::Grpc => {
+            SpanExporter::builder().with_tonic().with_timeout(config.timeout).with_channel(channel(config)?).build()
         }
-        Protocol::Grpc => SpanExporter::builder().with_tonic().with_timeout(config.timeout).build(),
         Protocol::HttpProtobuf => SpanExporter::builder()
             .with_http()
             .with_protocol(HTTP)
@@ -31,7 +31,7 @@ pub(super) fn spans(config: &Otlp) -> Result<SpanExporter, ConfigError> {
             .with_http_client(client(config)?)
             .build(),
     };
-    exporter.map_err(|error| unusable(config, &error))
+    exporter.map_err(|_| unusable(config))
 }
 
 /// The exporter of metrics. Must be called within a tokio runtime.
@@ -41,10 +41,9 @@ pub(super) fn spans(config: &Otlp) -> Result<SpanExporter, ConfigError> {
 /// If a variable has a value that the exporter cannot use.
 pub(super) fn metrics(config: &Otlp) -> Result<MetricExporter, ConfigError> {
     let exporter = match config.protocol {
-        Protocol::Grpc if is_secured(config) => {
-            MetricExporter::builder().with_tonic().with_timeout(config.timeout).with_tls_config(tls(config)).build()
+        Protocol::Grpc => {
+            MetricExporter::builder().with_tonic().with_timeout(config.timeout).with_channel(channel(config)?).build()
         }
-        Protocol::Grpc => MetricExporter::builder().with_tonic().with_timeout(config.timeout).build(),
         Protocol::HttpProtobuf => MetricExporter::builder()
             .with_http()
             .with_protocol(HTTP)
@@ -52,17 +51,29 @@ pub(super) fn metrics(config: &Otlp) -> Result<MetricExporter, ConfigError> {
             .with_http_client(client(config)?)
             .build(),
     };
-    exporter.map_err(|error| unusable(config, &error))
+    exporter.map_err(|_| unusable(config))
 }
 
 /// The error's own text holds the endpoint, which may hold a password.
-fn unusable(config: &Otlp, _: &ExporterBuildError) -> ConfigError {
+fn unusable(config: &Otlp) -> ConfigError {
     ConfigError::variable(&config.endpoint_variable, "takes an http or https URL, such as http://127.0.0.1:4317")
 }
 
-/// Whether there is more to TLS than the SDK sets up by itself.
-fn is_secured(config: &Otlp) -> bool {
-    config.ca.is_some() || config.identity.is_some()
+/// Made here, since the SDK's own waits for a connection without end.
+fn channel(config: &Otlp) -> Result<Channel, ConfigError> {
+    let address = config.endpoint.clone().unwrap_or_else(|| "http://localhost:4317".to_owned());
+    let is_secured = address.starts_with("https:");
+    let endpoint = Endpoint::from_shared(address).map(|to| to.timeout(config.timeout).connect_timeout(config.timeout));
+    let endpoint = endpoint.and_then(|to| if is_secured { to.tls_config(tls(config)) } else { Ok(to) });
+    // By a connector of its own the time to connect includes TLS.
+    endpoint.map(|to| to.connect_with_connector_lazy(tcp())).map_err(|_| unusable(config))
+}
+
+fn tcp() -> HttpConnector {
+    let mut tcp = HttpConnector::new();
+    tcp.enforce_http(false);
+    tcp.set_nodelay(true);
+    tcp
 }
 
 fn tls(config: &Otlp) -> ClientTlsConfig {

@@ -1,5 +1,5 @@
-//! The spans that a collector rejects of a batch that it takes (OTLP's partial success). The exporters tell of them in
-//! nothing but an event.
+//! What a collector rejects of a batch that it takes (OTLP's partial success). The exporters tell of it in nothing but an
+//! event.
 
 use std::{fmt::Debug, sync::Arc};
 
@@ -15,7 +15,7 @@ use tracing_subscriber::{
 
 use super::delivery::Counts;
 
-/// Counts the rejected spans. Says nothing itself: from within an event no other can be logged.
+/// Counts what is rejected. Says nothing itself: from within an event no other can be logged.
 #[derive(Debug)]
 pub(crate) struct Rejected(Arc<Counts>);
 
@@ -27,25 +27,25 @@ pub(super) fn listener(counts: Arc<Counts>) -> Listener {
 }
 
 fn is_partial_success(event: &Metadata<'_>) -> bool {
-    const NAMES: [&str; 2] = ["TonicTracesClient.PartialSuccess", "HttpTraceClient.PartialSuccess"];
-    event.target() == "opentelemetry-otlp" && NAMES.contains(&event.name())
+    event.target() == "opentelemetry-otlp" && event.name().ends_with("Client.PartialSuccess")
 }
 
 impl<S: Subscriber> Layer<S> for Rejected {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut spans = Spans(0);
-        event.record(&mut spans);
-        self.0.rejected(spans.0);
+        event.record(&mut Count(&self.0));
     }
 }
 
-/// The number in the event.
-struct Spans(u64);
+/// Reads the number in the event.
+struct Count<'a>(&'a Counts);
 
-impl Visit for Spans {
+impl Visit for Count<'_> {
     fn record_i64(&mut self, field: &Field, value: i64) {
-        if field.name() == "rejected_spans" {
-            self.0 = value.try_into().unwrap_or(0);
+        let number = value.try_into().unwrap_or(0);
+        match field.name() {
+            "rejected_spans" => self.0.rejected_spans(number),
+            "rejected_data_points" => self.0.rejected_points(number),
+            _ => {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use opentelemetry::{
     Context,
-    trace::{SpanKind, TraceId},
+    trace::{SpanKind, TraceContextExt, TraceId},
 };
 use opentelemetry_sdk::trace::{Sampler, SamplingDecision, ShouldSample};
 
@@ -19,9 +19,10 @@ pub(crate) struct Room {
     sampler: Sampler,
 }
 
-/// Put into the context of a call that is to have spans and has none, for want of room.
+/// Put into the context of a call that has no spans for want of room; with where to count them, if the sampler would have
+/// had some.
 #[derive(Debug)]
-pub(super) struct NoRoom(Arc<Counts>);
+pub(super) struct NoRoom(Option<Arc<Counts>>);
 
 impl Room {
     /// Room for that many spans, of the calls that the sampler picks, as far as `counts` says that they wait.
@@ -29,17 +30,19 @@ impl Room {
         Self { counts, most, sampler }
     }
 
-    /// The trace that a call arrives in, marked if there is no room for the spans that it should have.
+    /// The trace that a call arrives in, marked if there is no room for spans.
     pub(super) fn mark(&self, trace: Context) -> Context {
-        if self.counts.waiting() < self.most || !self.picks(&trace) {
+        if self.counts.waiting() < self.most {
             return trace;
         }
-        trace.with_value(NoRoom(Arc::clone(&self.counts)))
+        let lost = self.picks(&trace).then(|| Arc::clone(&self.counts));
+        trace.with_value(NoRoom(lost))
     }
 
-    /// Whether the sampler would pick a call in that trace; by an id that it would get if it brings none.
+    /// Whether the sampler would pick a call in that trace; by an id such as it would get, if it brings none.
     fn picks(&self, trace: &Context) -> bool {
-        let id = TraceId::from(rand::random::<u128>());
+        let parent = trace.span().span_context().trace_id();
+        let id = if parent == TraceId::INVALID { TraceId::from(rand::random::<u128>()) } else { parent };
         let result = self.sampler.should_sample(Some(trace), id, "", &SpanKind::Server, &[], &[]);
         result.decision == SamplingDecision::RecordAndSample
     }
@@ -48,6 +51,8 @@ impl Room {
 impl NoRoom {
     /// A span is not made.
     pub(super) fn count(&self) {
-        self.0.no_room();
+        if let Some(counts) = &self.0 {
+            counts.no_room();
+        }
     }
 }

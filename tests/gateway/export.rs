@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 
 use crate::support::{
-    api::{Api, Reply},
+    api::{Api, Reply, bytes},
     collector::Collector,
     gateway::{Call, Gateway, KEY, Metadata, Plain, get, program, within},
     tls::SelfSigned,
@@ -28,7 +28,8 @@ async fn headers_compression_and_resource_reach_the_collector_over_either_protoc
         let collector = Collector::speaking(protocol).await;
         let (_api, gateway) = with(&[
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address)),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+            ("OTEL_EXPORTER_OTLP_PROTOCOL", &protocol.to_uppercase()),
+            ("HTTP_PROXY", "http://127.0.0.1:1"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=a%20b"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
             ("OTEL_SERVICE_NAME", "resets"),
@@ -198,6 +199,7 @@ async fn what_a_collector_rejects_of_a_batch_is_counted_and_reported_once() {
             ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address)),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
             ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+            ("OTEL_METRIC_EXPORT_INTERVAL", "20"),
         ])
         .await;
         let mut client = gateway.client().await;
@@ -205,44 +207,59 @@ async fn what_a_collector_rejects_of_a_batch_is_counted_and_reported_once() {
             Call::Token.make(&mut client, Plain).await.unwrap();
             within(|| collector.spans().len() == 2 * batch).await;
         }
+        gateway.logged("the collector rejects some of the metrics").await;
         let log = gateway.stopped().await;
-        assert_eq!(log.matches("the collector rejects some").count(), 1, "{protocol}: {log}");
+        assert_eq!(log.matches("\"why\":\"the collector rejects some\"").count(), 1, "{protocol}: {log}");
+        assert_eq!(log.matches("rejects some of the metrics").count(), 1, "{protocol}: {log}");
         assert!(log.lines().last().unwrap().contains("\"dropped\":2"), "{protocol}: {log}");
         assert!(!log.contains("canary-message"), "a collector's words are not repeated");
     }
 }
 
 #[tokio::test]
-async fn an_export_takes_no_longer_than_either_timeout_allows() {
+async fn an_export_takes_no_longer_than_any_timeout_allows_connecting_included() {
     const HOUR: &str = "3600000";
-    for protocol in ["grpc", "http/protobuf"] {
-        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        for (exporters, others) in [(HOUR, "50"), ("50", HOUR)] {
-            let (_api, gateway) = with(&[
-                ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", silent.local_addr().unwrap())),
-                ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-                ("OTEL_EXPORTER_OTLP_TIMEOUT", exporters),
-                ("OTEL_BSP_EXPORT_TIMEOUT", others),
-                ("OTEL_METRIC_EXPORT_TIMEOUT", others),
-                ("OTEL_BSP_SCHEDULE_DELAY", "20"),
-                ("OTEL_METRIC_EXPORT_INTERVAL", "20"),
-            ])
-            .await;
-            Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
-            gateway.logged("spans are dropped").await;
-            gateway.logged("does not take the metrics").await;
+    // It takes connections, and never goes on to TLS.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = silent.local_addr().unwrap();
+    for (signal, of_processor, complaint) in [
+        ("TRACES", "OTEL_BSP_EXPORT_TIMEOUT", "spans are dropped"),
+        ("METRICS", "OTEL_METRIC_EXPORT_TIMEOUT", "does not take the metrics"),
+    ] {
+        for (protocol, scheme) in
+            [("grpc", "http"), ("grpc", "https"), ("http/protobuf", "http"), ("http/protobuf", "https")]
+        {
+            let of_signal = format!("OTEL_EXPORTER_OTLP_{signal}_TIMEOUT");
+            for timeouts in [
+                &[("OTEL_EXPORTER_OTLP_TIMEOUT", "50"), (of_processor, HOUR)][..],
+                &[("OTEL_EXPORTER_OTLP_TIMEOUT", HOUR), (&of_signal, "50"), (of_processor, HOUR)],
+                &[("OTEL_EXPORTER_OTLP_TIMEOUT", HOUR), (of_processor, "50")],
+            ] {
+                let endpoint =
+                    (&*format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"), &*format!("{scheme}://{address}/v1/x"));
+                let variables = [
+                    endpoint,
+                    ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+                    ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+                    ("OTEL_METRIC_EXPORT_INTERVAL", "20"),
+                ];
+                let (_api, gateway) = with(&[&variables[..], timeouts].concat()).await;
+                Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+                gateway.logged(complaint).await;
+            }
         }
     }
 }
 
 #[tokio::test]
-async fn a_call_that_finds_no_room_has_no_spans_but_is_sampled_again_once_there_is_some() {
-    let collector = Collector::grpc().await;
+async fn calls_that_find_no_room_have_no_spans_but_are_sampled_again_once_there_is_some() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (api, gateway) = with(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address)),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", silent.local_addr().unwrap())),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "2"),
-        ("OTEL_BSP_SCHEDULE_DELAY", "300"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "3000"),
     ])
     .await;
     let mut client = gateway.client().await;
@@ -253,10 +270,88 @@ async fn a_call_that_finds_no_room_has_no_spans_but_is_sampled_again_once_there_
     };
     assert!(has_a_span(&mut client).await);
     assert!(!has_a_span(&mut client).await, "the two of the first wait");
-    within(|| collector.spans().len() == 2).await;
-    let (_, page) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
-    assert!(page.contains("spans_dropped_total{reason=\"queue_full\",otel_scope_name=\"reset-gateway\"} 2"), "{page}");
+    assert!(dropped(&gateway).await.contains("reason=\"queue_full\",otel_scope_name=\"reset-gateway\"} 2"));
     while !has_a_span(&mut client).await {}
+}
+
+#[tokio::test]
+async fn calls_that_are_on_their_way_when_the_queue_fills_lose_their_spans_and_are_counted() {
+    const QUEUE: usize = 10;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (api, gateway) = with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", silent.local_addr().unwrap())),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", &QUEUE.to_string()),
+    ])
+    .await;
+    let body = Call::Token.success().as_bytes();
+    api.reply(Reply::Late(Duration::from_millis(300), bytes(200, &[("Content-Type", "application/json")], body)));
+    let client = gateway.client().await;
+    let calls = (0..50).map(|_| {
+        let mut client = client.clone();
+        tokio::spawn(async move { Call::Token.make(&mut client, Plain).await })
+    });
+    for call in calls.collect::<Vec<_>>() {
+        call.await.unwrap().unwrap();
+    }
+    assert!(dropped(&gateway).await.contains("reason=\"queue_full\",otel_scope_name=\"reset-gateway\"} 90"));
+    assert!(gateway.stopped().await.lines().last().unwrap().contains("\"dropped\":100"));
+}
+
+/// The lines of the metrics about dropped spans.
+async fn dropped(gateway: &Gateway) -> String {
+    let (_, page) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
+    page.lines().filter(|line| line.starts_with("reset_gateway_spans_dropped_total")).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test]
+async fn each_sampler_picks_what_it_is_to_pick_and_what_it_does_not_pick_is_never_lost() {
+    const SAMPLED: Metadata = CALLER;
+    const UNSAMPLED: Metadata = Metadata(&[("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")]);
+    let full = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    for (sampler, ratio, alone, below_sampled, below_unsampled) in [
+        ("always_on", "", true, true, true),
+        ("Always_Off", "", false, false, false),
+        ("traceidratio", "1", true, true, true),
+        ("traceidratio", "0", false, false, false),
+        ("parentbased_always_on", "", true, true, false),
+        ("parentbased_always_off", "", false, true, false),
+        ("parentbased_traceidratio", "1", true, true, false),
+        ("parentbased_traceidratio", "0", false, true, false),
+        ("", "", true, true, false),
+    ] {
+        let collector = Collector::http().await;
+        let sampling = [("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", ratio)];
+        let endpoint = format!("http://{}", collector.address);
+        let (_api, gateway) =
+            with(&[&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())], &sampling[..]].concat()).await;
+        let mut client = gateway.client().await;
+        Call::Token.make(&mut client, Plain).await.unwrap();
+        Call::Token.make(&mut client, SAMPLED).await.unwrap();
+        Call::Token.make(&mut client, UNSAMPLED).await.unwrap();
+        gateway.stopped().await;
+        let expected = 2 * [alone, below_sampled, below_unsampled].into_iter().filter(|is| *is).count();
+        assert_eq!(collector.spans().len(), expected, "{sampler} {ratio}");
+
+        // The same where there is no room: what is lost is what would have been sent.
+        let queue = [
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", &*format!("http://{}", full.local_addr().unwrap())),
+            ("OTEL_BSP_MAX_QUEUE_SIZE", "1"),
+        ];
+        let (_api, gateway) = with(&[&queue, &sampling[..]].concat()).await;
+        let mut client = gateway.client().await;
+        for _ in 0..2 {
+            Call::Token.make(&mut client, Plain).await.unwrap();
+            Call::Token.make(&mut client, SAMPLED).await.unwrap();
+            Call::Token.make(&mut client, UNSAMPLED).await.unwrap();
+        }
+        let lost = (2 * expected).saturating_sub(1);
+        assert!(
+            dropped(&gateway)
+                .await
+                .contains(&format!("reason=\"queue_full\",otel_scope_name=\"reset-gateway\"}} {lost}")),
+            "{sampler} {ratio}: {lost}"
+        );
+    }
 }
 
 #[tokio::test]

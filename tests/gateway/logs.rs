@@ -99,6 +99,22 @@ async fn the_level_changes_while_the_program_runs() {
 }
 
 #[tokio::test]
+async fn the_level_does_not_change_from_elsewhere() {
+    // This machine's address on a network, if it is on one: asked of the system, nothing is sent.
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let Ok(own) = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()) else { return };
+    let gateway = Gateway::with("http://127.0.0.1:1", &["--app-key", KEY, "--admin-listen", "0.0.0.0:0"]);
+    let port = gateway.announced("admin on ").rsplit(':').next().unwrap();
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let put = async |host: &str| {
+        let response = client.put(format!("http://{host}:{port}/log-level")).body("warn").send().await.unwrap();
+        response.status().as_u16()
+    };
+    assert_eq!(put(&own.ip().to_string()).await, 403);
+    assert_eq!(put("127.0.0.1").await, 200);
+}
+
+#[tokio::test]
 async fn libraries_write_no_lines_at_any_level() {
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
     let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);

@@ -9,20 +9,14 @@ use std::{
     },
 };
 
-use axum::{
-    Router,
-    body::Bytes,
-    extract::State,
-    http::{HeaderMap, StatusCode},
-    routing::post,
-};
+use axum::{Router, body::Bytes, extract::State, http::HeaderMap, routing::post};
 use flate2::read::GzDecoder;
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use opentelemetry_proto::tonic::{
     collector::{
         metrics::v1::{
-            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+            ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse,
             metrics_service_server::{MetricsService, MetricsServiceServer},
         },
         trace::v1::{
@@ -128,7 +122,13 @@ impl Collector {
         (listener, Self { address, received: Arc::default(), rejects: Arc::default() })
     }
 
-    /// From now on it says of each batch of spans that it has rejected so many.
+    fn answer_to_metrics(&self) -> ExportMetricsServiceResponse {
+        let rejected_data_points = self.rejects.load(Ordering::SeqCst);
+        let partial_success = ExportMetricsPartialSuccess { rejected_data_points, ..Default::default() };
+        ExportMetricsServiceResponse { partial_success: (rejected_data_points > 0).then_some(partial_success) }
+    }
+
+    /// From now on it says of each batch that it has rejected so many spans or points of it.
     pub fn reject(&self, spans: i64) {
         self.rejects.store(spans, Ordering::SeqCst);
     }
@@ -244,7 +244,7 @@ impl MetricsService for Collector {
         let mut received = self.received.lock().unwrap();
         received.headers.push(request.metadata().clone().into_headers());
         received.metrics.push(request.into_inner());
-        Ok(Response::new(ExportMetricsServiceResponse::default()))
+        Ok(Response::new(self.answer_to_metrics()))
     }
 }
 
@@ -256,12 +256,12 @@ async fn take_traces(State(collector): State<Collector>, headers: HeaderMap, bod
     collector.answer().encode_to_vec()
 }
 
-async fn take_metrics(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) -> StatusCode {
+async fn take_metrics(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) -> Vec<u8> {
     let request = ExportMetricsServiceRequest::decode(unpacked(&headers, &body).as_slice()).unwrap();
     let mut received = collector.received.lock().unwrap();
     received.headers.push(headers);
     received.metrics.push(request);
-    StatusCode::OK
+    collector.answer_to_metrics().encode_to_vec()
 }
 
 fn unpacked(headers: &HeaderMap, body: &[u8]) -> Vec<u8> {
