@@ -202,7 +202,9 @@ fn spellings(text: &str) -> Vec<Spelling> {
 
 /// The text with one layer of escapes undone: HTML's, JSON's, and those of URLs and forms.
 fn unescaped(text: &str) -> String {
-    let text = without_backslashes(&decode_html_entities(text)).replace('+', " ");
+    // The plus first: one that comes out of an escape is no space.
+    let text = text.replace('+', " ");
+    let text = without_backslashes(&decode_html_entities(&text));
     percent_decode_str(&text).decode_utf8_lossy().into_owned()
 }
 
@@ -317,6 +319,7 @@ mod tests {
             ("O&APOS;NEIL.SECRET", "o'neil.secret"),
             ("two\\nlines", "two\nlines"),
             ("%21%40%23%24", "!@#$"),
+            ("&#43;&#43; %u002b%u002b", "++"),
             ("&amp;#33;&amp;#33;", "!!"),
             ("\\ud83d\\udd11\\ud83d\\udd11", "🔑🔑"),
             ("a%252541b", "a%2541b"),

@@ -81,7 +81,9 @@ pub(super) fn message(choices: &mut Choices<'_>, values: &[String]) -> String {
             disguised(choices, value)
         }
     };
-    let separator = choices.of(&[" ", "", "."]);
+    // With a space, for a sign before a value could make an escape together with its beginning: `100%` and `beef`. That
+    // it would hide the value is known.
+    let separator = choices.of(&[" ", ", ", "\r\n"]);
     choices.several(0, 4, part).join(separator)
 }
 
