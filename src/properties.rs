@@ -218,7 +218,7 @@ mod tests {
         #![proptest_config(cases(512))]
 
         #[test]
-        fn a_verdict_is_safe_to_tell(bytes in vec(any::<u8>(), 0..600)) {
+        fn a_verdict_is_safe_to_tell(bytes in vec(any::<u8>(), 0..2000)) {
             verdict(&bytes);
         }
 

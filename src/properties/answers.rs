@@ -57,7 +57,8 @@ fn member(choices: &mut Choices<'_>, values: &[String]) -> (String, Value) {
     let text = |choices: &mut Choices<'_>| json!(texts::message(choices, values));
     let (name, value) = match choices.below(12) {
         0..=2 => ("Errors", choices.several(0, 3, text).into()),
-        3 => ("ErrorsCode", choices.several(0, 9, |choices| json!(code(choices, values))).into()),
+        3 if choices.once_in(3) => ("ErrorsCode", json!(vec!["E".repeat(64); 100])),
+        3 => ("ErrorsCode", choices.several(0, 60, |choices| json!(code(choices, values))).into()),
         4..=6 => ("ModelState", state(choices, values)),
         7 => ("Message", text(choices)),
         8 => ("Error", json!({ "Code": code(choices, values), "Message": text(choices) })),
@@ -95,7 +96,7 @@ fn field(choices: &mut Choices<'_>, values: &[String]) -> String {
 fn code(choices: &mut Choices<'_>, values: &[String]) -> String {
     match choices.below(5) {
         0 => choices.of(&["ErrorIncorrectAnswer", "UnsupportedApiVersion", "ErrorX"]).to_owned(),
-        1 => "E".repeat(choices.below(70)),
+        1 => "E".repeat(choices.of(&[64, 63, 65, 1])),
         _ => identifier(choices, values),
     }
 }

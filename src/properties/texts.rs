@@ -62,6 +62,7 @@ pub(super) fn value(choices: &mut Choices<'_>) -> String {
         0 => choices.several(1, 2, piece).concat(),
         1 => choices.several(4, 8, |choices| char::from(b' ' + choices.below(95) as u8)).into_iter().collect(),
         2 => choices.several(4, 8, character).into_iter().collect(),
+        3 | 4 => choices.several(2, 4, |choices| choices.of(&PIECES[..8])).concat(),
         _ => choices.several(3, 6, piece).concat(),
     }
 }
