@@ -25,7 +25,7 @@
 mod client_error;
 mod members;
 mod result;
-mod text;
+pub(crate) mod text;
 mod told;
 
 use std::{fmt, time::Duration};

@@ -66,3 +66,7 @@ mod explain;
 mod probe;
 
 mod sandbox;
+
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod properties;

@@ -2,7 +2,7 @@
 //! redirect (it would carry the password elsewhere) and uses no proxy that the environment names.
 
 mod body;
-mod retry_after;
+pub(crate) mod retry_after;
 
 use std::{
     fmt,

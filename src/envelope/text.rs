@@ -1,8 +1,8 @@
 //! What may be passed on of the API's own words: plain text, short, without anything that the caller sent.
 //!
 //! The API may repeat a value as it was sent, or escaped in whatever way one of its layers is used to. So a value that
-//! stands there as it is gets a gap in its place; and if after that the letters and digits of the text, with all escapes
-//! undone, still spell it, the text is left out whole.
+//! stands there as it is gets a gap in its place; and if after that the letters and digits of the text, with none, some or
+//! all of the escapes undone, still spell it, the text is left out whole. Of a value without letters the signs count.
 
 use std::fmt;
 
@@ -11,13 +11,13 @@ use percent_encoding::percent_decode_str;
 use unicode_normalization::UnicodeNormalization;
 
 /// The most text, in bytes, that one status passes on.
-pub(super) const MAX_TEXT: usize = 512;
+pub(crate) const MAX_TEXT: usize = 512;
 /// A longer message is a page, not a message, and is left out whole.
 const MAX_MESSAGE: usize = 4096;
 /// What stands where a value of the request was.
 const GAP: &str = "…";
 /// How often escapes are undone, since one layer may escape what another has escaped.
-const LAYERS: usize = 3;
+const LAYERS: usize = 4;
 
 /// What no answer may repeat to anybody: the values of the request, and the key.
 #[derive(Clone, Default)]
@@ -34,8 +34,8 @@ impl Values {
     }
 
     /// What keeps them out of texts. It takes some work, which an answer that is a success does not need.
-    pub(super) fn guard(&self) -> Guard {
-        let spelled = |value: &String| Value { plain: squeezed(value), letters: letters(value) };
+    pub(crate) fn guard(&self) -> Guard {
+        let spelled = |value: &String| Value { plain: squeezed(value), spellings: spellings(value) };
         let mut values: Vec<_> = self.0.iter().map(spelled).filter(|value| !value.plain.is_empty()).collect();
         // The longest first: it may contain a shorter one.
         values.sort_by_key(|value| std::cmp::Reverse(value.plain.len()));
@@ -44,27 +44,36 @@ impl Values {
 }
 
 /// Keeps values out of texts.
-pub(super) struct Guard(Vec<Value>);
+pub(crate) struct Guard(Vec<Value>);
 
 struct Value {
     plain: String,
+    spellings: Vec<Spelling>,
+}
+
+/// What a text spells, however it is written.
+#[derive(PartialEq)]
+struct Spelling {
+    /// The letters and digits alone, case folded.
     letters: String,
+    /// All that can be seen, in lower case.
+    signs: String,
 }
 
 impl Guard {
     /// Whether the text repeats a value, in whatever case and however escaped.
-    pub(super) fn finds_any_in(&self, text: &str) -> bool {
-        let letters = letters(text);
-        self.0.iter().any(|value| find(text, &value.plain).is_some() || value.is_spelled_by(&letters))
+    pub(crate) fn finds_any_in(&self, text: &str) -> bool {
+        let spellings = spellings(text);
+        self.0.iter().any(|value| find(text, &value.plain).is_some() || value.is_spelled_by(&spellings))
     }
 
     /// The message as plain text, with a gap in place of each value; nothing if that does not get rid of them all.
     fn taken_out_of(&self, message: &str) -> String {
-        let (mut text, letters) = (plain(message), letters(message));
+        let (mut text, spellings) = (plain(message), spellings(message));
         for value in &self.0 {
             if find(&text, &value.plain).is_some() {
                 text = value.gap_in(&text);
-            } else if value.is_spelled_by(&letters) {
+            } else if value.is_spelled_by(&spellings) {
                 return String::new();
             }
         }
@@ -73,8 +82,8 @@ impl Guard {
 }
 
 impl Value {
-    fn is_spelled_by(&self, letters: &str) -> bool {
-        !self.letters.is_empty() && letters.contains(&self.letters)
+    fn is_spelled_by(&self, texts: &[Spelling]) -> bool {
+        self.spellings.iter().any(|value| texts.iter().any(|text| text.has(value)))
     }
 
     /// The text with a gap wherever the value stands in it.
@@ -90,6 +99,25 @@ impl Value {
     }
 }
 
+impl Spelling {
+    fn of(text: &str) -> Self {
+        // Character by character: a sigma at the end of a word is another letter than within one.
+        let folded = text.nfkd().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect::<String>();
+        Self {
+            letters: folded.nfkd().filter(|c| c.is_alphanumeric()).collect(),
+            signs: text.chars().filter(|c| !c.is_whitespace() && !is_invisible(*c)).collect(),
+        }
+    }
+
+    fn has(&self, value: &Self) -> bool {
+        match (value.letters.as_str(), value.signs.as_str()) {
+            ("", "") => false,
+            ("", signs) => self.signs.contains(signs),
+            (letters, _) => self.letters.contains(letters),
+        }
+    }
+}
+
 impl fmt::Debug for Values {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Values([redacted])")
@@ -97,7 +125,7 @@ impl fmt::Debug for Values {
 }
 
 /// Joins what fits of the messages into one text of at most `budget` bytes, which is charged for it.
-pub(super) fn passed_on<'m>(messages: impl IntoIterator<Item = &'m str>, guard: &Guard, budget: &mut usize) -> String {
+pub(crate) fn passed_on<'m>(messages: impl IntoIterator<Item = &'m str>, guard: &Guard, budget: &mut usize) -> String {
     let mut text = String::new();
     for message in messages.into_iter().filter(|message| message.len() <= MAX_MESSAGE) {
         let separator = if text.is_empty() { "" } else { " " };
@@ -155,15 +183,61 @@ fn is_invisible(c: char) -> bool {
         || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
-/// The letters and digits of the text alone, escapes undone and case folded: what it spells, however it is written.
-fn letters(text: &str) -> String {
-    let mut text = text.to_owned();
+/// What the text spells as it is, and with one layer of escapes after the other undone. All of them count: what looks
+/// like an escape may be a part of the value.
+fn spellings(text: &str) -> Vec<Spelling> {
+    // In lower case, since the name of an escape may have been changed with all the rest: `&APOS;`.
+    let mut text: String = text.chars().flat_map(char::to_lowercase).collect();
+    let mut spellings = vec![Spelling::of(&text)];
     for _ in 0..LAYERS {
-        let unescaped = decode_html_entities(&text).into_owned();
-        text = percent_decode_str(&unescaped).decode_utf8_lossy().into_owned();
+        let unescaped = unescaped(&text);
+        if unescaped == text {
+            break;
+        }
+        text = unescaped;
+        spellings.push(Spelling::of(&text));
     }
-    let folded = text.nfkd().flat_map(char::to_uppercase).collect::<String>().to_lowercase();
-    folded.nfkd().filter(|c| c.is_alphanumeric()).collect()
+    spellings
+}
+
+/// The text with one layer of escapes undone: HTML's, JSON's, and those of URLs and forms.
+fn unescaped(text: &str) -> String {
+    // The plus first: one that comes out of an escape is no space.
+    let text = text.replace('+', " ");
+    let text = without_backslashes(&decode_html_entities(&text));
+    percent_decode_str(&text).decode_utf8_lossy().into_owned()
+}
+
+/// The text with the escapes of JSON undone, and `%u0027`, which old versions of ASP write.
+fn without_backslashes(text: &str) -> String {
+    let mut units = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        let after = &rest[c.len_utf8()..];
+        let (unit, length) = match (c, after.as_bytes()) {
+            ('\\' | '%', [b'u', digits @ ..]) => (hexadecimal(digits), 6),
+            ('\\', [b'n' | b'r' | b't' | b'b' | b'f', ..]) => (Some(u16::from(b' ')), 2),
+            ('\\', [sign @ (b'"' | b'\\' | b'/' | b'\''), ..]) => (Some(u16::from(*sign)), 2),
+            _ => (None, 0),
+        };
+        rest = match unit {
+            Some(unit) => {
+                units.push(unit);
+                &rest[length..]
+            }
+            None => {
+                units.extend_from_slice(c.encode_utf16(&mut [0; 2]));
+                after
+            }
+        };
+    }
+    String::from_utf16_lossy(&units)
+}
+
+/// The number of which these are the first four digits.
+fn hexadecimal(digits: &[u8]) -> Option<u16> {
+    let digit = |number: u16, digit: &u8| Some(number << 4 | u16::try_from(char::from(*digit).to_digit(16)?).ok()?);
+    digits.first_chunk::<4>()?.iter().try_fold(0, digit)
 }
 
 /// The first place, from and to, where the text has the value, whatever the case of either.
@@ -238,6 +312,17 @@ mod tests {
             ("hun\u{200b}ter2", "hunter2"),
             ("İstanbul is far", "i\u{307}stanbul"),
             ("ｈｕｎｔｅｒ２", "hunter2"),
+            ("ΟΔΟΣ%41bc", "οδος"),
+            ("o\\u0027neil.secret", "o'neil.secret"),
+            ("caf\\u00e99", "café9"),
+            ("caf%u00E99", "café9"),
+            ("O&APOS;NEIL.SECRET", "o'neil.secret"),
+            ("two\\nlines", "two\nlines"),
+            ("%21%40%23%24", "!@#$"),
+            ("&#43;&#43; %u002b%u002b", "++"),
+            ("&amp;#33;&amp;#33;", "!!"),
+            ("\\ud83d\\udd11\\ud83d\\udd11", "🔑🔑"),
+            ("a%252541b", "a%2541b"),
             ("aabb", "ab"),
             ("it is …", "…"),
         ] {

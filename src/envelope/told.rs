@@ -20,12 +20,14 @@ pub(super) fn codes(members: &Members<'_>, guard: &Guard) -> Vec<String> {
             && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
     };
     let listed = members.strings("ErrorsCode").unwrap_or_default().into_iter();
-    listed
+    let codes: Vec<_> = listed
         .chain(error_code(members))
         .filter(is_identifier)
         .filter(|code| !guard.finds_any_in(code))
         .take(MOST)
-        .collect()
+        .collect();
+    // Side by side, as they are told, they may spell what none of them says alone.
+    if guard.finds_any_in(&codes.join(",")) { Vec::new() } else { codes }
 }
 
 /// `ModelState`: `parameter.Property` to a list of messages, or to one.

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 /// How long to wait from `now` on; `None` if the header says nothing that can be understood.
-pub(super) fn parse(text: &str, now: SystemTime) -> Option<Duration> {
+pub(crate) fn parse(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         // A number too large for u64 is as good as forever.
