@@ -21,6 +21,8 @@ use crate::{app_key::Owner, contract::Rpc, error::Error, status::Verdict};
 pub(crate) struct Call {
     pub(crate) rpc: Rpc,
     pub(crate) deadline: Instant,
+    /// Whether the deadline is the caller's, and shorter than the gateway's own.
+    pub(crate) is_hurried: bool,
     /// Holds the call's server span, below which the REST call has its own.
     pub(crate) trace: Context,
     /// Cancelled when the gateway cannot wait for the call any longer.

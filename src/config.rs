@@ -15,7 +15,7 @@ mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use reqwest::{Certificate, Url};
 
 pub use self::{
@@ -23,7 +23,7 @@ pub use self::{
     options::parse,
     telemetry::{LogFormat, Telemetry},
 };
-use crate::{address::Address, app_key, contract::Rpc};
+use crate::{address::Address, app_key, contract::Rpc, guard::Rates};
 
 /// What the program is asked to do.
 #[derive(Debug)]
@@ -59,6 +59,10 @@ pub struct Serve {
     pub timeout: Duration,
     /// The most calls at a time.
     pub max_in_flight: u32,
+    /// The most attempts to guess that the API may refuse.
+    pub rates: Rates,
+    /// The metadata that tells callers apart.
+    pub caller_metadata: Option<HeaderName>,
     /// The most that calls in flight may take after the signal to stop.
     pub drain_timeout: Duration,
     /// Logs and traces.

@@ -37,6 +37,12 @@ mod endpoint;
 
 mod call;
 
+mod guard;
+
+mod caller;
+
+mod peer;
+
 mod app_key;
 
 mod envelope;

@@ -9,6 +9,8 @@ mod steps;
 
 mod statuses;
 
+mod guessing;
+
 mod sandbox;
 
 mod server;

@@ -836,7 +836,7 @@ fn text(reply: &Reply) -> String {
         Reply::Bytes(bytes) | Reply::Last(bytes) | Reply::Late(_, bytes) => {
             String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned()
         }
-        Reply::Silence => "nothing".to_owned(),
+        Reply::Silence | Reply::By(_) => "nothing".to_owned(),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::{
     address::Address,
     app_key,
     config::{Api, ConfigError, Explain, Key, Sandbox, Serve, Telemetry},
+    guard::Rates,
 };
 
 impl ServeOptions {
@@ -39,6 +40,12 @@ impl ServeOptions {
             key: self.key.check()?,
             timeout: self.timeout,
             max_in_flight: self.max_in_flight,
+            rates: Rates {
+                codes: self.code_attempts.0,
+                all_codes: self.code_attempts_total.0,
+                answers: self.answer_attempts.0,
+            },
+            caller_metadata: self.caller_metadata,
             drain_timeout: self.drain_timeout,
             telemetry: Telemetry::from_environment(self.log.log_format)?,
         })
