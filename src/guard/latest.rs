@@ -42,7 +42,7 @@ mod tests {
     const GENERATION: usize = 100;
 
     impl<V> Latest<V> {
-        fn len(&self) -> usize {
+        pub(in crate::guard) fn len(&self) -> usize {
             self.young.len() + self.old.len()
         }
     }

@@ -278,3 +278,124 @@ impl Drop for Place<'_> {
 fn too_many(retry_after: Duration) -> Error {
     Error::TooManyAttempts { retry_after }
 }
+
+#[cfg(test)]
+mod tests {
+    use opentelemetry::Context;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::contract::Rpc;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn limit(of_each: u32, of_all: u32) -> Limit {
+        Limit::new(Some(Rate::new(of_each, HOUR)), Some(Rate::new(of_all, HOUR)))
+    }
+
+    fn call() -> Call {
+        Call {
+            rpc: Rpc::GenerateToken,
+            deadline: Instant::now() + HOUR,
+            is_hurried: false,
+            trace: Context::new(),
+            stop: CancellationToken::new(),
+            record: Arc::default(),
+        }
+    }
+
+    /// Whether there is a decision by now. A permit is given back at once.
+    async fn is_decided(waiting: &mut (impl Future<Output = Result<Permit, Error>> + Unpin)) -> bool {
+        futures_util::poll!(waiting).is_ready()
+    }
+
+    fn is_empty(limit: &Limit) -> bool {
+        let state = limit.state();
+        state.pending == 0 && state.lines.is_empty() && state.turns.is_empty()
+    }
+
+    #[tokio::test]
+    async fn the_lines_take_turns() {
+        let (limit, call) = (limit(2, 2), call());
+        let first = [limit.permit(1, &call).await.unwrap(), limit.permit(1, &call).await.unwrap()];
+        let mut of_one: Vec<_> = (0..3).map(|_| Box::pin(limit.permit(1, &call))).collect();
+        for waiting in &mut of_one {
+            assert!(!is_decided(waiting).await);
+        }
+        let mut of_two = Box::pin(limit.permit(2, &call));
+        assert!(!is_decided(&mut of_two).await);
+
+        let [one, two] = first;
+        one.settle(false);
+        assert!(is_decided(&mut of_one[0]).await, "the first in the first line");
+        assert!(is_decided(&mut of_two).await, "then the other line");
+        assert!(is_decided(&mut of_one[1]).await, "then the first again");
+        drop(of_one);
+        two.settle(false);
+        drop(of_two);
+        assert!(is_empty(&limit));
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_others_is_not_forgotten_and_lines_that_can_go_on_do() {
+        let (limit, call) = (limit(1, 2), call());
+        let (one, two) = (limit.permit(1, &call).await.unwrap(), limit.permit(2, &call).await.unwrap());
+        let (mut again, mut three) = (Box::pin(limit.permit(1, &call)), Box::pin(limit.permit(3, &call)));
+        assert!(!is_decided(&mut again).await && !is_decided(&mut three).await);
+        // The first line is blocked by its own attempt, the second is not.
+        two.settle(false);
+        assert!(!is_decided(&mut again).await);
+        let three = three.await.unwrap();
+        one.settle(true);
+        assert!(matches!(again.await, Err(Error::TooManyAttempts { .. })));
+        three.settle(true);
+        assert!(matches!(limit.permit(4, &call).await, Err(Error::TooManyAttempts { .. })), "nothing is left for all");
+        assert!(is_empty(&limit));
+    }
+
+    #[tokio::test]
+    async fn who_leaves_gives_back_a_permit_that_it_has_not_seen() {
+        let (limit, call) = (limit(1, 1), call());
+        let first = limit.permit(1, &call).await.unwrap();
+        let (mut gone, mut waiting) = (Box::pin(limit.permit(1, &call)), Box::pin(limit.permit(1, &call)));
+        assert!(!is_decided(&mut gone).await && !is_decided(&mut waiting).await);
+        first.settle(false);
+        drop(gone);
+        waiting.await.unwrap().settle(false);
+        assert!(is_empty(&limit));
+    }
+
+    #[tokio::test]
+    async fn a_line_is_as_long_as_there_are_calls_in_it() {
+        let (limit, call) = (limit(1, 1), call());
+        let first = limit.permit(1, &call).await.unwrap();
+        for key in 0..1000 {
+            assert!(!is_decided(&mut Box::pin(limit.permit(key % 7, &call))).await);
+            let state = limit.state();
+            assert!(state.lines.len() == 1 && state.lines[&1].waiting.is_empty() && state.turns.is_empty());
+        }
+        drop(first);
+        assert!(is_empty(&limit));
+    }
+
+    #[tokio::test]
+    async fn a_permit_that_is_dropped_costs_what_was_sent() {
+        for sent in [false, true] {
+            let (limit, call) = (limit(1, 1), call());
+            let permit = limit.permit(1, &call).await.unwrap();
+            assert!(!sent || call.record.send());
+            drop(permit);
+            assert_eq!(limit.permit(1, &self::call()).await.is_err(), sent);
+        }
+    }
+
+    #[tokio::test]
+    async fn many_keys_leave_little_behind() {
+        let (limit, call) = (Limit::new(Some(Rate::new(1, HOUR)), None), call());
+        for key in 0..20 * GENERATION as u64 {
+            limit.permit(key, &call).await.unwrap().settle(key % 2 == 0);
+        }
+        assert!(limit.state().buckets.len() <= 2 * GENERATION);
+        assert!(is_empty(&limit));
+    }
+}
