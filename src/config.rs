@@ -15,7 +15,7 @@ mod values;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use reqwest::{Certificate, Url};
 
 pub use self::{
@@ -23,7 +23,7 @@ pub use self::{
     options::parse,
     telemetry::{LogFormat, Telemetry},
 };
-use crate::{address::Address, app_key, contract::Rpc};
+use crate::{address::Address, app_key, contract::Rpc, guard::Rates};
 
 /// What the program is asked to do.
 #[derive(Debug)]
@@ -57,6 +57,10 @@ pub struct Serve {
     pub key: Key,
     /// What calls and connections may take.
     pub limits: Limits,
+    /// The most attempts to guess that the API may refuse.
+    pub rates: Rates,
+    /// The metadata that tells callers apart.
+    pub caller_metadata: Option<HeaderName>,
     /// Logs and traces.
     pub telemetry: Telemetry,
 }

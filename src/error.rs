@@ -14,6 +14,12 @@ pub(crate) enum Error {
     /// Neither the gateway nor the caller has an application key.
     #[error("there is no application key")]
     KeyMissing,
+    /// The API has refused so many attempts to guess that there may be no other for a while.
+    #[error("too many attempts")]
+    TooManyAttempts {
+        /// When there may be one.
+        retry_after: std::time::Duration,
+    },
 
     /// The API answered, and not with success.
     #[error("the API answered HTTP {}", .0.http_status)]

@@ -37,6 +37,12 @@ mod endpoint;
 
 mod call;
 
+mod guard;
+
+mod caller;
+
+mod peer;
+
 mod app_key;
 
 mod envelope;
@@ -48,8 +54,6 @@ mod status;
 mod server;
 
 mod address;
-
-mod peer;
 
 mod readiness;
 

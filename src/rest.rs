@@ -22,6 +22,7 @@ use crate::{
     endpoint::Endpoint,
     envelope::{Answer, Values},
     error::Error,
+    guard::Attempts,
     telemetry::{metrics::Metrics, observer::Observer, spans::ClientSpan},
 };
 
@@ -56,6 +57,7 @@ pub(crate) struct Api<'a> {
     pub(crate) rest: &'a Rest,
     pub(crate) call: &'a Call,
     pub(crate) key: HeaderValue,
+    pub(crate) attempts: Attempts<'a>,
 }
 
 impl Api<'_> {

@@ -18,9 +18,12 @@ use tokio::{
 use crate::{
     announce,
     app_key::{self, AppKeys},
+    caller::Callers,
     config::{Api, Command, ConfigError, Key, Sandbox, Serve},
     contract::API_VERSION,
-    explain, probe,
+    explain,
+    guard::Guard,
+    probe,
     readiness::Readiness,
     rest::{self, Rest},
     sandbox,
@@ -108,7 +111,8 @@ async fn gateway(
     let takes_up_traces = config.telemetry.otel.propagates_trace_context;
     let observer = Observer { metrics: Metrics::new(&meter()), takes_up_traces, room: export.room() };
     let rest = Rest::new(client, &base, &config.api_version, &observer);
-    let service = Service { rest, keys, readiness };
+    let (callers, guard) = (Callers::new(config.caller_metadata), Guard::new(config.rates));
+    let service = Service { rest, keys, callers, guard, readiness };
     let running = server::start(listeners, service, config.limits, observer, admin).await;
     announce::print(&announcement);
     Ok(running)

@@ -5,8 +5,10 @@ use tonic::{Request, Response, Status};
 use crate::{
     app_key::{AppKeys, Owner},
     call::Call,
+    caller::Callers,
     envelope::Cause,
     error::Error,
+    guard::Guard,
     proto::{
         GenerateTokenRequest, GenerateTokenResponse, GetSecretQuestionRequest, GetSecretQuestionResponse,
         ResetPasswordRequest, ResetPasswordResponse, UpdatePasswordRequest, UpdatePasswordResponse,
@@ -23,6 +25,8 @@ use crate::{
 pub(crate) struct Service {
     pub(crate) rest: Rest,
     pub(crate) keys: AppKeys,
+    pub(crate) callers: Callers,
+    pub(crate) guard: Guard,
     pub(crate) readiness: Readiness,
 }
 
@@ -66,8 +70,10 @@ impl Service {
     ) -> Result<Response<Res>, Status> {
         let call: Call = request.extensions_mut().remove().expect("the calls layer is around every rpc");
         let key = self.keys.of_call(request.metadata());
+        let caller = self.callers.of_call(request.metadata(), call.peer);
+        let attempts = self.guard.attempts(caller, &call);
         let result = match key {
-            Ok(key) => step(Api { rest: &self.rest, call: &call, key }, request.into_inner()).await,
+            Ok(key) => step(Api { rest: &self.rest, call: &call, key, attempts }, request.into_inner()).await,
             Err(error) => Err(error),
         };
         self.learn(&result);

@@ -31,6 +31,7 @@
 //! | 2xx that is not the documented JSON | INTERNAL | `UPSTREAM_MALFORMED` |
 //! | an answer over the size limit | INTERNAL | `UPSTREAM_RESPONSE_TOO_LARGE` |
 //! | a redirect | INTERNAL | `UPSTREAM_REDIRECTED` |
+//! | too many codes or answers were refused | RESOURCE_EXHAUSTED | `TOO_MANY_ATTEMPTS` |
 //! | the gateway sheds load | RESOURCE_EXHAUSTED | `GATEWAY_OVERLOADED` |
 //! | the gateway is going down, nothing was sent | UNAVAILABLE | `GATEWAY_SHUTTING_DOWN` |
 //! | a bug in the gateway (a panic) | INTERNAL | `GATEWAY_FAILED` |
@@ -108,6 +109,7 @@ impl Verdict {
             Error::Unread(Code::OutOfRange) => row(Code::ResourceExhausted, R::InvalidRequest, F::Caller, O::NotSent),
             Error::Unread(code) => row(code, R::InvalidRequest, F::Caller, O::NotSent),
             Error::KeyMissing => row(Code::Unauthenticated, R::AppKeyMissing, F::Caller, O::NotSent),
+            Error::TooManyAttempts { .. } => row(Code::ResourceExhausted, R::TooManyAttempts, F::Caller, O::NotSent),
             Error::Refused(ref refusal) => Self::of_cause(refusal.cause, only_reads, key),
             Error::TooLarge { .. } => row(Code::Internal, R::UpstreamResponseTooLarge, F::Upstream, O::Unknown),
             Error::Unreachable(_) => row(Code::Unavailable, R::UpstreamUnreachable, F::Upstream, O::NotSent),

@@ -5,7 +5,7 @@ mod check;
 use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser, Subcommand, error::ErrorKind};
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
 use super::{
@@ -13,8 +13,8 @@ use super::{
     environment::check_encoding,
     telemetry::LogFormat,
     values::{
-        AdminListen, Age, address_or_off, api_version, duration, duration_or_off, duration_or_zero, http_status, key,
-        positive, seconds, socket_address, switch, upstream_url,
+        AdminListen, Age, RateOrOff, address_or_off, api_version, duration, duration_or_off, duration_or_zero,
+        http_status, key, metadata_name, positive, rate_or_off, seconds, socket_address, switch, upstream_url,
     },
 };
 use crate::{
@@ -86,6 +86,22 @@ struct ServeOptions {
     #[arg(long, env = "RESET_GATEWAY_MAX_CONNECTION_AGE", hide_env_values = true, value_name = "DURATION")]
     #[arg(default_value = "off", value_parser = duration_or_off, allow_negative_numbers = true)]
     max_connection_age: Age,
+    /// The most codes of one caller that the API may refuse, and the time in which as many come back; or off
+    #[arg(long, env = "RESET_GATEWAY_CODE_ATTEMPTS", hide_env_values = true, value_name = "NUMBER/DURATION")]
+    #[arg(default_value = "20/10m", value_parser = rate_or_off)]
+    code_attempts: RateOrOff,
+    /// The same for all callers together
+    #[arg(long, env = "RESET_GATEWAY_CODE_ATTEMPTS_TOTAL", hide_env_values = true, value_name = "NUMBER/DURATION")]
+    #[arg(default_value = "60/10m", value_parser = rate_or_off)]
+    code_attempts_total: RateOrOff,
+    /// The same for the answers to the secret question of one user
+    #[arg(long, env = "RESET_GATEWAY_ANSWER_ATTEMPTS", hide_env_values = true, value_name = "NUMBER/DURATION")]
+    #[arg(default_value = "5/15m", value_parser = rate_or_off)]
+    answer_attempts: RateOrOff,
+    /// The metadata that tells callers apart; without it, a caller is an IP address, or the user of a Unix socket
+    #[arg(long, env = "RESET_GATEWAY_CALLER_METADATA", hide_env_values = true, value_name = "NAME")]
+    #[arg(value_parser = metadata_name)]
+    caller_metadata: Option<HeaderName>,
     /// How long calls are still taken after the signal to stop, while health already says otherwise
     #[arg(long, env = "RESET_GATEWAY_DRAIN_DELAY", hide_env_values = true, value_name = "DURATION")]
     #[arg(default_value = "0s", value_parser = duration_or_zero, allow_negative_numbers = true)]

@@ -2,14 +2,18 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
-use crate::app_key;
+use crate::{app_key, guard::Rate};
 
 /// An address, or none.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct AdminListen(pub(super) Option<SocketAddr>);
+
+/// A rate, or none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RateOrOff(pub(super) Option<Rate>);
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "takes IP:port, such as 127.0.0.1:9464")
@@ -73,6 +77,24 @@ pub(super) fn duration_or_off(text: &str) -> Result<Age, &'static str> {
 pub(super) fn positive(text: &str) -> Result<u32, &'static str> {
     let found = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
     found.ok_or("takes a whole number from 1 to 1000000")
+}
+
+pub(super) fn rate_or_off(text: &str) -> Result<RateOrOff, &'static str> {
+    if text == "off" {
+        return Ok(RateOrOff(None));
+    }
+    let parts = text.split_once('/');
+    let rate = parts.and_then(|(most, per)| Some(Rate::new(positive(most).ok()?, duration(per).ok()?)));
+    rate.map(|rate| RateOrOff(Some(rate)))
+        .ok_or("takes NUMBER/DURATION from 1/24h to 1000000/1ms, such as 20/10m, or off")
+}
+
+pub(super) fn metadata_name(text: &str) -> Result<HeaderName, &'static str> {
+    let is_name = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'));
+    let name = text.parse().ok().filter(|_| is_name);
+    name.ok_or(
+        "takes the name of metadata: small letters, digits, hyphens, dots and underscores, such as x-application",
+    )
 }
 
 pub(super) fn http_status(text: &str) -> Result<u16, &'static str> {

@@ -124,9 +124,12 @@ impl Shared {
         let observed = self.observer.begin(method, request.headers(), peer);
         let answer = match rpc {
             Some(rpc) => {
+                let budget = budget(request.headers(), self.timeout);
                 let call = Call {
                     rpc,
-                    deadline: arrival + budget(request.headers(), self.timeout),
+                    peer,
+                    deadline: arrival + budget,
+                    is_hurried: budget < self.timeout,
                     trace: observed.context().clone(),
                     stop: self.stop.clone(),
                     record: Arc::clone(observed.record()),

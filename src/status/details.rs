@@ -42,6 +42,9 @@ impl Verdict {
             Error::Overloaded => {
                 details.set_retry_info(Some(OVERLOAD_RETRY_DELAY));
             }
+            Error::TooManyAttempts { retry_after } => {
+                details.set_retry_info(Some(whole_seconds(*retry_after)));
+            }
             Error::Unread(_)
             | Error::KeyMissing
             | Error::Unreachable(_)
@@ -53,6 +56,11 @@ impl Verdict {
         details.set_error_info(self.reason.as_str_name(), DOMAIN, metadata);
         details
     }
+}
+
+/// Rounded up: who comes back then is not too early.
+fn whole_seconds(time: Duration) -> Duration {
+    Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
 }
 
 /// What the API's answer adds to the details.

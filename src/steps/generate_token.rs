@@ -1,6 +1,6 @@
 //! Step 3: `POST /v1.0/users/password/reset/code`
 //!
-//! Exchanges the code from the mail for a token.
+//! Exchanges the code from the mail for a token. A code names no user, so any caller may guess one of anybody's.
 
 use serde::Serialize;
 
@@ -23,10 +23,13 @@ pub(crate) async fn generate_token(
     api: Api<'_>,
     request: GenerateTokenRequest,
 ) -> Result<GenerateTokenResponse, Error> {
-    let code = request.code.as_str();
+    let (code, attempts) = (request.code.as_str(), api.attempts);
     let values = Fields::default().required("code", code).check()?;
-    let answer = api.send(Payload::json(&Body { code }), values).await?;
-    verdict(&answer).map_err(Error::Refused)
+    let guess = async {
+        let answer = api.send(Payload::json(&Body { code }), values).await?;
+        verdict(&answer).map_err(Error::Refused)
+    };
+    attempts.of_code(guess).await
 }
 
 /// `Model` is the token; a success without one is none.

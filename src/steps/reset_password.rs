@@ -30,8 +30,15 @@ pub(crate) async fn reset_password(
     let secret_question_answer = request.secret_question_answer.as_deref();
     let values =
         Fields::default().required("user", user).optional("secret_question_answer", secret_question_answer).check()?;
-    let answer = api.send(Payload::json(&Body { user, secret_question_answer }), values).await?;
-    verdict(&answer, secret_question_answer.is_some()).map_err(Error::Refused)
+    let attempts = api.attempts;
+    let reset = async {
+        let answer = api.send(Payload::json(&Body { user, secret_question_answer }), values).await?;
+        verdict(&answer, secret_question_answer.is_some()).map_err(Error::Refused)
+    };
+    match secret_question_answer {
+        Some(_) => attempts.of_answer(user, reset).await,
+        None => reset.await,
+    }
 }
 
 /// Success is an empty `Errors`: the documented body of a call that worked says `"IsSucceed": false`.

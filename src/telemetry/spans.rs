@@ -194,6 +194,7 @@ fn error_type(error: &Error) -> Option<&'static str> {
         Error::Invalid(_)
         | Error::Unread(_)
         | Error::KeyMissing
+        | Error::TooManyAttempts { .. }
         | Error::Refused(_)
         | Error::Overloaded
         | Error::Panicked { .. } => None,

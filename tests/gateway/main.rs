@@ -9,10 +9,15 @@ mod steps;
 
 mod statuses;
 
+mod guessing;
+
 mod restart;
+
 mod sandbox;
 
 mod server;
+
+mod connections;
 
 mod shutdown;
 
@@ -28,5 +33,4 @@ mod settings;
 
 mod explain;
 
-mod connections;
 mod contract;

@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use crate::support::{
     api::{Api, Reply},
     collector::{Collector, points},
-    gateway::{Call, Gateway, KEY, Plain, get, program, within},
+    gateway::{Call, Gateway, KEY, Plain, UNLIMITED, get, program, within},
     raw::{post, send},
 };
 
@@ -41,6 +41,7 @@ async fn n_calls_make_exactly_n_of_everything_over_either_protocol() {
         let api = Api::start(Reply::Silence).await;
         let collector = Collector::speaking(protocol).await;
         let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
+        command.args(UNLIMITED);
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
         command.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
         let gateway = Gateway::start(command);

@@ -8,7 +8,7 @@ use std::{
 
 use crate::support::{
     api::{Api, Reply},
-    gateway::{Call, Gateway, KEY, Plain, program, run},
+    gateway::{Call, Gateway, KEY, Metadata, Plain, program, run},
     status::summary,
     tls::SelfSigned,
 };
@@ -45,6 +45,9 @@ fn a_wrong_flag_is_named_with_what_it_takes() {
     let url = "takes an http or https URL without user, query and fragment, such as https://api.example.com";
     let duration = "takes a duration from 1ms to 24h, such as 500ms or 10s";
     let number = "takes a whole number from 1 to 1000000";
+    let rate = "takes NUMBER/DURATION from 1/24h to 1000000/1ms, such as 20/10m, or off";
+    let metadata =
+        "takes the name of metadata: small letters, digits, hyphens, dots and underscores, such as x-application";
     let address = "takes IP:port or unix:/absolute/path (at most 107 bytes)";
     let key = "takes an application key: 1 to 1024 printable ASCII characters, no spaces";
     for (flag, values, takes) in [
@@ -73,6 +76,14 @@ fn a_wrong_flag_is_named_with_what_it_takes() {
         ("--max-connections", &[VALUE, "0", "-1", "1.5", "1000001"], number),
         ("--max-connection-age", &[VALUE, "0s", "1y"], "takes a duration from 1ms to 24h, such as 30m, or off"),
         ("--drain-delay", &[VALUE, "1y"], "takes a duration up to 24h, such as 25s"),
+        (
+            "--code-attempts",
+            &[VALUE, "20", "0/10m", "20/0s", "20/25h", "-1/10m", "1.5/1s", "20/s3cret-value", "Off", ""],
+            rate,
+        ),
+        ("--code-attempts-total", &[VALUE, "1000001/1s"], rate),
+        ("--answer-attempts", &[VALUE, "5/15"], rate),
+        ("--caller-metadata", &["s3cret-value:", "X-Caller", "x caller", ":path", ""], metadata),
         ("--log-format", &[VALUE, "JSON"], "takes text or json"),
         ("--sandbox-listen", &[VALUE], "takes IP:port, such as 127.0.0.1:9464"),
     ] {
@@ -337,6 +348,10 @@ fn help_shows_every_option_and_no_value() {
         "--max-connection-age",
         "--drain-delay",
         "--drain-timeout",
+        "--code-attempts",
+        "--code-attempts-total",
+        "--answer-attempts",
+        "--caller-metadata",
         "--sandbox",
         "--sandbox-listen",
         "--log-format",
@@ -355,11 +370,29 @@ async fn every_setting_may_come_from_its_variable() {
         ("RESET_GATEWAY_UPSTREAM_URL", api.url().as_str()),
         ("RESET_GATEWAY_UPSTREAM_API_VERSION", "3.0"),
         ("RESET_GATEWAY_APP_KEY", KEY),
+        ("RESET_GATEWAY_CODE_ATTEMPTS", "2/1h"),
+        ("RESET_GATEWAY_CODE_ATTEMPTS_TOTAL", "3/1h"),
+        ("RESET_GATEWAY_ANSWER_ATTEMPTS", "1/1h"),
+        ("RESET_GATEWAY_CALLER_METADATA", "x-caller"),
     ]);
     let gateway = Gateway::start(command);
     Call::Reset.make(&mut gateway.client().await, Plain).await.unwrap();
     let request = &api.requests()[0];
     assert!(request.starts_with("POST /v3.0/") && request.contains("et-app-key: test-key\r\n"), "{request}");
+
+    api.reply(Reply::json(400, ""));
+    let mut client = gateway.client().await;
+    let (one, other) = (Metadata(&[("x-caller", "one")]), Metadata(&[("x-caller", "other")]));
+    for (call, caller, sent) in [
+        (Call::Token, &one, [true, true, false]),
+        (Call::Token, &other, [true, false, false]),
+        (Call::ResetWithAnswer, &one, [true, false, false]),
+    ] {
+        for is_sent in sent {
+            call.make(&mut client, caller).await.unwrap_err();
+            assert_eq!(api.requests().len(), usize::from(is_sent), "{call:?}");
+        }
+    }
 }
 
 #[tokio::test]

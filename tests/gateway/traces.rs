@@ -10,7 +10,7 @@ use tonic::{Request, transport::Channel};
 use crate::support::{
     api::{Api, Reply},
     collector::{Collector, attributes},
-    gateway::{Call, Gateway, Metadata, Plain, get, program, within},
+    gateway::{Call, Gateway, Metadata, Plain, UNLIMITED, get, program, within},
     raw::{post, send},
     status::summary,
 };
@@ -363,7 +363,7 @@ async fn nothing_private_leaves_the_process() {
         let api = Api::start(Reply::Silence).await;
         let collector = Collector::speaking(protocol).await;
         let mut command = program(&["--upstream-url", &api.url(), "--timeout", "300ms", "--log-format", format]);
-        command.args((!key.is_empty()).then_some(key)).env("RUST_LOG", "trace");
+        command.args(UNLIMITED).args((!key.is_empty()).then_some(key)).env("RUST_LOG", "trace");
         command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
         command.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
         let gateway = Gateway::start(command);

@@ -9,6 +9,7 @@ use crate::{
     address::Address,
     app_key,
     config::{Api, ConfigError, Explain, Key, Limits, Sandbox, Serve, Telemetry},
+    guard::Rates,
 };
 
 impl ServeOptions {
@@ -45,6 +46,12 @@ impl ServeOptions {
                 drain_delay: self.drain_delay,
                 drain_timeout: self.drain_timeout,
             },
+            rates: Rates {
+                codes: self.code_attempts.0,
+                all_codes: self.code_attempts_total.0,
+                answers: self.answer_attempts.0,
+            },
+            caller_metadata: self.caller_metadata,
             telemetry: Telemetry::from_environment(self.log.log_format)?,
         })
     }

@@ -25,6 +25,8 @@ pub enum Reply {
     Silence,
     /// Waits, then sends these bytes.
     Late(Duration, Vec<u8>),
+    /// Does what the function makes of the request.
+    By(fn(&str) -> Self),
 }
 
 impl Reply {
@@ -117,9 +119,13 @@ async fn converse(
     closed: Arc<AtomicUsize>,
 ) {
     while let Some(request) = read_request(&mut stream).await {
+        let mut reply = reply.lock().unwrap().clone();
+        while let Reply::By(choose) = reply {
+            reply = choose(&request);
+        }
         requests.lock().unwrap().push(request);
-        let reply = reply.lock().unwrap().clone();
         let written = match reply {
+            Reply::By(_) => unreachable!("chosen above"),
             Reply::Bytes(bytes) => stream.write_all(&bytes).await,
             Reply::Last(bytes) => {
                 let _ = stream.write_all(&bytes).await;

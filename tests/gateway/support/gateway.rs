@@ -23,6 +23,9 @@ use crate::support::raw::framed;
 /// A key that any test may use.
 pub const KEY: &str = "test-key";
 
+/// For tests in which the API refuses more than a guesser may try.
+pub const UNLIMITED: [&str; 3] = ["--code-attempts=off", "--code-attempts-total=off", "--answer-attempts=off"];
+
 /// The program, with nothing of this process's environment.
 pub fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reset-gateway"));
@@ -280,6 +283,12 @@ enum Message {
 /// What is added to a request: metadata, a deadline.
 pub trait Decorate {
     fn on<T>(&self, message: T) -> Request<T>;
+}
+
+impl<D: Decorate> Decorate for &D {
+    fn on<T>(&self, message: T) -> Request<T> {
+        (*self).on(message)
+    }
 }
 
 /// Nothing is added.
