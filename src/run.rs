@@ -107,7 +107,7 @@ async fn gateway(
     let admin = Admin { readiness: readiness.clone(), metrics: export.page(), log_level };
     let takes_up_traces = config.telemetry.otel.propagates_trace_context;
     let observer = Observer { metrics: Metrics::new(&meter()), takes_up_traces, room: export.room() };
-    let rest = Rest::new(client, &base, &config.api_version, &observer);
+    let rest = Rest::new(client, config.connect_timeout, &base, &config.api_version, &observer, &readiness);
     let service = Service { rest, keys, readiness };
     let limits =
         Limits { timeout: config.timeout, max_in_flight: config.max_in_flight, drain_timeout: config.drain_timeout };

@@ -86,7 +86,8 @@ pub(crate) async fn start(
     let readiness = service.readiness.clone();
     let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
     let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
-    metrics::observe(&meter(), &in_flight, limits.max_in_flight, &readiness);
+    let is_api_reachable = service.rest.breaker.gauge();
+    metrics::observe(&meter(), &in_flight, limits.max_in_flight, &readiness, is_api_reachable);
     let calls = Calls::new(limits.timeout, Arc::clone(&in_flight), stop.clone(), service.keys.owner(), observer);
     let (health_service, health) =
         health::service(PasswordResetServiceServer::<Service>::NAME, readiness.clone()).await;

@@ -42,6 +42,9 @@ impl Verdict {
             Error::Overloaded => {
                 details.set_retry_info(Some(OVERLOAD_RETRY_DELAY));
             }
+            Error::Avoided { pause } => {
+                details.set_retry_info(Some((*pause).min(MAX_RETRY_DELAY)));
+            }
             Error::Unread(_)
             | Error::KeyMissing
             | Error::Unreachable(_)

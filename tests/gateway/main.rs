@@ -9,6 +9,10 @@ mod steps;
 
 mod statuses;
 
+mod retries;
+
+mod breaker;
+
 mod sandbox;
 
 mod server;
