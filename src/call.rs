@@ -70,6 +70,16 @@ impl Record {
         before == Err(SENT)
     }
 
+    /// Whether the API may have seen the call.
+    pub(crate) fn was_sent(&self) -> bool {
+        self.sending.load(Ordering::Acquire) == SENT
+    }
+
+    /// The call is tried once more: what was answered before does not count any more.
+    pub(crate) fn tried_again(&self) {
+        self.http_status.store(0, Ordering::Relaxed);
+    }
+
     /// The API has answered with that HTTP status.
     pub(crate) fn answered(&self, http_status: u16) {
         self.http_status.store(http_status, Ordering::Relaxed);
@@ -92,7 +102,7 @@ impl Record {
 }
 
 /// The error and all its causes.
-fn chain(error: &Error) -> String {
+pub(crate) fn chain(error: &Error) -> String {
     let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
@@ -106,6 +116,18 @@ impl Call {
             Err(Error::TimedOut { sent: self.record.give_up() })
         } else {
             Ok(())
+        }
+    }
+
+    /// Waits for so long.
+    ///
+    /// # Errors
+    ///
+    /// If the call must be given up before that.
+    pub(crate) async fn wait(&self, pause: Duration) -> Result<(), Error> {
+        tokio::select! {
+            error = self.end() => Err(error),
+            () = tokio::time::sleep(pause) => Ok(()),
         }
     }
 
@@ -153,9 +175,9 @@ mod tests {
     fn a_call_is_either_sent_or_given_up() {
         let (sent, given_up) = (Record::default(), Record::default());
         assert!(sent.send() && sent.send(), "a body is polled more than once");
-        assert!(sent.give_up(), "it may have been seen");
+        assert!(sent.was_sent() && sent.give_up(), "it may have been seen");
         assert!(!given_up.give_up() && !given_up.give_up());
-        assert!(!given_up.send(), "what was said to be unsent must stay so");
+        assert!(!given_up.was_sent() && !given_up.send(), "what was said to be unsent must stay so");
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Everything that can go wrong with a call, by who has to act. [`crate::status`] turns it into a gRPC status.
 
+use std::time::Duration;
+
 use crate::envelope::Refusal;
 
 /// Why a call failed.
@@ -18,7 +20,7 @@ pub(crate) enum Error {
     #[error("too many attempts")]
     TooManyAttempts {
         /// When there may be one.
-        retry_after: std::time::Duration,
+        retry_after: Duration,
     },
 
     /// The API answered, and not with success.
@@ -33,6 +35,12 @@ pub(crate) enum Error {
     /// No connection could be made, so nothing was sent.
     #[error("no connection to the API")]
     Unreachable(#[source] reqwest::Error),
+    /// No connection could be made for a while, so none was tried.
+    #[error("no connection to the API for a while, and none tried")]
+    Avoided {
+        /// How long none will be tried.
+        pause: Duration,
+    },
     /// The connection broke before the whole answer was there.
     #[error("the connection to the API broke")]
     Broken(#[source] reqwest::Error),

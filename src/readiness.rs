@@ -15,6 +15,7 @@ pub(crate) struct Readiness(watch::Sender<State>);
 struct State {
     serving: bool,
     key_rejected: bool,
+    api_unreachable: bool,
 }
 
 impl Readiness {
@@ -45,6 +46,16 @@ impl Readiness {
         }
     }
 
+    /// No connection to the API can be made, for longer than a moment.
+    pub(crate) fn api_unreachable(&self) {
+        self.change(|state| state.api_unreachable = true);
+    }
+
+    /// Connections to the API can be made again.
+    pub(crate) fn api_reachable(&self) {
+        self.change(|state| state.api_unreachable = false);
+    }
+
     /// Takes a rejection of the key back after a while, again and again. A gateway that is not ready may get no calls, and
     /// without calls it would never learn that its key has been put in order.
     pub(crate) async fn forgive(self) {
@@ -66,7 +77,8 @@ impl Readiness {
         match state {
             State { serving: false, .. } => Some("not serving"),
             State { key_rejected: true, .. } => Some("application key rejected"),
-            State { serving: true, key_rejected: false } => None,
+            State { api_unreachable: true, .. } => Some("API unreachable"),
+            State { serving: true, key_rejected: false, api_unreachable: false } => None,
         }
     }
 

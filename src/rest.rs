@@ -1,7 +1,12 @@
-//! The one client of the REST API: key, deadline, size limit, client span. It sends a request at most once, follows no
-//! redirect (it would carry the password elsewhere) and uses no proxy that the environment names.
+//! The one client of the REST API: key, deadline, size limit, client span. It sends a write at most once and repeats a
+//! failed read, asks nothing of an API that cannot be reached, follows no redirect (it would carry the password elsewhere)
+//! and uses no proxy that the environment names.
 
+mod backoff;
 mod body;
+mod breaker;
+mod probe;
+mod retry;
 pub(crate) mod retry_after;
 
 use std::{
@@ -23,10 +28,16 @@ use crate::{
     envelope::{Answer, Values},
     error::Error,
     guard::Attempts,
+    readiness::Readiness,
     telemetry::{metrics::Metrics, observer::Observer, spans::ClientSpan},
 };
 
-use self::body::Body;
+use self::{
+    body::{Body, NoBody},
+    breaker::Breaker,
+    probe::Probe,
+    retry::{Budget, Retries},
+};
 
 /// The longest answer that is read, in bytes. The documented ones are shorter by far.
 pub(crate) const MAX_ANSWER: usize = 64 * 1024;
@@ -42,6 +53,8 @@ pub(crate) struct Rest {
     /// Whether the trace goes on at the API.
     continues_traces: bool,
     endpoints: [Endpoint; Rpc::ALL.len()],
+    retries: Budget,
+    pub(crate) breaker: Breaker,
 }
 
 /// What a request carries.
@@ -61,8 +74,9 @@ pub(crate) struct Api<'a> {
 }
 
 impl Api<'_> {
-    /// Sends the REST request of the call's rpc, once, and reads the whole answer, within the call's deadline. The values
-    /// of the request, and the key, go with the answer: nothing that is told of it may repeat them.
+    /// Sends the REST request of the call's rpc and reads the whole answer, within the call's deadline; a read that fails
+    /// is tried again if that may help. The values of the request, and the key, go with the answer: nothing that is told
+    /// of it may repeat them.
     ///
     /// # Errors
     ///
@@ -70,9 +84,36 @@ impl Api<'_> {
     pub(crate) async fn send(self, payload: Payload<'_>, mut values: Values) -> Result<Answer, Error> {
         values.add(self.key.to_str().unwrap_or_default());
         self.call.check()?;
+        self.rest.breaker.check()?;
+        let mut retries = Retries::new(self.call.rpc.only_reads(), self.call.deadline, &self.rest.retries);
+        let mut result = self.attempt(&payload, 0).await;
+        while self.rest.breaker.check().is_ok()
+            && let Some(pause) = retries.next(&result)
+        {
+            self.call.wait(pause).await?;
+            if self.rest.breaker.check().is_err() {
+                break;
+            }
+            self.call.record.tried_again();
+            self.rest.metrics.request_repeated();
+            result = self.attempt(&payload, retries.made()).await;
+        }
+        match result {
+            Ok(answer) => Ok(Answer { values, ..answer }),
+            // The API has seen an earlier attempt.
+            Err(Error::Unreachable(error)) if self.call.record.was_sent() => Err(Error::Broken(error)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sends the request once, as that repetition, and reads the answer.
+    async fn attempt(&self, payload: &Payload<'_>, repetition: u32) -> Result<Answer, Error> {
         let endpoint = &self.rest.endpoints[self.call.rpc as usize];
         let mut span = ClientSpan::start(endpoint, &self.call.trace, &self.rest.metrics);
-        let mut request = request(endpoint, self.key, payload, self.call);
+        if repetition > 0 {
+            span.repeats(repetition);
+        }
+        let mut request = request(endpoint, self.key.clone(), payload, self.call);
         if self.rest.continues_traces {
             span.inject(request.headers_mut());
         }
@@ -84,7 +125,8 @@ impl Api<'_> {
         if let Err(error) = &result {
             span.fail(error);
         }
-        result.map(|answer| Answer { values, ..answer })
+        self.rest.breaker.learn(&result);
+        result
     }
 }
 
@@ -95,37 +137,49 @@ impl Payload<'_> {
 }
 
 /// The request as it goes out, except for what the client says of itself.
-fn request(endpoint: &Endpoint, key: HeaderValue, payload: Payload<'_>, call: &Call) -> Request {
+fn request(endpoint: &Endpoint, key: HeaderValue, payload: &Payload<'_>, call: &Call) -> Request {
     let mut request = Request::new(endpoint.rpc.http_method().clone(), endpoint.url.clone());
     request.headers_mut().insert(ET_APP_KEY, key);
+    let record = Arc::clone(&call.record);
     match payload {
         Payload::Query(name, value) => {
             request.url_mut().set_query(Some(&format!("{name}={}", utf8_percent_encode(value, PERCENT_ENCODED))));
-            // Without a body there is nothing to tell when the request leaves: from here on it may. A read that was given
-            // up a moment ago and is sent all the same does no harm.
-            let _ = call.record.send();
+            *request.body_mut() = Some(reqwest::Body::wrap(NoBody::new(record)));
         }
         Payload::Json(json) => {
             request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-            *request.body_mut() = Some(reqwest::Body::wrap(Body::new(json, Arc::clone(&call.record))));
+            *request.body_mut() = Some(reqwest::Body::wrap(Body::new(json.clone(), record)));
         }
     }
     request
 }
 
 impl Rest {
-    /// The API at that base URL, in that version, as `client` reaches it.
-    pub(crate) fn new(client: Client, base: &Url, api_version: &str, observer: &Observer) -> Self {
+    /// The API at that base URL, in that version, as `client` reaches it within `connect_timeout`. Whether it does is part
+    /// of `readiness`.
+    pub(crate) fn new(
+        client: Client,
+        connect_timeout: Duration,
+        base: &Url,
+        api_version: &str,
+        observer: &Observer,
+        readiness: &Readiness,
+    ) -> Self {
+        let probe = Probe::new(client.clone(), base.clone(), connect_timeout);
         Self {
             client,
             metrics: observer.metrics.clone(),
             continues_traces: observer.takes_up_traces,
             endpoints: Rpc::ALL.map(|rpc| Endpoint::new(rpc, base, api_version)),
+            retries: Budget::new(),
+            breaker: Breaker::new(probe, readiness.clone()),
         }
     }
 
     /// Sends the request and reads the answer.
     async fn round_trip(&self, request: Request, call: &Call, span: &mut ClientSpan) -> Result<Answer, Error> {
+        // Lets the runtime look at the sockets: an idle connection that the API has closed by now is not written to then.
+        tokio::task::yield_now().await;
         let response = self.client.execute(request).await.map_err(|error| broken(error, call))?;
         call.record.answered(response.status().as_u16());
         span.answered(&response);
@@ -139,8 +193,9 @@ impl Rest {
 ///
 /// If there are no certificates to trust, neither the system's nor those of `ca`.
 pub(crate) fn client(connect_timeout: Duration, ca: Vec<Certificate>) -> Result<Client, reqwest::Error> {
-    /// Shorter than the two minutes of IIS and the one minute of common load balancers.
-    const IDLE_TIMEOUT: Duration = Duration::from_secs(50);
+    /// Shorter than the shortest that is common, the five seconds of Apache and of Node.js: who closes an idle connection
+    /// should be this side, which never does so while a request leaves.
+    const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
     let headers = HeaderMap::from_iter([
         (header::ACCEPT, HeaderValue::from_static("application/json")),
         (header::USER_AGENT, HeaderValue::from_static(USER_AGENT)),
@@ -184,7 +239,7 @@ async fn read(mut response: Response, call: &Call) -> Result<Answer, Error> {
 /// Why there is no answer. The URL is taken out of the error: it may hold a user name.
 fn broken(error: reqwest::Error, call: &Call) -> Error {
     let error = error.without_url();
-    if error.is_connect() || !call.record.give_up() { Error::Unreachable(error) } else { Error::Broken(error) }
+    if error.is_connect() || !call.record.was_sent() { Error::Unreachable(error) } else { Error::Broken(error) }
 }
 
 impl fmt::Debug for Payload<'_> {

@@ -110,7 +110,7 @@ async fn gateway(
     let admin = Admin { readiness: readiness.clone(), metrics: export.page(), log_level };
     let takes_up_traces = config.telemetry.otel.propagates_trace_context;
     let observer = Observer { metrics: Metrics::new(&meter()), takes_up_traces, room: export.room() };
-    let rest = Rest::new(client, &base, &config.api_version, &observer);
+    let rest = Rest::new(client, config.connect_timeout, &base, &config.api_version, &observer, &readiness);
     let (callers, guard) = (Callers::new(config.caller_metadata), Guard::new(config.rates));
     let service = Service { rest, keys, callers, guard, readiness };
     let running = server::start(listeners, service, config.limits, observer, admin).await;

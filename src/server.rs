@@ -92,7 +92,8 @@ pub(crate) async fn start(
     let stop = CancellationToken::new();
     let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
     let crowd = Crowd::new(files::room_for(limits.max_connections, limits.max_in_flight));
-    metrics::observe(&meter(), &in_flight, limits.max_in_flight, &readiness);
+    let is_api_reachable = service.rest.breaker.gauge();
+    metrics::observe(&meter(), &in_flight, limits.max_in_flight, &readiness, is_api_reachable);
     let counted = crowd.clone();
     metrics::observe_connections(&meter(), move || counted.len());
     let calls = Calls::new(limits.timeout, Arc::clone(&in_flight), stop.clone(), service.keys.owner(), observer);

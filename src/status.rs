@@ -27,7 +27,7 @@
 //! | 502, or the connection broke after the request was sent: a read | UNAVAILABLE | `UPSTREAM_UNAVAILABLE` |
 //! | the same: a write | UNKNOWN | `UPSTREAM_OUTCOME_UNKNOWN` |
 //! | 408, 504, or the deadline passed while waiting | DEADLINE_EXCEEDED | `UPSTREAM_TIMEOUT` |
-//! | could not connect (refused, DNS, TLS) | UNAVAILABLE | `UPSTREAM_UNREACHABLE` |
+//! | could not connect (refused, DNS, TLS), or not for a while | UNAVAILABLE | `UPSTREAM_UNREACHABLE` |
 //! | 2xx that is not the documented JSON | INTERNAL | `UPSTREAM_MALFORMED` |
 //! | an answer over the size limit | INTERNAL | `UPSTREAM_RESPONSE_TOO_LARGE` |
 //! | a redirect | INTERNAL | `UPSTREAM_REDIRECTED` |
@@ -112,7 +112,9 @@ impl Verdict {
             Error::TooManyAttempts { .. } => row(Code::ResourceExhausted, R::TooManyAttempts, F::Caller, O::NotSent),
             Error::Refused(ref refusal) => Self::of_cause(refusal.cause, only_reads, key),
             Error::TooLarge { .. } => row(Code::Internal, R::UpstreamResponseTooLarge, F::Upstream, O::Unknown),
-            Error::Unreachable(_) => row(Code::Unavailable, R::UpstreamUnreachable, F::Upstream, O::NotSent),
+            Error::Unreachable(_) | Error::Avoided { .. } => {
+                row(Code::Unavailable, R::UpstreamUnreachable, F::Upstream, O::NotSent)
+            }
             Error::Broken(_) => Self::cut_off(only_reads),
             Error::TimedOut { sent } => row(Code::DeadlineExceeded, R::UpstreamTimeout, F::Upstream, O::if_sent(sent)),
             Error::Overloaded => row(Code::ResourceExhausted, R::GatewayOverloaded, F::Gateway, O::NotSent),

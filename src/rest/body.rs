@@ -1,5 +1,5 @@
-//! A request body that tells when it leaves, which is what decides whether a failed write may be repeated; and that does
-//! not leave any more once the call is given up.
+//! Request bodies that tell when their request leaves, which is what decides whether a failed write may be repeated; and
+//! that do not let it leave any more once the call is given up.
 
 use std::{
     fmt,
@@ -46,6 +46,39 @@ impl http_body::Body for Body {
     }
 }
 
+/// The body of a request that has none.
+///
+/// The client asks once whether it is at its end: when it has a connection and is about to write the request's head. For a
+/// GET with a body that is not at its end, and of no known size, it writes the head alone, without a length, and asks for
+/// nothing more.
+pub(super) struct NoBody(Arc<Record>);
+
+impl NoBody {
+    pub(super) fn new(record: Arc<Record>) -> Self {
+        Self(record)
+    }
+}
+
+impl http_body::Body for NoBody {
+    type Data = Bytes;
+    type Error = GivenUp;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
+        Poll::Ready(Some(Err(GivenUp)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        // Whether it may leave is what the size says, which is asked for next.
+        let _ = self.0.send();
+        false
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        // A byte that never comes makes the client break off before anything is written.
+        if self.0.was_sent() { SizeHint::default() } else { SizeHint::with_exact(1) }
+    }
+}
+
 /// Why a body is not sent after all: its call is over.
 #[derive(Debug)]
 pub(super) struct GivenUp;
@@ -57,3 +90,31 @@ impl fmt::Display for GivenUp {
 }
 
 impl std::error::Error for GivenUp {}
+
+#[cfg(test)]
+mod tests {
+    use http_body::Body as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_read_that_was_given_up_breaks_off_before_it_leaves() {
+        let record = Arc::new(Record::default());
+        let mut body = NoBody::new(Arc::clone(&record));
+        assert!(!record.give_up());
+        assert!(!body.is_end_stream());
+        assert_eq!(body.size_hint().exact(), Some(1));
+        let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+        assert!(matches!(frame, Some(Err(GivenUp))));
+    }
+
+    #[test]
+    fn a_read_is_sent_when_the_client_asks_for_its_end() {
+        let record = Arc::new(Record::default());
+        let body = NoBody::new(Arc::clone(&record));
+        assert_ne!(body.size_hint().exact(), Some(0), "asked early, by whoever may send it twice");
+        assert!(!record.was_sent());
+        assert!(!body.is_end_stream() && record.was_sent());
+        assert_eq!(body.size_hint().exact(), None);
+    }
+}

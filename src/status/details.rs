@@ -45,6 +45,9 @@ impl Verdict {
             Error::TooManyAttempts { retry_after } => {
                 details.set_retry_info(Some(whole_seconds(*retry_after)));
             }
+            Error::Avoided { pause } => {
+                details.set_retry_info(Some((*pause).min(MAX_RETRY_DELAY)));
+            }
             Error::Unread(_)
             | Error::KeyMissing
             | Error::Unreachable(_)

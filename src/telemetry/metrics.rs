@@ -133,6 +133,11 @@ impl Metrics {
         }
     }
 
+    /// A request to the API repeats another.
+    pub(crate) fn request_repeated(&self) {
+        self.retries.add(1, &[]);
+    }
+
     /// A request to the API has ended, however.
     pub(crate) fn request_ended(&self, attributes: &[KeyValue], took: Duration) {
         self.requests.record(took.as_secs_f64(), attributes);
@@ -140,7 +145,13 @@ impl Metrics {
 }
 
 /// Registers what is not counted but looked up when somebody asks.
-pub(crate) fn observe(meter: &Meter, in_flight: &Arc<Semaphore>, most: u32, readiness: &Readiness) {
+pub(crate) fn observe(
+    meter: &Meter,
+    in_flight: &Arc<Semaphore>,
+    most: u32,
+    readiness: &Readiness,
+    is_api_reachable: impl Fn() -> bool + Send + Sync + 'static,
+) {
     let free = Arc::clone(in_flight);
     meter
         .u64_observable_gauge("reset_gateway.calls.in_flight")
@@ -159,6 +170,11 @@ pub(crate) fn observe(meter: &Meter, in_flight: &Arc<Semaphore>, most: u32, read
         .u64_observable_gauge("reset_gateway.ready")
         .with_description("Whether the gateway is ready: 1 or 0.")
         .with_callback(move |gauge| gauge.observe(u64::from(readiness.trouble().is_none()), &[]))
+        .build();
+    meter
+        .u64_observable_gauge("reset_gateway.upstream.reachable")
+        .with_description("Whether connections to the API are tried: 1, or 0 after several in a row have failed.")
+        .with_callback(move |gauge| gauge.observe(u64::from(is_api_reachable()), &[]))
         .build();
     meter
         .u64_observable_gauge("reset_gateway.build_info")

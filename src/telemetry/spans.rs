@@ -1,5 +1,5 @@
-//! The two spans of a call, by OpenTelemetry's semantic conventions: a SERVER span for the rpc, and below it a CLIENT span
-//! for the REST call.
+//! The spans of a call, by OpenTelemetry's semantic conventions: a SERVER span for the rpc, and below it a CLIENT span for
+//! each attempt at the REST call.
 //!
 //! They are made with the OpenTelemetry API itself, not from `tracing` spans: so they hold what is set here and nothing
 //! else, whatever is logged meanwhile. A span ends when it is dropped, also when the caller goes away.
@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct ServerSpan(Context);
 
-/// The span and the measurement of a REST call.
+/// The span and the measurement of an attempt at a REST call.
 #[derive(Debug)]
 pub(crate) struct ClientSpan {
     context: Context,
@@ -116,6 +116,11 @@ impl ClientSpan {
         Self { context, attributes, metrics: metrics.clone(), start: Instant::now() }
     }
 
+    /// Notes that the request repeats another, as which repetition.
+    pub(crate) fn repeats(&self, count: u32) {
+        self.context.span().set_attribute(KeyValue::new(attribute::HTTP_REQUEST_RESEND_COUNT, i64::from(count)));
+    }
+
     /// Writes `traceparent`, and `tracestate` if there is any, so that the trace goes on at the API.
     pub(crate) fn inject(&self, headers: &mut HeaderMap) {
         const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
@@ -196,6 +201,7 @@ fn error_type(error: &Error) -> Option<&'static str> {
         | Error::KeyMissing
         | Error::TooManyAttempts { .. }
         | Error::Refused(_)
+        | Error::Avoided { .. }
         | Error::Overloaded
         | Error::Panicked { .. } => None,
     }

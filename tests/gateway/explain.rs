@@ -99,7 +99,7 @@ fn text(reply: &Reply) -> String {
         "{}",
         String::from_utf8_lossy(match reply {
             Reply::Bytes(bytes) | Reply::Last(bytes) | Reply::Late(_, bytes) => bytes,
-            Reply::Silence | Reply::By(_) => b"",
+            Reply::Silence | Reply::Reset | Reply::By(_) => b"",
         })
     )
 }

@@ -11,6 +11,10 @@ mod statuses;
 
 mod guessing;
 
+mod retries;
+
+mod breaker;
+
 mod restart;
 
 mod sandbox;

@@ -1,6 +1,7 @@
 //! A fake REST API, at the level of bytes: it records each request and sends the reply that it was given.
 
 use std::{
+    collections::VecDeque,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -12,7 +13,11 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
+    sync::watch,
+    task::JoinHandle,
 };
+
+use crate::support::gateway::within;
 
 /// What the fake API does with a request.
 #[derive(Clone, Debug)]
@@ -21,6 +26,8 @@ pub enum Reply {
     Bytes(Vec<u8>),
     /// Sends these bytes and closes the connection.
     Last(Vec<u8>),
+    /// Resets the connection.
+    Reset,
     /// Answers with nothing, ever.
     Silence,
     /// Waits, then sends these bytes.
@@ -56,41 +63,71 @@ pub fn bytes(http_status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8>
 /// The fake API; ends with the runtime of its test.
 pub struct Api {
     pub address: SocketAddr,
-    reply: Arc<Mutex<Reply>>,
-    requests: Arc<Mutex<Vec<String>>>,
-    closed: Arc<AtomicUsize>,
+    shared: Arc<Shared>,
+    listener: JoinHandle<()>,
+}
+
+struct Shared {
+    /// The replies to the next requests, and the one to all that follow.
+    first: Mutex<VecDeque<Reply>>,
+    reply: Mutex<Reply>,
+    requests: Mutex<Vec<String>>,
+    closed: AtomicUsize,
+    open: AtomicUsize,
+    hang_up: watch::Sender<HangUp>,
+}
+
+/// How the API closes a connection on which nothing is under way.
+#[derive(Clone, Copy, Debug)]
+pub enum HangUp {
+    /// With a FIN, as servers do.
+    Finish,
+    /// With an RST, as load balancers do.
+    Reset,
 }
 
 impl Api {
     pub async fn start(reply: Reply) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let api = Self::recording(listener.local_addr().unwrap(), reply);
-        let (reply, requests, closed) = (Arc::clone(&api.reply), Arc::clone(&api.requests), Arc::clone(&api.closed));
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(converse(stream, Arc::clone(&reply), Arc::clone(&requests), Arc::clone(&closed)));
+        Self::at(TcpListener::bind("127.0.0.1:0").await.unwrap(), reply)
+    }
+
+    /// The same at an address where nobody listens.
+    pub async fn start_at(address: SocketAddr, reply: Reply) -> Self {
+        Self::at(TcpListener::bind(address).await.unwrap(), reply)
+    }
+
+    fn at(listener: TcpListener, reply: Reply) -> Self {
+        let (address, shared) = (listener.local_addr().unwrap(), Shared::new(reply));
+        let answering = Arc::clone(&shared);
+        let listener = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let shared = Arc::clone(&answering);
+                tokio::spawn(async move {
+                    if let Some(HangUp::Reset) = converse(&mut stream, &shared).await {
+                        stream.set_zero_linger().unwrap();
+                    }
+                    drop(stream);
+                    shared.open.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
-        api
+        Self { address, shared, listener }
     }
 
     /// The same over TLS.
     pub async fn start_tls(reply: Reply, tls: tokio_rustls::TlsAcceptor) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let api = Self::recording(listener.local_addr().unwrap(), reply);
-        let (reply, requests, closed) = (Arc::clone(&api.reply), Arc::clone(&api.requests), Arc::clone(&api.closed));
-        tokio::spawn(async move {
+        let (address, shared) = (listener.local_addr().unwrap(), Shared::new(reply));
+        let answering = Arc::clone(&shared);
+        let listener = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                if let Ok(stream) = tls.accept(stream).await {
-                    tokio::spawn(converse(stream, Arc::clone(&reply), Arc::clone(&requests), Arc::clone(&closed)));
+                if let Ok(mut stream) = tls.accept(stream).await {
+                    let shared = Arc::clone(&answering);
+                    tokio::spawn(async move { converse(&mut stream, &shared).await });
                 }
             }
         });
-        api
-    }
-
-    fn recording(address: SocketAddr, reply: Reply) -> Self {
-        Self { address, reply: Arc::new(Mutex::new(reply)), requests: Arc::default(), closed: Arc::default() }
+        Self { address, shared, listener }
     }
 
     pub fn url(&self) -> String {
@@ -98,52 +135,88 @@ impl Api {
     }
 
     pub fn reply(&self, reply: Reply) {
-        *self.reply.lock().unwrap() = reply;
+        *self.shared.reply.lock().unwrap() = reply;
+    }
+
+    /// Sends these replies to the next requests, each to one.
+    pub fn first(&self, replies: impl IntoIterator<Item = Reply>) {
+        *self.shared.first.lock().unwrap() = replies.into_iter().collect();
     }
 
     /// The requests since the last time, head and body as they came.
     pub fn requests(&self) -> Vec<String> {
-        std::mem::take(&mut self.requests.lock().unwrap())
+        std::mem::take(&mut self.shared.requests.lock().unwrap())
     }
 
     /// How many connections were closed while they waited for a reply that never came.
     pub fn closed(&self) -> usize {
-        self.closed.load(Ordering::SeqCst)
+        self.shared.closed.load(Ordering::SeqCst)
+    }
+
+    /// Closes all connections on which nothing is under way.
+    pub async fn hang_up(&self, how: HangUp) {
+        self.shared.hang_up.send_replace(how);
+        within(|| self.shared.open.load(Ordering::SeqCst) == 0).await;
+    }
+
+    /// Listens no more, and closes all connections on which nothing is under way. The port is free again.
+    pub async fn stop(self) {
+        self.hang_up(HangUp::Finish).await;
+        self.listener.abort();
+        let _ = self.listener.await;
     }
 }
 
-async fn converse(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    reply: Arc<Mutex<Reply>>,
-    requests: Arc<Mutex<Vec<String>>>,
-    closed: Arc<AtomicUsize>,
-) {
-    while let Some(request) = read_request(&mut stream).await {
-        let mut reply = reply.lock().unwrap().clone();
+impl Shared {
+    fn new(reply: Reply) -> Arc<Self> {
+        Arc::new(Self {
+            first: Mutex::default(),
+            reply: Mutex::new(reply),
+            requests: Mutex::default(),
+            closed: AtomicUsize::new(0),
+            open: AtomicUsize::new(0),
+            hang_up: watch::Sender::new(HangUp::Finish),
+        })
+    }
+
+    fn next_reply(&self) -> Reply {
+        let first = self.first.lock().unwrap().pop_front();
+        first.unwrap_or_else(|| self.reply.lock().unwrap().clone())
+    }
+}
+
+/// Answers requests to the end of the connection; how to close it, if it is to be closed in some way.
+async fn converse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), shared: &Shared) -> Option<HangUp> {
+    shared.open.fetch_add(1, Ordering::SeqCst);
+    let mut hang_up = shared.hang_up.subscribe();
+    loop {
+        let request = tokio::select! {
+            request = read_request(stream) => request?,
+            _ = hang_up.changed() => return Some(*hang_up.borrow()),
+        };
+        let mut reply = shared.next_reply();
         while let Reply::By(choose) = reply {
             reply = choose(&request);
         }
-        requests.lock().unwrap().push(request);
-        let written = match reply {
+        shared.requests.lock().unwrap().push(request);
+        match reply {
             Reply::By(_) => unreachable!("chosen above"),
-            Reply::Bytes(bytes) => stream.write_all(&bytes).await,
+            Reply::Bytes(bytes) => stream.write_all(&bytes).await.ok()?,
             Reply::Last(bytes) => {
                 let _ = stream.write_all(&bytes).await;
-                return;
+                return None;
             }
             Reply::Late(delay, bytes) => {
                 tokio::time::sleep(delay).await;
-                stream.write_all(&bytes).await
+                stream.write_all(&bytes).await.ok()?;
             }
+            Reply::Reset => return Some(HangUp::Reset),
             Reply::Silence => {
                 // Until the other side has had enough.
                 let _ = stream.read_u8().await;
-                closed.fetch_add(1, Ordering::SeqCst);
-                return;
+                shared.closed.fetch_add(1, Ordering::SeqCst);
+                return None;
             }
-        };
-        if written.is_err() {
-            return;
         }
     }
 }
