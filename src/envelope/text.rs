@@ -194,6 +194,7 @@ fn spellings(text: &str) -> Vec<Spelling> {
         if unescaped == text {
             break;
         }
+        spellings.push(Spelling::of(&signs_unescaped(&text)));
         text = unescaped;
         spellings.push(Spelling::of(&text));
     }
@@ -206,6 +207,22 @@ fn unescaped(text: &str) -> String {
     let text = text.replace('+', " ");
     let text = without_backslashes(&decode_html_entities(&text));
     percent_decode_str(&text).decode_utf8_lossy().into_owned()
+}
+
+/// The text with `%21` undone, but not `%41`: nobody escapes a letter, so that is rather a percent sign before a value.
+fn signs_unescaped(text: &str) -> String {
+    let is_sign = |digits: &[u8; 2]| {
+        let byte = std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        byte.is_some_and(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric())
+    };
+    let mut kept = String::with_capacity(text.len());
+    let mut parts = text.split('%');
+    kept.push_str(parts.next().unwrap_or_default());
+    for part in parts {
+        kept.push_str(if part.as_bytes().first_chunk().is_some_and(is_sign) { "%" } else { "%25" });
+        kept.push_str(part);
+    }
+    percent_decode_str(&kept).decode_utf8_lossy().into_owned()
 }
 
 /// The text with the escapes of JSON undone, and `%u0027`, which old versions of ASP write.
@@ -323,6 +340,8 @@ mod tests {
             ("&amp;#33;&amp;#33;", "!!"),
             ("\\ud83d\\udd11\\ud83d\\udd11", "🔑🔑"),
             ("a%252541b", "a%2541b"),
+            ("5%aaaaa%2a4", "aaaaa*4"),
+            ("5%41aaa%2a4", "41aaa*4"),
             ("aabb", "ab"),
             ("it is …", "…"),
         ] {

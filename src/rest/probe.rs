@@ -7,7 +7,7 @@ use reqwest::{Client, Method, Request, Url};
 /// What the answer may take, beside connecting.
 const FOR_THE_ANSWER: Duration = Duration::from_secs(1);
 
-/// A `HEAD` to the base URL, without a key: whatever the API answers, it is there.
+/// A `HEAD` to the base URL, without a key: whatever becomes of it once there is a connection, the API is there.
 #[derive(Clone, Debug)]
 pub(super) struct Probe {
     client: Client,
@@ -20,9 +20,11 @@ impl Probe {
         Self { client, base, patience: connect_timeout.saturating_add(FOR_THE_ANSWER) }
     }
 
-    /// Whether an answer comes.
+    /// Whether a connection can be made. An answer is waited for, lest the next request find the connection in use, but not
+    /// needed: not everybody answers a `HEAD`.
     pub(super) async fn send(&self) -> bool {
         let request = Request::new(Method::HEAD, self.base.clone());
-        matches!(tokio::time::timeout(self.patience, self.client.execute(request)).await, Ok(Ok(_)))
+        let answer = tokio::time::timeout(self.patience, self.client.execute(request)).await;
+        !matches!(answer, Ok(Err(error)) if error.is_connect())
     }
 }

@@ -18,6 +18,9 @@ use crate::{envelope::Answer, error::Error};
 const MOST: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+/// The longest that the API may ask to be left alone for. What is longer is told to the caller, who can go about something
+/// else meanwhile, with how long it is.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// What must be left of the call's time after a pause, for the try itself.
 const FOR_THE_TRY: Duration = Duration::from_millis(50);
 
@@ -77,7 +80,7 @@ impl<'a> Retries<'a> {
     /// How long to wait before the call is tried once more, which from now on counts. `None` if `result` is to be told at
     /// once.
     pub(super) fn next(&mut self, result: &Result<Answer, Error>) -> Option<Duration> {
-        let asked_for = passing(result).filter(|_| self.made < self.most)?;
+        let asked_for = passing(result).filter(|wait| self.made < self.most && *wait <= LONGEST_WAIT)?;
         let pause = backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, self.made).max(asked_for);
         let time_left = self.deadline.saturating_duration_since(Instant::now());
         if pause.saturating_add(FOR_THE_TRY) > time_left || !self.budget.spend() {
