@@ -14,13 +14,15 @@ use opentelemetry::Context;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{app_key::Owner, contract::Rpc, error::Error, status::Verdict};
+use crate::{app_key::Owner, contract::Rpc, error::Error, peer::Peer, status::Verdict};
 
 /// What the layers know of a call; travels to the handler as a request extension.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) rpc: Rpc,
     pub(crate) deadline: Instant,
+    /// Who is at the other end of the connection.
+    pub(crate) peer: Peer,
     /// Whether the deadline is the caller's, and shorter than the gateway's own.
     pub(crate) is_hurried: bool,
     /// Holds the call's server span, below which the REST call has its own.

@@ -1,7 +1,10 @@
 //! Who calls, as far as the guard against guessing has to tell one from another: by metadata that the operator names, or
 //! else by the connection. A hash with a key of this process stands for either, so nothing of it is kept.
 
-use std::hash::{BuildHasher, RandomState};
+use std::{
+    hash::{BuildHasher, RandomState},
+    net::IpAddr,
+};
 
 use http::HeaderName;
 use tonic::metadata::MetadataMap;
@@ -23,7 +26,10 @@ pub(crate) struct Callers {
 #[derive(Hash)]
 enum Mark<'a> {
     Metadata(&'a [u8]),
-    Peer(Peer),
+    /// From any port; an IPv4 address is one also where it comes in IPv6's clothes.
+    Machine(IpAddr),
+    /// A process on this machine, by the user that it runs as.
+    User(Option<u32>),
 }
 
 impl Callers {
@@ -37,7 +43,16 @@ impl Callers {
         let headers = metadata.as_ref();
         // Of several values the last: a proxy may have put its own after what it was sent.
         let value = self.metadata.as_ref().and_then(|name| headers.get_all(name).iter().next_back());
-        Caller(self.key.hash_one(value.map_or(Mark::Peer(peer), |value| Mark::Metadata(value.as_bytes()))))
+        Caller(self.key.hash_one(value.map_or(Mark::of(peer), |value| Mark::Metadata(value.as_bytes()))))
+    }
+}
+
+impl Mark<'_> {
+    fn of(peer: Peer) -> Self {
+        match peer {
+            Peer::Tcp { remote, .. } => Self::Machine(remote.ip().to_canonical()),
+            Peer::Unix { uid } => Self::User(uid),
+        }
     }
 }
 
@@ -56,7 +71,7 @@ mod tests {
     #[test]
     fn the_named_metadata_comes_before_the_connection() {
         let callers = Callers::new(Some(HeaderName::from_static("x-app")));
-        let of = |pairs: &[_], uid| callers.of_call(&metadata(pairs), Peer::User(uid));
+        let of = |pairs: &[_], uid| callers.of_call(&metadata(pairs), Peer::Unix { uid: Some(uid) });
         assert_eq!(of(&[("x-app", "a")], 1), of(&[("x-app", "a")], 2));
         assert_ne!(of(&[("x-app", "a")], 1), of(&[("x-app", "b")], 1));
         assert_eq!(of(&[("x-app", "made up"), ("x-app", "a")], 1), of(&[("x-app", "a")], 1));
@@ -65,9 +80,19 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_is_the_same_from_any_port_and_in_ipv6s_clothes() {
+        let callers = Callers::new(None);
+        let of = |remote: &str| {
+            callers.of_call(&MetadataMap::new(), Peer::Tcp { local: None, remote: remote.parse().unwrap() })
+        };
+        assert_eq!(of("10.0.0.1:1"), of("[::ffff:10.0.0.1]:2"));
+        assert_ne!(of("10.0.0.1:1"), of("10.0.0.2:1"));
+    }
+
+    #[test]
     fn without_a_name_metadata_says_nothing() {
         let callers = Callers::new(None);
-        let of = |pairs: &[_]| callers.of_call(&metadata(pairs), Peer::Unknown);
+        let of = |pairs: &[_]| callers.of_call(&metadata(pairs), Peer::Unix { uid: None });
         assert_eq!(of(&[("x-app", "a")]), of(&[("x-app", "b")]));
     }
 }

@@ -55,18 +55,31 @@ pub struct Serve {
     pub ca: Vec<Certificate>,
     /// Whose application key calls go out with.
     pub key: Key,
-    /// The most that one call may take.
-    pub timeout: Duration,
-    /// The most calls at a time.
-    pub max_in_flight: u32,
+    /// What calls and connections may take.
+    pub limits: Limits,
     /// The most attempts to guess that the API may refuse.
     pub rates: Rates,
     /// The metadata that tells callers apart.
     pub caller_metadata: Option<HeaderName>,
-    /// The most that calls in flight may take after the signal to stop.
-    pub drain_timeout: Duration,
     /// Logs and traces.
     pub telemetry: Telemetry,
+}
+
+/// What calls and connections may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// The most that one call may take.
+    pub timeout: Duration,
+    /// The most calls at a time.
+    pub max_in_flight: u32,
+    /// The most connections of callers at a time.
+    pub max_connections: u32,
+    /// How long a connection takes new calls; none: for as long as it is there.
+    pub max_connection_age: Option<Duration>,
+    /// How long calls are still taken after the signal to stop.
+    pub drain_delay: Duration,
+    /// The most that all of it may take from the signal to stop on.
+    pub drain_timeout: Duration,
 }
 
 /// Where the API is.

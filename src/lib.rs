@@ -41,8 +41,6 @@ mod guard;
 
 mod caller;
 
-mod peer;
-
 mod app_key;
 
 mod envelope;
@@ -54,6 +52,8 @@ mod status;
 mod server;
 
 mod address;
+
+mod peer;
 
 mod readiness;
 

@@ -27,7 +27,7 @@ use crate::{
     readiness::Readiness,
     rest::{self, Rest},
     sandbox,
-    server::{self, Limits, Listeners, Running, admin::Admin, listener::Listener},
+    server::{self, Listeners, Running, admin::Admin, listener::Listener},
     service::Service,
     telemetry::{
         export::{Export, meter},
@@ -77,9 +77,9 @@ fn serve(config: Serve) -> Result<(), Failure> {
         let stop = stop_signal()?;
         // Where this fails nothing has been measured, and there is nothing to send.
         let running = gateway(config, client, &export, log_level).await?;
-        let result = running.until(stop).await.map_err(failed_to("serve"));
+        running.until(stop).await;
         tokio::task::block_in_place(|| export.finish());
-        result
+        Ok(())
     });
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
@@ -113,9 +113,7 @@ async fn gateway(
     let rest = Rest::new(client, &base, &config.api_version, &observer);
     let (callers, guard) = (Callers::new(config.caller_metadata), Guard::new(config.rates));
     let service = Service { rest, keys, callers, guard, readiness };
-    let limits =
-        Limits { timeout: config.timeout, max_in_flight: config.max_in_flight, drain_timeout: config.drain_timeout };
-    let running = server::start(listeners, service, limits, observer, admin).await;
+    let running = server::start(listeners, service, config.limits, observer, admin).await;
     announce::print(&announcement);
     Ok(running)
 }

@@ -1,33 +1,48 @@
 //! The server: its services on its listeners, from the first call to the last.
+//!
+//! ```text
+//!   listener ─▶ accept ─▶ crowd ─▶ connection ─▶ calls ─▶ the services
+//!               forever   if there  bounds,      a layer around each call
+//!                         is room   age, end
+//! ```
 
 pub(crate) mod listener;
 
 pub(crate) mod admin;
 
+mod accept;
+
+mod crowd;
+
+mod files;
+
+mod connection;
+
 mod calls;
+
+mod held;
 
 mod health;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::timeout};
-use tokio_stream::wrappers::UnixListenerStream;
-use tokio_util::sync::CancellationToken;
-use tonic::{
-    server::NamedService,
-    service::Routes,
-    transport::{self, Server, server::TcpIncoming},
+use tokio::{
+    net::TcpListener,
+    sync::Semaphore,
+    task::JoinSet,
+    time::{sleep, timeout},
 };
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{body::Body, server::NamedService, service::Routes};
 use tonic_reflection::server::Builder as Reflection;
+use tower::ServiceExt;
 use tracing::{info, warn};
 
 use self::{
-    admin::Admin,
-    calls::Calls,
-    health::Reporter,
-    listener::{Listener, SocketFile},
+    accept::Acceptor, admin::Admin, calls::Calls, connection::Ends, crowd::Crowd, health::Reporter, listener::Listener,
 };
 use crate::{
+    config::Limits,
     proto::{FILE_DESCRIPTOR_SET, password_reset_service_server::PasswordResetServiceServer},
     readiness::Readiness,
     service::Service,
@@ -36,10 +51,10 @@ use crate::{
 
 /// The longest message that is taken, in bytes. The longest sensible one is some 3 KiB.
 const MAX_MESSAGE: usize = 64 * 1024;
-/// The streams that a connection may have beyond the calls that may be in flight.
-const SPARE_STREAMS: u32 = 64;
 /// How long the calls that were given up at the end of the drain time have to get their answers out.
 const LAST_WORDS: Duration = Duration::from_millis(500);
+/// How long after a connection's age its last calls are waited for, beyond what a call may take.
+const AGE_GRACE: Duration = Duration::from_secs(5);
 
 /// The listeners, bound.
 #[derive(Debug)]
@@ -48,29 +63,19 @@ pub(crate) struct Listeners {
     pub(crate) admin: Option<TcpListener>,
 }
 
-/// What calls may take.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Limits {
-    pub(crate) timeout: Duration,
-    pub(crate) max_in_flight: u32,
-    pub(crate) drain_timeout: Duration,
-}
-
 /// A running server. Dropped, it cuts everything off.
 #[derive(Debug)]
 pub(crate) struct Running {
-    servers: JoinSet<Result<(), transport::Error>>,
-    /// The health reports and the admin listener, which outlive the servers.
+    /// A listener, and with it a socket's file, goes when its task ends.
+    acceptors: JoinSet<()>,
+    connections: TaskTracker,
+    /// The health reports and the admin listener, which outlive the connections.
     _helpers: JoinSet<()>,
-    /// A socket's file stays until its listener is done.
-    _files: Vec<SocketFile>,
     readiness: Readiness,
     health: Reporter,
-    drain_timeout: Duration,
+    limits: Limits,
     in_flight: Arc<Semaphore>,
-    max_in_flight: u32,
-    /// Told to the servers: no new connections.
-    drain: CancellationToken,
+    ends: Ends,
     /// Told to the calls: give up.
     stop: CancellationToken,
 }
@@ -84,32 +89,33 @@ pub(crate) async fn start(
     admin: Admin,
 ) -> Running {
     let readiness = service.readiness.clone();
-    let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+    let stop = CancellationToken::new();
     let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
+    let crowd = Crowd::new(files::room_for(limits.max_connections, limits.max_in_flight));
     metrics::observe(&meter(), &in_flight, limits.max_in_flight, &readiness);
+    let counted = crowd.clone();
+    metrics::observe_connections(&meter(), move || counted.len());
     let calls = Calls::new(limits.timeout, Arc::clone(&in_flight), stop.clone(), service.keys.owner(), observer);
-    let (health_service, health) =
-        health::service(PasswordResetServiceServer::<Service>::NAME, readiness.clone()).await;
-    let routes = Routes::new(PasswordResetServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE))
-        .add_service(health_service)
-        .add_service(reflection().build_v1().expect("the contract is a valid descriptor"))
-        .add_service(reflection().build_v1alpha().expect("the contract is a valid descriptor"))
-        .prepare();
+    let (routes, health) = services(service).await;
 
-    let (mut servers, mut files) = (JoinSet::new(), Vec::new());
+    let acceptor = Acceptor {
+        http: connection::http(limits.max_in_flight),
+        crowd,
+        connections: TaskTracker::new(),
+        ends: Ends {
+            drain: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            max_age: limits.max_connection_age,
+            age_grace: limits.timeout + AGE_GRACE,
+        },
+    };
+    let mut acceptors = JoinSet::new();
     for listener in listeners.grpc {
-        let router = http2(limits).layer(calls.clone()).add_routes(routes.clone());
-        let drained = drain.clone().cancelled_owned();
-        match listener {
-            Listener::Tcp(listener) => {
-                let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-                servers.spawn(router.serve_with_incoming_shutdown(incoming, drained));
-            }
-            Listener::Unix(listener, file) => {
-                files.push(file);
-                servers.spawn(router.serve_with_incoming_shutdown(UnixListenerStream::new(listener), drained));
-            }
-        }
+        let (calls, routes) = (calls.clone(), routes.clone());
+        acceptors.spawn(acceptor.clone().run(listener, move |peer, member| {
+            let calls = calls.around(routes.clone(), peer, Arc::clone(&member.activity));
+            calls.map_request(|request: http::Request<_>| request.map(Body::new))
+        }));
     }
     readiness.serving();
     let changes = readiness.changes();
@@ -121,77 +127,69 @@ pub(crate) async fn start(
         let routes = admin::routes(admin).into_make_service_with_connect_info::<SocketAddr>();
         helpers.spawn(async move { log_failure(axum::serve(listener, routes).await) });
     }
-    Running {
-        servers,
-        _helpers: helpers,
-        _files: files,
-        readiness,
-        health,
-        drain_timeout: limits.drain_timeout,
-        in_flight,
-        max_in_flight: limits.max_in_flight,
-        drain,
-        stop,
-    }
+    let Acceptor { connections, ends, .. } = acceptor;
+    Running { acceptors, connections, _helpers: helpers, readiness, health, limits, in_flight, ends, stop }
+}
+
+/// The service itself, health, and reflection.
+async fn services(service: Service) -> (Routes, Reporter) {
+    let readiness = service.readiness.clone();
+    let (health_service, health) = health::service(PasswordResetServiceServer::<Service>::NAME, readiness).await;
+    let routes = Routes::new(PasswordResetServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE))
+        .add_service(health_service)
+        .add_service(reflection().build_v1().expect("the contract is a valid descriptor"))
+        .add_service(reflection().build_v1alpha().expect("the contract is a valid descriptor"));
+    (routes.prepare(), health)
 }
 
 impl Running {
     /// Goes on until `shutdown` completes, and then until the calls in flight are answered or the drain time is over.
-    ///
-    /// # Errors
-    ///
-    /// If a listener fails before that.
-    pub(crate) async fn until(mut self, shutdown: impl Future<Output = ()>) -> Result<(), transport::Error> {
-        tokio::select! {
-            () = shutdown => {}
-            result = finished(&mut self.servers) => return result,
-        }
+    pub(crate) async fn until(mut self, shutdown: impl Future<Output = ()>) {
+        shutdown.await;
         self.readiness.stopping();
         self.health.report().await;
-        info!("stopping: no new connections, calls in flight are finished");
-        self.drain.cancel();
-        if timeout(self.drain_timeout, self.drained()).await.is_err() {
+        if timeout(self.limits.drain_timeout, self.drain()).await.is_err() {
             warn!("the drain time is over: calls in flight are given up");
         }
+        self.ends.drain.cancel();
+        self.connections.close();
         self.stop.cancel();
         // What is left are connections without a call: watches of the health service, peers that do not go.
-        if timeout(LAST_WORDS, all_finished(&mut self.servers)).await.is_err() {
+        if timeout(LAST_WORDS, self.connections.wait()).await.is_err() {
             info!("some connections are still open and are cut off");
         }
-        Ok(())
     }
 
-    /// Waits until no call is in flight any more.
-    async fn drained(&mut self) {
-        /// Looked at, not waited for: who waits for all places would keep them from the calls that still come in.
-        const LOOK_EVERY: Duration = Duration::from_millis(10);
-        let (places, most) = (Arc::clone(&self.in_flight), self.max_in_flight as usize);
-        let idle = async move {
-            while places.available_permits() < most {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
+    /// Goes on as before for a moment, so that those who send calls here can learn that they should not any more; and
+    /// then takes no new ones and waits for those in flight.
+    async fn drain(&mut self) {
+        if !self.limits.drain_delay.is_zero() {
+            info!("stopping soon: not ready, but calls are still taken");
+            sleep(self.limits.drain_delay).await;
+        }
+        info!("stopping: no new connections, calls in flight are finished");
+        self.ends.drain.cancel();
+        while self.acceptors.join_next().await.is_some() {}
+        self.connections.close();
         tokio::select! {
-            () = all_finished(&mut self.servers) => {}
-            () = idle => {}
+            () = self.connections.wait() => {}
+            () = idle(&self.in_flight, self.limits.max_in_flight) => {}
         }
     }
 }
 
-/// The next server to end; none is expected to before the shutdown.
-async fn finished(servers: &mut JoinSet<Result<(), transport::Error>>) -> Result<(), transport::Error> {
-    match servers.join_next().await {
-        Some(Ok(result)) => result,
-        Some(Err(panic)) => std::panic::resume_unwind(panic.into_panic()),
-        None => std::future::pending().await,
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.ends.cut.cancel();
     }
 }
 
-async fn all_finished(servers: &mut JoinSet<Result<(), transport::Error>>) {
-    while let Some(result) = servers.join_next().await {
-        if let Ok(Err(error)) = result {
-            warn!(%error, "a listener failed while it was drained");
-        }
+/// Waits until no call is in flight any more.
+async fn idle(in_flight: &Semaphore, most: u32) {
+    /// Looked at, not waited for: who waits for all places would keep them from the calls that still come in.
+    const LOOK_EVERY: Duration = Duration::from_millis(10);
+    while in_flight.available_permits() < most as usize {
+        sleep(LOOK_EVERY).await;
     }
 }
 
@@ -199,17 +197,6 @@ fn log_failure(result: io::Result<()>) {
     if let Err(error) = result {
         warn!(%error, "the admin listener failed");
     }
-}
-
-/// The transport. tonic leaves bounds off that hyper would have had.
-fn http2(limits: Limits) -> Server {
-    Server::builder()
-        .accept_http1(true)
-        // Some more, so that a call beyond the limit is refused at once and does not wait in its client.
-        .max_concurrent_streams(limits.max_in_flight.saturating_add(SPARE_STREAMS))
-        .http2_max_local_error_reset_streams(Some(1024))
-        .http2_keepalive_interval(Some(Duration::from_secs(60)))
-        .http2_keepalive_timeout(Some(Duration::from_secs(20)))
 }
 
 /// Reflection of every service, and of the details in a status, so that grpcurl can show them.

@@ -9,7 +9,6 @@ use crate::{
     envelope::Cause,
     error::Error,
     guard::Guard,
-    peer::Peer,
     proto::{
         GenerateTokenRequest, GenerateTokenResponse, GetSecretQuestionRequest, GetSecretQuestionResponse,
         ResetPasswordRequest, ResetPasswordResponse, UpdatePasswordRequest, UpdatePasswordResponse,
@@ -71,7 +70,7 @@ impl Service {
     ) -> Result<Response<Res>, Status> {
         let call: Call = request.extensions_mut().remove().expect("the calls layer is around every rpc");
         let key = self.keys.of_call(request.metadata());
-        let caller = self.callers.of_call(request.metadata(), Peer::of(request.extensions()));
+        let caller = self.callers.of_call(request.metadata(), call.peer);
         let attempts = self.guard.attempts(caller, &call);
         let result = match key {
             Ok(key) => step(Api { rest: &self.rest, call: &call, key, attempts }, request.into_inner()).await,

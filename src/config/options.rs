@@ -13,8 +13,8 @@ use super::{
     environment::check_encoding,
     telemetry::LogFormat,
     values::{
-        AdminListen, RateOrOff, address_or_off, api_version, duration, duration_or_zero, http_status, key,
-        metadata_name, positive, rate_or_off, seconds, socket_address, switch, upstream_url,
+        AdminListen, Age, RateOrOff, address_or_off, api_version, duration, duration_or_off, duration_or_zero,
+        http_status, key, metadata_name, positive, rate_or_off, seconds, socket_address, switch, upstream_url,
     },
 };
 use crate::{
@@ -94,7 +94,19 @@ struct ServeOptions {
     #[arg(long, env = "RESET_GATEWAY_CALLER_METADATA", hide_env_values = true, value_name = "NAME")]
     #[arg(value_parser = metadata_name)]
     caller_metadata: Option<HeaderName>,
-    /// The most that calls in flight may take after the signal to stop
+    /// The most connections of callers at a time; past it the one that has been idle for longest has to go
+    #[arg(long, env = "RESET_GATEWAY_MAX_CONNECTIONS", hide_env_values = true, value_name = "NUMBER")]
+    #[arg(default_value = "4096", value_parser = positive, allow_negative_numbers = true)]
+    max_connections: u32,
+    /// How long a connection takes new calls, so that clients spread anew, or off
+    #[arg(long, env = "RESET_GATEWAY_MAX_CONNECTION_AGE", hide_env_values = true, value_name = "DURATION")]
+    #[arg(default_value = "off", value_parser = duration_or_off, allow_negative_numbers = true)]
+    max_connection_age: Age,
+    /// How long calls are still taken after the signal to stop, while health already says otherwise
+    #[arg(long, env = "RESET_GATEWAY_DRAIN_DELAY", hide_env_values = true, value_name = "DURATION")]
+    #[arg(default_value = "0s", value_parser = duration_or_zero, allow_negative_numbers = true)]
+    drain_delay: Duration,
+    /// The most that it may all take after the signal to stop, the delay included
     #[arg(long, env = "RESET_GATEWAY_DRAIN_TIMEOUT", hide_env_values = true, value_name = "DURATION")]
     #[arg(default_value = "25s", value_parser = duration_or_zero, allow_negative_numbers = true)]
     drain_timeout: Duration,

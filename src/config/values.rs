@@ -62,6 +62,18 @@ pub(super) fn duration_or_zero(text: &str) -> Result<Duration, &'static str> {
     found.filter(|found| *found <= MAX_DURATION).ok_or("takes a duration up to 24h, such as 25s")
 }
 
+/// A duration, or none.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Age(pub(super) Option<Duration>);
+
+pub(super) fn duration_or_off(text: &str) -> Result<Age, &'static str> {
+    if text == "off" {
+        return Ok(Age(None));
+    }
+    let found = duration(text).map(|age| Age(Some(age)));
+    found.map_err(|_| "takes a duration from 1ms to 24h, such as 30m, or off")
+}
+
 pub(super) fn positive(text: &str) -> Result<u32, &'static str> {
     let found = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
     found.ok_or("takes a whole number from 1 to 1000000")

@@ -285,7 +285,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::contract::Rpc;
+    use crate::{contract::Rpc, peer::Peer};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -296,6 +296,7 @@ mod tests {
     fn call() -> Call {
         Call {
             rpc: Rpc::GenerateToken,
+            peer: Peer::Unix { uid: None },
             deadline: Instant::now() + HOUR,
             is_hurried: false,
             trace: Context::new(),

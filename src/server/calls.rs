@@ -14,13 +14,15 @@ use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Versi
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, body::Body};
-use tower::{Layer, Service, ServiceExt};
+use tower::{Service, ServiceExt};
 
+use super::{crowd::Activity, held::Held};
 use crate::{
     app_key::Owner,
     call::{Call, Record, budget},
     contract::Rpc,
     error::Error,
+    peer::Peer,
     status::Verdict,
     telemetry::{method, observer::Observer},
 };
@@ -33,10 +35,14 @@ pub(crate) struct Calls(Arc<Shared>);
 struct Shared {
     timeout: Duration,
     in_flight: Arc<Semaphore>,
+    about_the_server: Arc<Semaphore>,
     stop: CancellationToken,
     key: Owner,
     observer: Observer,
 }
+
+/// The most questions about the server at a time: watches of its health, reflection.
+const MAX_ABOUT_THE_SERVER: usize = 1024;
 
 impl Calls {
     /// Calls that may take `timeout` each, as many at a time as `in_flight` has places, and are given up when `stop` is
@@ -48,23 +54,25 @@ impl Calls {
         key: Owner,
         observer: Observer,
     ) -> Self {
-        Self(Arc::new(Shared { timeout, in_flight, stop, key, observer }))
+        let about_the_server = Arc::new(Semaphore::new(MAX_ABOUT_THE_SERVER));
+        Self(Arc::new(Shared { timeout, in_flight, about_the_server, stop, key, observer }))
     }
 }
 
-impl<S> Layer<S> for Calls {
-    type Service = AroundCalls<S>;
-
-    fn layer(&self, inner: S) -> AroundCalls<S> {
-        AroundCalls { shared: Arc::clone(&self.0), inner }
+impl Calls {
+    /// That service with this layer around it, for the calls of a connection.
+    pub(super) fn around<S>(&self, inner: S, peer: Peer, activity: Arc<Activity>) -> AroundCalls<S> {
+        AroundCalls { shared: Arc::clone(&self.0), inner, peer, activity }
     }
 }
 
-/// The service with [`Calls`] around it.
+/// A service with [`Calls`] around it, on a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct AroundCalls<S> {
     shared: Arc<Shared>,
     inner: S,
+    peer: Peer,
+    activity: Arc<Activity>,
 }
 
 impl<S> Service<Request<Body>> for AroundCalls<S>
@@ -84,14 +92,19 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         // The time counts from here, not from the first poll.
         let arrival = Instant::now();
-        let (shared, inner) = (Arc::clone(&self.shared), self.inner.clone());
-        Box::pin(async move { Ok(shared.take(request, inner, arrival).await) })
+        let (shared, inner, peer) = (Arc::clone(&self.shared), self.inner.clone(), self.peer);
+        let open = self.activity.request();
+        Box::pin(async move {
+            let answer = shared.take(request, inner, peer, arrival).await;
+            drop(open);
+            Ok(answer)
+        })
     }
 }
 
 impl Shared {
     /// The way of a request from arrival to answer.
-    async fn take<S>(&self, mut request: Request<Body>, inner: S, arrival: Instant) -> Response<Body>
+    async fn take<S>(&self, mut request: Request<Body>, inner: S, peer: Peer, arrival: Instant) -> Response<Body>
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
@@ -100,7 +113,7 @@ impl Shared {
         }
         let path = request.uri().path();
         if is_about_the_server(path) {
-            return pass_on(inner, request).await;
+            return self.about_the_server(inner, request).await;
         }
         if self.stop.is_cancelled() {
             // Not observed: by now the last spans may be on their way.
@@ -108,12 +121,13 @@ impl Shared {
         }
         let rpc = Rpc::by_path(path);
         let method = rpc.map_or(method::Method::Other, method::Method::Known);
-        let observed = self.observer.begin(method, request.headers(), request.extensions());
+        let observed = self.observer.begin(method, request.headers(), peer);
         let answer = match rpc {
             Some(rpc) => {
                 let budget = budget(request.headers(), self.timeout);
                 let call = Call {
                     rpc,
+                    peer,
                     deadline: arrival + budget,
                     is_hurried: budget < self.timeout,
                     trace: observed.context().clone(),
@@ -128,6 +142,17 @@ impl Shared {
         };
         observed.finish(code_of(&answer));
         answer
+    }
+
+    /// Health and reflection, which may go on for as long as the caller likes: so only so many at a time.
+    async fn about_the_server<S>(&self, inner: S, request: Request<Body>) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    {
+        match Arc::clone(&self.about_the_server).try_acquire_owned() {
+            Ok(place) => pass_on(inner, request).await.map(|body| Body::new(Held { body, _place: place })),
+            Err(_) => self.refuse(&Error::Overloaded, false, &Record::default()),
+        }
     }
 
     /// Finds the call a place among those in flight, if there is one.
@@ -224,7 +249,7 @@ mod tests {
     use tower::service_fn;
 
     use super::*;
-    use crate::telemetry::room::Room;
+    use crate::{server::crowd::Crowd, telemetry::room::Room};
 
     /// The answer of a handler behind the layer to a gRPC call of step 4.
     async fn answer_of<S>(handler: S) -> Status
@@ -237,7 +262,8 @@ mod tests {
         let observer = Observer { metrics, takes_up_traces: true, room };
         let places = Arc::new(Semaphore::new(1));
         let calls = Calls::new(Duration::from_secs(10), places, CancellationToken::new(), Owner::Gateway, observer);
-        let service = calls.layer(handler);
+        let activity = Arc::clone(&Crowd::new(1).enter().unwrap().activity);
+        let service = calls.around(handler, Peer::Unix { uid: None }, activity);
         // Twice: the first call must have given its place back, however it ended.
         let _ = service.clone().oneshot(update_password()).await;
         let answer = service.oneshot(update_password()).await.unwrap();

@@ -7,9 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio_util::either::Either;
 
-use crate::address::Address;
+use crate::{address::Address, peer::Peer};
+
+/// An accepted connection.
+pub(super) type Stream = Either<TcpStream, UnixStream>;
 
 /// A bound listener.
 #[derive(Debug)]
@@ -38,6 +42,28 @@ impl Listener {
         }
     }
 
+    /// The next connection.
+    ///
+    /// # Errors
+    ///
+    /// The system's: the connection's, or that there can be no more.
+    pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, remote) = listener.accept().await?;
+                // Answers are small and awaited. Where the peer is gone already, the first read tells.
+                let _ = stream.set_nodelay(true);
+                let peer = Peer::Tcp { local: stream.local_addr().ok(), remote };
+                Ok((Either::Left(stream), peer))
+            }
+            Self::Unix(listener, _) => {
+                let (stream, _) = listener.accept().await?;
+                let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+                Ok((Either::Right(stream), Peer::Unix { uid }))
+            }
+        }
+    }
+
     /// Where it listens, with the port that the system picked.
     pub(crate) fn address(&self) -> io::Result<Address> {
         match self {
@@ -47,7 +73,7 @@ impl Listener {
     }
 }
 
-/// The file of a Unix socket, which is removed when this is dropped.
+/// The file of a Unix socket, which is removed when this is dropped, with its listener.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
     path: PathBuf,

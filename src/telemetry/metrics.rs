@@ -167,6 +167,16 @@ pub(crate) fn observe(meter: &Meter, in_flight: &Arc<Semaphore>, most: u32, read
         .build();
 }
 
+/// Registers how many connections there are; `count` looks it up.
+pub(crate) fn observe_connections(meter: &Meter, count: impl Fn() -> usize + Send + Sync + 'static) {
+    meter
+        .u64_observable_gauge("reset_gateway.connections")
+        .with_unit("{connection}")
+        .with_description("Connections of callers.")
+        .with_callback(move |gauge| gauge.observe(count() as u64, &[]))
+        .build();
+}
+
 /// Registers what became of spans.
 pub(super) fn observe_delivery(meter: &Meter, counts: Arc<Counts>) {
     meter

@@ -5,12 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{Extensions, HeaderMap};
+use http::HeaderMap;
 use opentelemetry::Context;
-use tonic::{
-    Code,
-    transport::server::{TcpConnectInfo, UdsConnectInfo},
-};
+use tonic::Code;
 
 use super::{
     method::Method,
@@ -20,6 +17,7 @@ use super::{
 };
 use crate::{
     call::Record,
+    peer::Peer,
     status::{Fault, Outcome, code_name},
 };
 
@@ -47,17 +45,15 @@ pub(crate) struct Observed {
 
 impl Observer {
     /// A call has arrived.
-    pub(crate) fn begin(&self, method: Method, headers: &HeaderMap, connection: &Extensions) -> Observed {
-        let tcp = connection.get::<TcpConnectInfo>();
-        let is_unix = connection.get::<UdsConnectInfo>().is_some();
+    pub(crate) fn begin(&self, method: Method, headers: &HeaderMap, peer: Peer) -> Observed {
         let trace = if self.takes_up_traces { callers_trace(headers) } else { Context::new() };
         let trace = self.room.mark(trace);
         Observed {
             method,
-            span: ServerSpan::start(method, tcp, &trace),
+            span: ServerSpan::start(method, &peer, &trace),
             metrics: self.metrics.clone(),
             arrival: Instant::now(),
-            peer: if is_unix { "unix" } else { "tcp" },
+            peer: peer.transport(),
             record: Arc::default(),
             code: Code::Cancelled,
         }

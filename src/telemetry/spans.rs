@@ -16,12 +16,13 @@ use opentelemetry::{
 use opentelemetry_http::{HeaderExtractor, HeaderInjector};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_semantic_conventions::attribute;
-use tonic::{Code, transport::server::TcpConnectInfo};
+use tonic::Code;
 
 use super::{method::Method, metrics::Metrics, room::NoRoom};
 use crate::{
     endpoint::Endpoint,
     error::Error,
+    peer::Peer,
     status::{Verdict, code_name, is_server_error},
 };
 
@@ -49,18 +50,15 @@ pub(crate) fn callers_trace(headers: &HeaderMap) -> Context {
 
 impl ServerSpan {
     /// Starts the span in that trace.
-    pub(crate) fn start(method: Method, connection: Option<&TcpConnectInfo>, trace: &Context) -> Self {
+    pub(crate) fn start(method: Method, peer: &Peer, trace: &Context) -> Self {
         let mut attributes = vec![
             KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
             KeyValue::new(attribute::RPC_METHOD, method.name()),
         ];
-        let transport = if connection.is_some() { "tcp" } else { "unix" };
-        attributes.push(KeyValue::new(attribute::NETWORK_TRANSPORT, transport));
-        if let Some(connection) = connection {
-            let local = connection.local_addr();
+        attributes.push(KeyValue::new(attribute::NETWORK_TRANSPORT, peer.transport()));
+        if let Peer::Tcp { local, remote } = *peer {
             attributes.extend(address(local, attribute::SERVER_ADDRESS, attribute::SERVER_PORT));
-            let peer = connection.remote_addr();
-            attributes.extend(address(peer, attribute::NETWORK_PEER_ADDRESS, attribute::NETWORK_PEER_PORT));
+            attributes.extend(address(Some(remote), attribute::NETWORK_PEER_ADDRESS, attribute::NETWORK_PEER_PORT));
         }
         // Not `rpc.method_original`: a name that does not exist can hold anything.
         let name = match method {

@@ -11,6 +11,8 @@ mod statuses;
 
 mod guessing;
 
+mod restart;
+
 mod sandbox;
 
 mod server;
@@ -29,4 +31,5 @@ mod settings;
 
 mod explain;
 
+mod connections;
 mod contract;

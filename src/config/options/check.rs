@@ -8,7 +8,7 @@ use super::{ExplainOptions, KeyOptions, SandboxListen, SandboxOptions, ServeOpti
 use crate::{
     address::Address,
     app_key,
-    config::{Api, ConfigError, Explain, Key, Sandbox, Serve, Telemetry},
+    config::{Api, ConfigError, Explain, Key, Limits, Sandbox, Serve, Telemetry},
     guard::Rates,
 };
 
@@ -38,15 +38,20 @@ impl ServeOptions {
             connect_timeout: self.connect_timeout,
             ca: self.upstream_ca.map(certificates).transpose()?.unwrap_or_default(),
             key: self.key.check()?,
-            timeout: self.timeout,
-            max_in_flight: self.max_in_flight,
+            limits: Limits {
+                timeout: self.timeout,
+                max_in_flight: self.max_in_flight,
+                max_connections: self.max_connections,
+                max_connection_age: self.max_connection_age.0,
+                drain_delay: self.drain_delay,
+                drain_timeout: self.drain_timeout,
+            },
             rates: Rates {
                 codes: self.code_attempts.0,
                 all_codes: self.code_attempts_total.0,
                 answers: self.answer_attempts.0,
             },
             caller_metadata: self.caller_metadata,
-            drain_timeout: self.drain_timeout,
             telemetry: Telemetry::from_environment(self.log.log_format)?,
         })
     }

@@ -1,0 +1,168 @@
+//! The life of a connection: its bounds, and its end.
+
+use std::{
+    convert::Infallible,
+    io,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto::Builder,
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+use tonic::body::Body;
+use tower::Service;
+
+use super::crowd::{Activity, Member};
+
+/// How long a peer may take to begin: a connection costs it nothing.
+const GREETING: Duration = Duration::from_secs(10);
+/// How long a peer that has to leave may take to do so.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How long a connection that the drain finds without a greeting is given, for its first call may be on the way.
+const LAST_GREETING: Duration = Duration::from_millis(200);
+/// The streams that a connection may have beyond the calls that may be in flight.
+const SPARE_STREAMS: u32 = 64;
+/// The largest head of a request, in bytes: what HTTP/2 servers commonly take.
+const MAX_HEAD: u32 = 16 * 1024;
+/// What a peer may send ahead, in bytes: somewhat more than the longest message, for a call and for them all.
+const STREAM_WINDOW: u32 = 128 * 1024;
+const CONNECTION_WINDOW: u32 = 512 * 1024;
+
+/// What ends connections, soon or at once.
+#[derive(Clone, Debug)]
+pub(super) struct Ends {
+    /// No new calls on this connection: they should come over another one, or not here.
+    pub(super) drain: CancellationToken,
+    /// Away with what is left.
+    pub(super) cut: CancellationToken,
+    /// The longest that a connection takes new calls, if there is a limit.
+    pub(super) max_age: Option<Duration>,
+    /// How long the calls that are left at that age are waited for: none may take longer.
+    pub(super) age_grace: Duration,
+}
+
+/// HTTP/2 with bounds on everything that a peer can make this side hold or do, and HTTP/1 to say that it is not spoken.
+pub(super) fn http(max_in_flight: u32) -> Builder<TokioExecutor> {
+    let mut http = Builder::new(TokioExecutor::new());
+    http.http2()
+        .timer(TokioTimer::new())
+        // Some more, so that a call beyond the limit is refused at once and does not wait in its client.
+        .max_concurrent_streams(max_in_flight.saturating_add(SPARE_STREAMS))
+        .max_header_list_size(MAX_HEAD)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(STREAM_WINDOW as usize)
+        .max_local_error_reset_streams(1024)
+        .max_pending_accept_reset_streams(20)
+        .keep_alive_interval(Duration::from_secs(60))
+        .keep_alive_timeout(Duration::from_secs(20));
+    http.http1()
+        .timer(TokioTimer::new())
+        .keep_alive(false)
+        .header_read_timeout(GREETING)
+        .max_buf_size(MAX_HEAD as usize);
+    http
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve<S>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    http: Builder<TokioExecutor>,
+    service: S,
+    member: Member,
+    ends: Ends,
+) where
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    let activity = Arc::clone(&member.activity);
+    let stream = TokioIo::new(Heard { stream, activity: Arc::clone(&activity) });
+    let mut connection = pin!(http.serve_connection(stream, TowerToHyperService::new(service)));
+    // However it ends: what a peer does wrong is no event here.
+    let grace = tokio::select! {
+        _ = connection.as_mut() => return,
+        () = ends.cut.cancelled() => return,
+        () = silence(&activity) => return,
+        () = activity.told_to_leave() => if activity.was_of_use() { FAREWELL } else { return },
+        () = age(ends.max_age) => ends.age_grace,
+        () = ends.drain.cancelled() => Duration::MAX,
+    };
+    if !activity.is_greeted() {
+        let _ = timeout(LAST_GREETING, connection.as_mut()).await;
+    }
+    connection.as_mut().graceful_shutdown();
+    tokio::select! {
+        _ = connection => {}
+        () = ends.cut.cancelled() => {}
+        () = sleep(grace) => {}
+    }
+}
+
+/// Completes when the peer has had its time to begin and has not.
+async fn silence(activity: &Activity) {
+    sleep(GREETING).await;
+    if activity.is_greeted() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Completes at that age, give or take a tenth, lest all clients of a gateway come back at once.
+async fn age(most: Option<Duration>) {
+    match most {
+        Some(most) => sleep(most.mul_f64(rand::random_range(0.9..1.1))).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// A stream that tells what its peer sends.
+struct Heard<S> {
+    stream: S,
+    activity: Arc<Activity>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.activity.hear(buf.filled().len() - before);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}
