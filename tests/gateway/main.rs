@@ -9,6 +9,8 @@ mod steps;
 
 mod statuses;
 
+mod faults;
+
 mod sandbox;
 
 mod server;
