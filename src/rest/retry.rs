@@ -142,9 +142,10 @@ mod tests {
     async fn a_pause_is_as_long_as_the_api_asks_if_there_is_time_for_it() {
         let budget = Budget::new();
         for (retry_after, deadline, expected) in [
-            (Some(7), in_seconds(8), Some(7)),
-            (Some(7), in_seconds(7), None),
-            (Some(u64::MAX), in_seconds(8), None),
+            (Some(2), in_seconds(3), Some(2)),
+            (Some(2), in_seconds(2), None),
+            (Some(3), in_seconds(10), None),
+            (Some(u64::MAX), in_seconds(10), None),
             (None, Instant::now() + FOR_THE_TRY, None),
             (None, Instant::now(), None),
         ] {

@@ -9,14 +9,6 @@ mod steps;
 
 mod statuses;
 
-mod guessing;
-
-mod retries;
-
-mod breaker;
-
-mod restart;
-
 mod sandbox;
 
 mod server;
@@ -24,6 +16,16 @@ mod server;
 mod connections;
 
 mod shutdown;
+
+mod restart;
+
+mod faults;
+
+mod retries;
+
+mod breaker;
+
+mod guessing;
 
 mod traces;
 

@@ -4,6 +4,8 @@ pub mod api;
 
 pub mod collector;
 
+pub mod faulty_api;
+
 pub mod gateway;
 
 pub mod raw;
