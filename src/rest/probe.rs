@@ -7,7 +7,7 @@ use reqwest::{Client, Method, Request, Url};
 /// What the answer may take, beside connecting.
 const FOR_THE_ANSWER: Duration = Duration::from_secs(1);
 
-/// A `HEAD` to the base URL, without a key: whatever becomes of it once there is a connection, the API is there.
+/// A `HEAD` to the base URL, without a key: whatever the API answers, it is there.
 #[derive(Clone, Debug)]
 pub(super) struct Probe {
     client: Client,
@@ -20,11 +20,11 @@ impl Probe {
         Self { client, base, patience: connect_timeout.saturating_add(FOR_THE_ANSWER) }
     }
 
-    /// Whether a connection can be made. An answer is waited for, lest the next request find the connection in use, but not
-    /// needed: not everybody answers a `HEAD`.
+    /// Whether an answer comes; or none for so long that there must be a connection: not everybody answers a `HEAD`. A
+    /// connection that is closed without an answer is no sign of life: what stands in front of an API does so.
     pub(super) async fn send(&self) -> bool {
         let request = Request::new(Method::HEAD, self.base.clone());
         let answer = tokio::time::timeout(self.patience, self.client.execute(request)).await;
-        !matches!(answer, Ok(Err(error)) if error.is_connect())
+        !matches!(answer, Ok(Err(_)))
     }
 }

@@ -36,9 +36,14 @@ const LAST_GREETING: Duration = Duration::from_millis(200);
 const SPARE_STREAMS: u32 = 64;
 /// The largest head of a request, in bytes: what HTTP/2 servers commonly take.
 const MAX_HEAD: u32 = 16 * 1024;
-/// What a peer may send ahead, in bytes: somewhat more than the longest message, for a call and for them all.
+/// The most streams of a connection, however many calls may be in flight: more than any client opens.
+const MAX_STREAMS: u32 = 16 * 1024;
+/// What a peer may send ahead on a stream, in bytes: somewhat more than the longest message.
 const STREAM_WINDOW: u32 = 128 * 1024;
-const CONNECTION_WINDOW: u32 = 512 * 1024;
+/// What it may send ahead on all streams together: room for a usual message on each. h2 takes half of it for the most that
+/// small frames may cost it, 256 bytes each, before it closes a connection as a flood; a burst of calls is none.
+const CONNECTION_WINDOW_PER_STREAM: u32 = 1024;
+const LEAST_CONNECTION_WINDOW: u32 = 512 * 1024;
 
 /// What ends connections, soon or at once.
 #[derive(Clone, Debug)]
@@ -55,14 +60,16 @@ pub(super) struct Ends {
 
 /// HTTP/2 with bounds on everything that a peer can make this side hold or do, and HTTP/1 to say that it is not spoken.
 pub(super) fn http(max_in_flight: u32) -> Builder<TokioExecutor> {
+    // Some more, so that a call beyond the limit is refused at once and does not wait in its client.
+    let streams = max_in_flight.saturating_add(SPARE_STREAMS).min(MAX_STREAMS);
+    let connection_window = (streams * CONNECTION_WINDOW_PER_STREAM).max(LEAST_CONNECTION_WINDOW);
     let mut http = Builder::new(TokioExecutor::new());
     http.http2()
         .timer(TokioTimer::new())
-        // Some more, so that a call beyond the limit is refused at once and does not wait in its client.
-        .max_concurrent_streams(max_in_flight.saturating_add(SPARE_STREAMS))
+        .max_concurrent_streams(streams)
         .max_header_list_size(MAX_HEAD)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
+        .initial_connection_window_size(connection_window)
         .max_send_buf_size(STREAM_WINDOW as usize)
         .max_local_error_reset_streams(1024)
         .max_pending_accept_reset_streams(20)

@@ -66,6 +66,23 @@ async fn where_all_are_busy_a_newcomer_is_turned_away_and_no_call_is_lost() {
 }
 
 #[tokio::test]
+async fn a_burst_of_as_many_calls_as_there_may_be_is_no_flood() {
+    let api = Api::start(Reply::json(200, Call::Token.success())).await;
+    for max_in_flight in ["1024", "2500"] {
+        let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--max-in-flight", max_in_flight]);
+        for _ in 0..2 {
+            let client = gateway.client().await;
+            let calls = (0..max_in_flight.parse().unwrap()).map(|_| {
+                let mut client = client.clone();
+                async move { Call::Password.make(&mut client, Plain).await }
+            });
+            let told = futures_util::future::join_all(calls).await;
+            assert_eq!(told.iter().find_map(|told| told.as_ref().err()).map(ToString::to_string), None);
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_connection_of_age_takes_no_new_calls_and_finishes_those_it_has() {
     let api = Api::start(late(Duration::from_millis(800))).await;
     let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--max-connection-age", "200ms"]);
