@@ -13,6 +13,10 @@ mod sandbox;
 
 mod server;
 
+mod hostile;
+
+mod overload;
+
 mod shutdown;
 
 mod traces;

@@ -4,9 +4,13 @@ pub mod api;
 
 pub mod collector;
 
+pub mod frames;
+
 pub mod gateway;
 
 pub mod raw;
+
+pub mod siege;
 
 pub mod status;
 

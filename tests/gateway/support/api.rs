@@ -52,21 +52,23 @@ pub fn bytes(http_status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8>
 }
 
 /// The fake API; ends with the runtime of its test.
+#[derive(Clone)]
 pub struct Api {
     pub address: SocketAddr,
     reply: Arc<Mutex<Reply>>,
     requests: Arc<Mutex<Vec<String>>>,
     closed: Arc<AtomicUsize>,
+    waiting: Arc<AtomicUsize>,
 }
 
 impl Api {
     pub async fn start(reply: Reply) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = Self::recording(listener.local_addr().unwrap(), reply);
-        let (reply, requests, closed) = (Arc::clone(&api.reply), Arc::clone(&api.requests), Arc::clone(&api.closed));
+        let served = api.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(converse(stream, Arc::clone(&reply), Arc::clone(&requests), Arc::clone(&closed)));
+                tokio::spawn(served.clone().converse(stream));
             }
         });
         api
@@ -76,11 +78,11 @@ impl Api {
     pub async fn start_tls(reply: Reply, tls: tokio_rustls::TlsAcceptor) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let api = Self::recording(listener.local_addr().unwrap(), reply);
-        let (reply, requests, closed) = (Arc::clone(&api.reply), Arc::clone(&api.requests), Arc::clone(&api.closed));
+        let served = api.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 if let Ok(stream) = tls.accept(stream).await {
-                    tokio::spawn(converse(stream, Arc::clone(&reply), Arc::clone(&requests), Arc::clone(&closed)));
+                    tokio::spawn(served.clone().converse(stream));
                 }
             }
         });
@@ -88,7 +90,13 @@ impl Api {
     }
 
     fn recording(address: SocketAddr, reply: Reply) -> Self {
-        Self { address, reply: Arc::new(Mutex::new(reply)), requests: Arc::default(), closed: Arc::default() }
+        Self {
+            address,
+            reply: Arc::new(Mutex::new(reply)),
+            requests: Arc::default(),
+            closed: Arc::default(),
+            waiting: Arc::default(),
+        }
     }
 
     pub fn url(&self) -> String {
@@ -108,37 +116,44 @@ impl Api {
     pub fn closed(&self) -> usize {
         self.closed.load(Ordering::SeqCst)
     }
-}
 
-async fn converse(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    reply: Arc<Mutex<Reply>>,
-    requests: Arc<Mutex<Vec<String>>>,
-    closed: Arc<AtomicUsize>,
-) {
-    while let Some(request) = read_request(&mut stream).await {
-        requests.lock().unwrap().push(request);
-        let reply = reply.lock().unwrap().clone();
-        let written = match reply {
-            Reply::Bytes(bytes) => stream.write_all(&bytes).await,
-            Reply::Last(bytes) => {
-                let _ = stream.write_all(&bytes).await;
+    /// How many requests wait for their reply.
+    pub fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::SeqCst)
+    }
+
+    async fn converse(self, mut stream: impl AsyncRead + AsyncWrite + Unpin) {
+        while let Some(request) = read_request(&mut stream).await {
+            self.requests.lock().unwrap().push(request);
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            let reply = self.reply.lock().unwrap().clone();
+            let goes_on = self.answer(&mut stream, reply).await;
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            if !goes_on {
                 return;
             }
-            Reply::Late(delay, bytes) => {
-                tokio::time::sleep(delay).await;
-                stream.write_all(&bytes).await
-            }
-            Reply::Silence => {
-                // Until the other side has had enough.
-                let _ = stream.read_u8().await;
-                closed.fetch_add(1, Ordering::SeqCst);
-                return;
-            }
-        };
-        if written.is_err() {
-            return;
         }
+    }
+
+    /// Whether the connection goes on.
+    async fn answer(&self, stream: &mut (impl AsyncRead + AsyncWrite + Unpin), reply: Reply) -> bool {
+        let (delay, bytes, is_last) = match reply {
+            Reply::Bytes(bytes) => (None, bytes, false),
+            Reply::Last(bytes) => (None, bytes, true),
+            Reply::Late(delay, bytes) => (Some(delay), bytes, false),
+            Reply::Silence => (Some(Duration::MAX), Vec::new(), true),
+        };
+        if let Some(delay) = delay {
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                // The other side has had enough.
+                _ = stream.read_u8() => {
+                    self.closed.fetch_add(1, Ordering::SeqCst);
+                    return false;
+                }
+            }
+        }
+        stream.write_all(&bytes).await.is_ok() && !is_last
     }
 }
 
