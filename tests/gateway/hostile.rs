@@ -391,6 +391,7 @@ async fn streams_without_end_take_nobodys_place() {
     let part = |stream| frame(DATA, 0, stream, &[&[0, 0, 0, 0xff, 0xff], &[0; 1000][..]].concat());
     for (path, data) in [(RESET, true), (RESET, false), (WATCH, false), (CHECK, false), (REFLECTION, false)] {
         withstands(&["--max-connections", "500"], 96, async |gateway| {
+            let files = gateway.files();
             let mut streams = Vec::new();
             for _ in 0..4 {
                 let mut stream = greet(gateway, NO_SETTINGS).await;
@@ -405,7 +406,9 @@ async fn streams_without_end_take_nobodys_place() {
             let mut health = HealthClient::new(gateway.channel().await);
             health.check(HealthCheckRequest { service: String::new() }).await.unwrap();
             Call::Question.make(&mut gateway.client().await, Plain).await.unwrap();
-            sleep(Duration::from_millis(300)).await;
+            // Of these 4000, no more than 1024 may wait for their message, and 1524 for their answers to be taken. The two
+            // callers are gone or not.
+            within(|| gateway.files() <= files + 3).await;
         })
         .await;
     }
