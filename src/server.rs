@@ -18,7 +18,13 @@ mod files;
 
 mod connection;
 
+mod socket;
+
 mod calls;
+
+mod message;
+
+mod waits;
 
 mod held;
 
@@ -39,7 +45,13 @@ use tower::ServiceExt;
 use tracing::{info, warn};
 
 use self::{
-    accept::Acceptor, admin::Admin, calls::Calls, connection::Ends, crowd::Crowd, health::Reporter, listener::Listener,
+    accept::Acceptor,
+    admin::Admin,
+    calls::{Calls, Patience},
+    connection::Ends,
+    crowd::Crowd,
+    health::Reporter,
+    listener::Listener,
 };
 use crate::{
     config::Limits,
@@ -51,6 +63,8 @@ use crate::{
 
 /// The longest message that is taken, in bytes. The longest sensible one is some 3 KiB.
 const MAX_MESSAGE: usize = 64 * 1024;
+/// How many calls may at least be on the way in at a time.
+const MIN_ARRIVING: u32 = 1024;
 /// How long the calls that were given up at the end of the drain time have to get their answers out.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// How long after a connection's age its last calls are waited for, beyond what a call may take.
@@ -96,7 +110,13 @@ pub(crate) async fn start(
     metrics::observe(&meter(), &in_flight, limits.max_in_flight, &readiness, is_api_reachable);
     let counted = crowd.clone();
     metrics::observe_connections(&meter(), move || counted.len());
-    let calls = Calls::new(limits.timeout, Arc::clone(&in_flight), stop.clone(), service.keys.owner(), observer);
+    let patience = Patience {
+        arriving: limits.max_in_flight.max(MIN_ARRIVING) as usize,
+        // Each connection may well watch our health, and each call in flight has an answer.
+        leaving: (limits.max_connections.saturating_add(limits.max_in_flight)) as usize,
+    };
+    let owner = service.keys.owner();
+    let calls = Calls::new(limits.timeout, Arc::clone(&in_flight), patience, stop.clone(), owner, observer);
     let (routes, health) = services(service).await;
 
     let acceptor = Acceptor {

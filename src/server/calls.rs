@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, body::Body};
 use tower::{Service, ServiceExt};
 
-use super::{crowd::Activity, held::Held};
+use super::{crowd::Activity, held::hold, message, waits::Waits};
 use crate::{
     app_key::Owner,
     call::{Call, Record, budget},
@@ -35,14 +35,23 @@ pub(crate) struct Calls(Arc<Shared>);
 struct Shared {
     timeout: Duration,
     in_flight: Arc<Semaphore>,
-    about_the_server: Arc<Semaphore>,
+    /// Calls whose message is not all here.
+    arriving: Waits,
+    /// Answers that are not taken, watches and reflection among them.
+    leaving: Waits,
     stop: CancellationToken,
     key: Owner,
     observer: Observer,
 }
 
-/// The most questions about the server at a time: watches of its health, reflection.
-const MAX_ABOUT_THE_SERVER: usize = 1024;
+/// How many streams may wait for their peers at a time, on all connections.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Patience {
+    /// Calls for the rest of their message; each may hold as much as the longest message has.
+    pub(crate) arriving: usize,
+    /// Answers to be taken.
+    pub(crate) leaving: usize,
+}
 
 impl Calls {
     /// Calls that may take `timeout` each, as many at a time as `in_flight` has places, and are given up when `stop` is
@@ -50,19 +59,20 @@ impl Calls {
     pub(crate) fn new(
         timeout: Duration,
         in_flight: Arc<Semaphore>,
+        patience: Patience,
         stop: CancellationToken,
         key: Owner,
         observer: Observer,
     ) -> Self {
-        let about_the_server = Arc::new(Semaphore::new(MAX_ABOUT_THE_SERVER));
-        Self(Arc::new(Shared { timeout, in_flight, about_the_server, stop, key, observer }))
+        let (arriving, leaving) = (Waits::new(patience.arriving), Waits::new(patience.leaving));
+        Self(Arc::new(Shared { timeout, in_flight, arriving, leaving, stop, key, observer }))
     }
 }
 
 impl Calls {
     /// That service with this layer around it, for the calls of a connection.
     pub(super) fn around<S>(&self, inner: S, peer: Peer, activity: Arc<Activity>) -> AroundCalls<S> {
-        AroundCalls { shared: Arc::clone(&self.0), inner, peer, activity }
+        AroundCalls { shared: Arc::clone(&self.0), inner, origin: Origin { peer, activity } }
     }
 }
 
@@ -71,6 +81,12 @@ impl Calls {
 pub(crate) struct AroundCalls<S> {
     shared: Arc<Shared>,
     inner: S,
+    origin: Origin,
+}
+
+/// The connection that calls come from.
+#[derive(Clone, Debug)]
+struct Origin {
     peer: Peer,
     activity: Arc<Activity>,
 }
@@ -92,42 +108,54 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         // The time counts from here, not from the first poll.
         let arrival = Instant::now();
-        let (shared, inner, peer) = (Arc::clone(&self.shared), self.inner.clone(), self.peer);
-        let open = self.activity.request();
-        Box::pin(async move {
-            let answer = shared.take(request, inner, peer, arrival).await;
-            drop(open);
-            Ok(answer)
-        })
+        let (shared, inner, origin) = (Arc::clone(&self.shared), self.inner.clone(), self.origin.clone());
+        Box::pin(async move { Ok(shared.take(request, inner, &origin, arrival).await) })
     }
 }
 
 impl Shared {
     /// The way of a request from arrival to answer.
-    async fn take<S>(&self, mut request: Request<Body>, inner: S, peer: Peer, arrival: Instant) -> Response<Body>
+    async fn take<S>(&self, request: Request<Body>, inner: S, origin: &Origin, arrival: Instant) -> Response<Body>
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
+        let leaving = || self.leaving.begin(&origin.activity);
         if !is_grpc(&request) {
-            return not_grpc();
+            return hold(not_grpc(), leaving);
         }
-        let path = request.uri().path();
-        if is_about_the_server(path) {
-            return self.about_the_server(inner, request).await;
+        if is_about_the_server(request.uri().path()) {
+            // From now on, for its peer may let it wait for the question as well.
+            let wait = leaving();
+            drop(origin.activity.request());
+            return hold(pass_on(inner, request).await, || wait);
         }
+        hold(self.observe(request, inner, origin, arrival).await, leaving)
+    }
+
+    /// A call, which is told of when it has ended.
+    async fn observe<S>(
+        &self,
+        mut request: Request<Body>,
+        inner: S,
+        origin: &Origin,
+        arrival: Instant,
+    ) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    {
         if self.stop.is_cancelled() {
             // Not observed: by now the last spans may be on their way.
             return self.refuse(&Error::ShuttingDown { sent: false }, false, &Record::default());
         }
-        let rpc = Rpc::by_path(path);
+        let rpc = Rpc::by_path(request.uri().path());
         let method = rpc.map_or(method::Method::Other, method::Method::Known);
-        let observed = self.observer.begin(method, request.headers(), peer);
+        let observed = self.observer.begin(method, request.headers(), origin.peer);
         let answer = match rpc {
             Some(rpc) => {
                 let budget = budget(request.headers(), self.timeout);
                 let call = Call {
                     rpc,
-                    peer,
+                    peer: origin.peer,
                     deadline: arrival + budget,
                     is_hurried: budget < self.timeout,
                     trace: observed.context().clone(),
@@ -135,7 +163,7 @@ impl Shared {
                     record: Arc::clone(observed.record()),
                 };
                 request.extensions_mut().insert(call.clone());
-                self.admit(inner, request, &call).await
+                self.admit(inner, request, &call, &origin.activity).await
             }
             // tonic would say so too, but without details.
             None => self.refuse(&Error::Unread(Code::Unimplemented), false, observed.record()),
@@ -144,25 +172,39 @@ impl Shared {
         answer
     }
 
-    /// Health and reflection, which may go on for as long as the caller likes: so only so many at a time.
-    async fn about_the_server<S>(&self, inner: S, request: Request<Body>) -> Response<Body>
+    /// Finds the call a place among those in flight, if there is one, when its message is here: a caller that is slow to send
+    /// it must not take the place of one that is not.
+    async fn admit<S>(&self, inner: S, request: Request<Body>, call: &Call, activity: &Arc<Activity>) -> Response<Body>
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
-        match Arc::clone(&self.about_the_server).try_acquire_owned() {
-            Ok(place) => pass_on(inner, request).await.map(|body| Body::new(Held { body, _place: place })),
-            Err(_) => self.refuse(&Error::Overloaded, false, &Record::default()),
+        if self.in_flight.available_permits() == 0 {
+            return self.refuse_call(&Error::Overloaded, call);
         }
-    }
-
-    /// Finds the call a place among those in flight, if there is one.
-    async fn admit<S>(&self, inner: S, request: Request<Body>, call: &Call) -> Response<Body>
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    {
+        let request = match self.read(request, call, activity).await {
+            Ok(request) => request,
+            Err(error) => return self.refuse_call(&error, call),
+        };
+        let _open = activity.request();
         match self.in_flight.try_acquire() {
             Ok(_place) => self.answer(inner, request, call).await,
             Err(_) => self.refuse_call(&Error::Overloaded, call),
+        }
+    }
+
+    /// The request with its message, as soon as that is here.
+    async fn read(
+        &self,
+        request: Request<Body>,
+        call: &Call,
+        activity: &Arc<Activity>,
+    ) -> Result<Request<Body>, Error> {
+        let _wait = self.arriving.begin(activity);
+        let (head, body) = request.into_parts();
+        tokio::select! {
+            biased;
+            body = message::read(body) => Ok(Request::from_parts(head, body?)),
+            error = call.end() => Err(error),
         }
     }
 
@@ -172,8 +214,7 @@ impl Shared {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
         tokio::select! {
-            // The handler keeps the deadline itself, and knows more when it passes. This one is for callers that are slow
-            // to send their message.
+            // The handler keeps the deadline itself, and knows more when it passes. This one is only for what it may miss.
             biased;
             result = AssertUnwindSafe(pass_on(inner, request)).catch_unwind() => match result {
                 Ok(response) => self.with_details(response, call),
@@ -261,7 +302,9 @@ mod tests {
         let room = Room::new(Arc::default(), 1, Sampler::AlwaysOff);
         let observer = Observer { metrics, takes_up_traces: true, room };
         let places = Arc::new(Semaphore::new(1));
-        let calls = Calls::new(Duration::from_secs(10), places, CancellationToken::new(), Owner::Gateway, observer);
+        let patience = Patience { arriving: 1, leaving: 1 };
+        let stop = CancellationToken::new();
+        let calls = Calls::new(Duration::from_secs(10), places, patience, stop, Owner::Gateway, observer);
         let activity = Arc::clone(&Crowd::new(1).enter().unwrap().activity);
         let service = calls.around(handler, Peer::Unix { uid: None }, activity);
         // Twice: the first call must have given its place back, however it ended.

@@ -1,13 +1,6 @@
 //! The life of a connection: its bounds, and its end.
 
-use std::{
-    convert::Infallible,
-    io,
-    pin::{Pin, pin},
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::Duration,
-};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -17,14 +10,17 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::Service;
 
-use super::crowd::{Activity, Member};
+use super::{
+    crowd::{Activity, Member},
+    socket::Socket,
+};
 
 /// How long a peer may take to begin: a connection costs it nothing.
 const GREETING: Duration = Duration::from_secs(10);
@@ -95,12 +91,13 @@ pub(super) async fn serve<S>(
     S::Future: Send,
 {
     let activity = Arc::clone(&member.activity);
-    let stream = TokioIo::new(Heard { stream, activity: Arc::clone(&activity) });
+    let stream = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
     let mut connection = pin!(http.serve_connection(stream, TowerToHyperService::new(service)));
     // However it ends: what a peer does wrong is no event here.
     let grace = tokio::select! {
         _ = connection.as_mut() => return,
         () = ends.cut.cancelled() => return,
+        () = activity.until_cut_off() => return,
         () = silence(&activity) => return,
         () = activity.told_to_leave() => if activity.was_of_use() { FAREWELL } else { return },
         () = age(ends.max_age) => ends.age_grace,
@@ -113,6 +110,7 @@ pub(super) async fn serve<S>(
     tokio::select! {
         _ = connection => {}
         () = ends.cut.cancelled() => {}
+        () = activity.until_cut_off() => {}
         () = sleep(grace) => {}
     }
 }
@@ -130,46 +128,5 @@ async fn age(most: Option<Duration>) {
     match most {
         Some(most) => sleep(most.mul_f64(rand::random_range(0.9..1.1))).await,
         None => std::future::pending().await,
-    }
-}
-
-/// A stream that tells what its peer sends.
-struct Heard<S> {
-    stream: S,
-    activity: Arc<Activity>,
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.activity.hear(buf.filled().len() - before);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
     }
 }

@@ -37,11 +37,12 @@ pub(crate) struct Activity {
     start: Instant,
     /// Bytes that the peer has sent.
     heard: AtomicUsize,
-    /// Requests that are not answered yet.
+    /// Requests that are all here and not answered yet.
     open: AtomicU32,
     /// When the last request began, in milliseconds after `start` and one; 0: there was none.
     last: AtomicU64,
     leave: CancellationToken,
+    cut_off: CancellationToken,
 }
 
 /// A connection's place; given back when it is dropped.
@@ -118,6 +119,7 @@ impl Activity {
             open: AtomicU32::new(0),
             last: AtomicU64::new(0),
             leave: CancellationToken::new(),
+            cut_off: CancellationToken::new(),
         }
     }
 
@@ -147,6 +149,20 @@ impl Activity {
     /// Completes when others need the place.
     pub(super) async fn told_to_leave(&self) {
         self.leave.cancelled().await;
+    }
+
+    /// Ends the connection at once.
+    pub(super) fn cut_off(&self) {
+        self.cut_off.cancel();
+    }
+
+    pub(super) fn is_cut_off(&self) -> bool {
+        self.cut_off.is_cancelled()
+    }
+
+    /// Completes when the connection has to end at once.
+    pub(super) async fn until_cut_off(&self) {
+        self.cut_off.cancelled().await;
     }
 
     fn is_idle(&self) -> bool {

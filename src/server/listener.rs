@@ -3,14 +3,19 @@
 use std::{
     fs,
     io::{self, ErrorKind},
+    net::SocketAddr,
     os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Path, PathBuf},
 };
 
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream};
 use tokio_util::either::Either;
 
 use crate::{address::Address, peer::Peer};
+
+/// How many connections may wait to be accepted. The library's 128 are full at once when all clients come back together, and
+/// who finds them full tries again only after a second.
+const BACKLOG: u32 = 4096;
 
 /// An accepted connection.
 pub(super) type Stream = Either<TcpStream, UnixStream>;
@@ -30,10 +35,12 @@ impl Listener {
     /// The system's, or that a live process already listens on the socket.
     pub(crate) async fn bind(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp(address) => Ok(Self::Tcp(TcpListener::bind(address).await?)),
+            Address::Tcp(address) => Ok(Self::Tcp(listen(*address)?)),
             Address::Unix(path) => {
                 remove_stale(path).await?;
-                let listener = UnixListener::bind(path)?;
+                let socket = UnixSocket::new_stream()?;
+                socket.bind(path)?;
+                let listener = socket.listen(BACKLOG)?;
                 let file = SocketFile::new(path)?;
                 // The peers are in the same pod and share a group.
                 fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
@@ -95,6 +102,14 @@ impl Drop for SocketFile {
             tracing::warn!(%error, path = %self.path.display(), "the socket file could not be removed");
         }
     }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Connections of a process that has ended do not keep the next one from the port.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn inode(path: &Path) -> io::Result<(u64, u64)> {

@@ -15,6 +15,10 @@ mod server;
 
 mod connections;
 
+mod hostile;
+
+mod overload;
+
 mod shutdown;
 
 mod restart;

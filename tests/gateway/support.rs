@@ -6,9 +6,13 @@ pub mod collector;
 
 pub mod faulty_api;
 
+pub mod frames;
+
 pub mod gateway;
 
 pub mod raw;
+
+pub mod siege;
 
 pub mod status;
 

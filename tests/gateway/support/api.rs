@@ -74,6 +74,7 @@ struct Shared {
     requests: Mutex<Vec<String>>,
     closed: AtomicUsize,
     open: AtomicUsize,
+    waiting: AtomicUsize,
     hang_up: watch::Sender<HangUp>,
 }
 
@@ -153,6 +154,11 @@ impl Api {
         self.shared.closed.load(Ordering::SeqCst)
     }
 
+    /// How many requests wait for their reply.
+    pub fn waiting(&self) -> usize {
+        self.shared.waiting.load(Ordering::SeqCst)
+    }
+
     /// Closes all connections on which nothing is under way.
     pub async fn hang_up(&self, how: HangUp) {
         self.shared.hang_up.send_replace(how);
@@ -175,6 +181,7 @@ impl Shared {
             requests: Mutex::default(),
             closed: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
+            waiting: AtomicUsize::new(0),
             hang_up: watch::Sender::new(HangUp::Finish),
         })
     }
@@ -199,26 +206,41 @@ async fn converse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), shared: &S
             reply = choose(&request);
         }
         shared.requests.lock().unwrap().push(request);
-        match reply {
-            Reply::By(_) => unreachable!("chosen above"),
-            Reply::Bytes(bytes) => stream.write_all(&bytes).await.ok()?,
-            Reply::Last(bytes) => {
-                let _ = stream.write_all(&bytes).await;
-                return None;
-            }
-            Reply::Late(delay, bytes) => {
-                tokio::time::sleep(delay).await;
-                stream.write_all(&bytes).await.ok()?;
-            }
-            Reply::Reset => return Some(HangUp::Reset),
-            Reply::Silence => {
-                // Until the other side has had enough.
-                let _ = stream.read_u8().await;
+        shared.waiting.fetch_add(1, Ordering::SeqCst);
+        let end = answer(stream, shared, reply).await;
+        shared.waiting.fetch_sub(1, Ordering::SeqCst);
+        if let Err(how) = end {
+            return how;
+        }
+    }
+}
+
+/// Answers a request. An error is the end of the connection; with how to close it, if it is to be closed in some way.
+async fn answer(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    shared: &Shared,
+    reply: Reply,
+) -> Result<(), Option<HangUp>> {
+    let (delay, bytes, is_last) = match reply {
+        Reply::By(_) => unreachable!("chosen before"),
+        Reply::Bytes(bytes) => (None, bytes, false),
+        Reply::Last(bytes) => (None, bytes, true),
+        Reply::Late(delay, bytes) => (Some(delay), bytes, false),
+        Reply::Silence => (Some(Duration::MAX), Vec::new(), true),
+        Reply::Reset => return Err(Some(HangUp::Reset)),
+    };
+    if let Some(delay) = delay {
+        tokio::select! {
+            () = tokio::time::sleep(delay) => {}
+            // The other side has had enough.
+            _ = stream.read_u8() => {
                 shared.closed.fetch_add(1, Ordering::SeqCst);
-                return None;
+                return Err(None);
             }
         }
     }
+    stream.write_all(&bytes).await.map_err(|_| None)?;
+    if is_last { Err(None) } else { Ok(()) }
 }
 
 /// One request; `None` at the end of the connection.

@@ -96,6 +96,11 @@ impl Gateway {
         line.unwrap_or_else(|| panic!("no {beginning:?} in {}", self.announced))
     }
 
+    /// The process's id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn address(&self) -> &str {
         self.announced("gRPC on ")
     }

@@ -1,0 +1,57 @@
+//! The message of a call, read to its end before anything is done for the call.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http_body::{Body as _, Frame, SizeHint};
+use tonic::{Code, Status, body::Body};
+
+use super::MAX_MESSAGE;
+use crate::error::Error;
+
+/// What gRPC puts before a message: whether it is compressed, and its length.
+const PREFIX: usize = 5;
+
+/// The whole body, whose bytes are all there.
+///
+/// # Errors
+///
+/// It is longer than a message may be, or its stream broke.
+pub(super) async fn read(mut body: Body) -> Result<Body, Error> {
+    let mut whole = Vec::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let frame = frame.map_err(|status| Error::Unread(status.code()))?;
+        // A request's trailers say nothing in gRPC.
+        let Ok(data) = frame.into_data() else { continue };
+        if whole.len() + data.len() > PREFIX + MAX_MESSAGE {
+            return Err(Error::Unread(Code::OutOfRange));
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(Body::new(Whole(Bytes::from(whole))))
+}
+
+/// A body whose bytes are all there.
+struct Whole(Bytes);
+
+impl http_body::Body for Whole {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let bytes = std::mem::take(&mut self.0);
+        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
+    }
+}
