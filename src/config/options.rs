@@ -80,7 +80,7 @@ struct ServeOptions {
     max_in_flight: u32,
     /// The most connections of callers at a time; past it the one that has been idle for longest has to go
     #[arg(long, env = "RESET_GATEWAY_MAX_CONNECTIONS", hide_env_values = true, value_name = "NUMBER")]
-    #[arg(default_value = "4096", value_parser = positive, allow_negative_numbers = true)]
+    #[arg(default_value = "1024", value_parser = positive, allow_negative_numbers = true)]
     max_connections: u32,
     /// How long a connection takes new calls, so that clients spread anew, or off
     #[arg(long, env = "RESET_GATEWAY_MAX_CONNECTION_AGE", hide_env_values = true, value_name = "DURATION")]

@@ -28,18 +28,19 @@ const GREETING: Duration = Duration::from_secs(10);
 const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a connection that the drain finds without a greeting is given, for its first call may be on the way.
 const LAST_GREETING: Duration = Duration::from_millis(200);
-/// The streams that a connection may have beyond the calls that may be in flight.
+/// The streams that a connection may have beyond the calls that may be in flight, so that a call beyond that limit is
+/// refused at once and does not wait in its client.
 const SPARE_STREAMS: u32 = 64;
+/// The most streams of a connection in any case: what it takes to keep track of one, some 2 KiB, is kept for as long as the
+/// connection is there. A client with more calls waits or opens another connection.
+const MAX_STREAMS: u32 = 256;
 /// The largest head of a request, in bytes: what HTTP/2 servers commonly take.
 const MAX_HEAD: u32 = 16 * 1024;
-/// The most streams of a connection, however many calls may be in flight: more than any client opens.
-const MAX_STREAMS: u32 = 16 * 1024;
-/// What a peer may send ahead on a stream, in bytes: somewhat more than the longest message.
+/// What a peer may send ahead, in bytes: on a stream somewhat more than the longest message. h2 takes half of what it may send
+/// on all streams together for the most that small frames may cost it, 256 bytes each, before it closes a connection as a
+/// flood; a burst of calls, one frame on each stream, is none.
 const STREAM_WINDOW: u32 = 128 * 1024;
-/// What it may send ahead on all streams together: room for a usual message on each. h2 takes half of it for the most that
-/// small frames may cost it, 256 bytes each, before it closes a connection as a flood; a burst of calls is none.
-const CONNECTION_WINDOW_PER_STREAM: u32 = 1024;
-const LEAST_CONNECTION_WINDOW: u32 = 512 * 1024;
+const CONNECTION_WINDOW: u32 = 512 * 1024;
 
 /// What ends connections, soon or at once.
 #[derive(Clone, Debug)]
@@ -56,16 +57,13 @@ pub(super) struct Ends {
 
 /// HTTP/2 with bounds on everything that a peer can make this side hold or do, and HTTP/1 to say that it is not spoken.
 pub(super) fn http(max_in_flight: u32) -> Builder<TokioExecutor> {
-    // Some more, so that a call beyond the limit is refused at once and does not wait in its client.
-    let streams = max_in_flight.saturating_add(SPARE_STREAMS).min(MAX_STREAMS);
-    let connection_window = (streams * CONNECTION_WINDOW_PER_STREAM).max(LEAST_CONNECTION_WINDOW);
     let mut http = Builder::new(TokioExecutor::new());
     http.http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(streams)
+        .max_concurrent_streams(max_in_flight.saturating_add(SPARE_STREAMS).min(MAX_STREAMS))
         .max_header_list_size(MAX_HEAD)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(connection_window)
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(STREAM_WINDOW as usize)
         .max_local_error_reset_streams(1024)
         .max_pending_accept_reset_streams(20)

@@ -26,7 +26,8 @@ async fn exchange(
     tokio::spawn(connection);
     let (response, mut sender) = client.send_request(request.body(()).unwrap(), false).unwrap();
     if let Some(body) = body {
-        sender.send_data(Bytes::from(body), true).unwrap();
+        // It may be refused before it is sent.
+        let _ = sender.send_data(Bytes::from(body), true);
     }
     let response = response.await.unwrap();
     let (status, mut headers) = (response.status(), response.headers().clone());

@@ -1,7 +1,6 @@
 //! A gateway under attack: a caller beside the attackers that has to be served all the while, and what the attack costs.
 
 use std::{
-    fs,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -48,29 +47,6 @@ pub async fn withstands(options: &[&str], most_mib: u64, attack: impl AsyncFn(&G
     // The allocator keeps what it has had once, and not always all at the first time.
     assert!(twice < once + most_mib * 1024 / 2, "{once} KiB after the first attack, {twice} KiB after the second");
     assert!(!gateway.log().contains("panicked"), "{}", gateway.log());
-}
-
-impl Gateway {
-    /// Resident memory, in KiB.
-    pub fn memory(&self) -> u64 {
-        self.status("VmRSS:")
-    }
-
-    /// The most that it has been, in KiB.
-    pub fn peak_memory(&self) -> u64 {
-        self.status("VmHWM:")
-    }
-
-    /// How many files it has open.
-    pub fn files(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
-    }
-
-    fn status(&self, name: &str) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.split_whitespace().next().unwrap().parse().unwrap()
-    }
 }
 
 /// Lets this process have as many files open as the system allows; how many those are.
