@@ -14,13 +14,14 @@ use opentelemetry::Context;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{app_key::Owner, contract::Rpc, error::Error, peer::Peer, status::Verdict};
+use crate::{app_key::Owner, contract::Rpc, error::Error, peer::Peer, place::Place, status::Verdict};
 
 /// What the layers know of a call; travels to the handler as a request extension.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) rpc: Rpc,
     pub(crate) peer: Peer,
+    pub(crate) place: Arc<Place>,
     pub(crate) deadline: Instant,
     /// Whether the deadline is the caller's, and shorter than the gateway's own.
     pub(crate) is_hurried: bool,

@@ -3,7 +3,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr},
 };
 
 use http::HeaderName;
@@ -32,10 +32,18 @@ enum Mark<'a> {
     User(Option<u32>),
 }
 
+/// The address; of IPv6 the first half, of which one machine often has all that belongs to it.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
 impl From<Peer> for Mark<'_> {
     fn from(peer: Peer) -> Self {
         match peer {
-            Peer::Tcp { remote, .. } => Self::Machine(remote.ip().to_canonical()),
+            Peer::Tcp { remote, .. } => Self::Machine(network(remote.ip().to_canonical())),
             Peer::Unix { uid } => Self::User(uid),
         }
     }
@@ -86,6 +94,8 @@ mod tests {
             |remote: &str| callers.of_call(&metadata(&[]), Peer::Tcp { local: None, remote: remote.parse().unwrap() });
         assert_eq!(of("10.0.0.1:1"), of("[::ffff:10.0.0.1]:2"));
         assert_ne!(of("10.0.0.1:1"), of("10.0.0.2:1"));
+        assert_eq!(of("[2001:db8::1]:1"), of("[2001:db8::ffff:2]:1"));
+        assert_ne!(of("[2001:db8::1]:1"), of("[2001:db8:0:1::1]:1"));
     }
 
     #[test]

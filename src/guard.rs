@@ -68,10 +68,11 @@ impl Guard {
         Attempts { guard: self, caller, call }
     }
 
-    /// What stands for a user: the same in whichever case and with whatever blanks around it the name is written.
+    /// What stands for a user: the same in whichever case, and with whatever blanks and unseen characters the name is
+    /// written.
     fn user(&self, name: &str) -> u64 {
         let mut hasher = self.names.build_hasher();
-        for c in name.trim().nfkc().flat_map(char::to_lowercase) {
+        for c in name.nfkc().filter(|c| !is_unseen(*c)).flat_map(char::to_lowercase) {
             hasher.write_u32(c.into());
         }
         hasher.finish()
@@ -112,6 +113,18 @@ impl Attempts<'_> {
         permit.settle(result.as_ref().is_err_and(|error| costs(error, self.call.is_hurried)));
         result
     }
+}
+
+/// White space, control characters, and what else nobody sees: a name with some of them may be the same to the API.
+fn is_unseen(c: char) -> bool {
+    c.is_whitespace()
+        || c.is_control()
+        || matches!(
+            c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+                | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+                | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}'
+        )
 }
 
 /// Whether an attempt that came to this counts: the API has said no to it, or its caller did not want to know.
@@ -173,10 +186,18 @@ mod tests {
     fn a_user_is_the_same_however_the_name_is_written() {
         let guard = Guard::new(Rates { codes: None, all_codes: None, answers: None });
         let (one, other) = (guard.user("robert.zak"), guard.user("jane.doe"));
-        for name in ["Robert.Zak", " robert.zak\t", "\u{a0}ROBERT.ZAK", "ｒｏｂｅｒｔ．ｚａｋ"] {
+        for name in [
+            "Robert.Zak",
+            " robert.zak\t",
+            "\u{a0}ROBERT.ZAK",
+            "ｒｏｂｅｒｔ．ｚａｋ",
+            "robert.zak\u{200b}",
+            "rob\u{ad}ert.zak\0",
+            "robert. zak",
+        ] {
             assert_eq!(guard.user(name), one, "{name:?}");
         }
         assert_ne!(one, other);
-        assert_ne!(one, guard.user("robert zak"));
+        assert_ne!(one, guard.user("robertzak"));
     }
 }

@@ -37,6 +37,8 @@ mod endpoint;
 
 mod call;
 
+mod place;
+
 mod guard;
 
 mod caller;

@@ -12,7 +12,7 @@ pub(crate) mod retry_after;
 use std::{
     fmt,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -108,6 +108,7 @@ impl Api<'_> {
 
     /// Sends the request once, as that repetition, and reads the answer.
     async fn attempt(&self, payload: &Payload<'_>, repetition: u32) -> Result<Answer, Error> {
+        let begun = Instant::now();
         let endpoint = &self.rest.endpoints[self.call.rpc as usize];
         let mut span = ClientSpan::start(endpoint, &self.call.trace, &self.rest.metrics);
         if repetition > 0 {
@@ -125,7 +126,7 @@ impl Api<'_> {
         if let Err(error) = &result {
             span.fail(error);
         }
-        self.rest.breaker.learn(&result);
+        self.rest.breaker.learn(&result, begun.elapsed());
         result
     }
 }

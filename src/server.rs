@@ -63,6 +63,8 @@ use crate::{
 
 /// The longest message that is taken, in bytes. The longest sensible one is some 3 KiB.
 const MAX_MESSAGE: usize = 64 * 1024;
+/// The longest question about the server, in bytes: the names in it are short.
+const MAX_QUESTION: usize = 4096;
 /// How many calls may at least be on the way in at a time.
 const MIN_ARRIVING: u32 = 1024;
 /// How long the calls that were given up at the end of the drain time have to get their answers out.
@@ -126,6 +128,7 @@ pub(crate) async fn start(
         ends: Ends {
             drain: CancellationToken::new(),
             cut: CancellationToken::new(),
+            hurry: Arc::default(),
             max_age: limits.max_connection_age,
             age_grace: limits.timeout + AGE_GRACE,
         },
@@ -156,10 +159,12 @@ pub(crate) async fn start(
 async fn services(service: Service) -> (Routes, Reporter) {
     let readiness = service.readiness.clone();
     let (health_service, health) = health::service(PasswordResetServiceServer::<Service>::NAME, readiness).await;
+    let v1 = reflection().build_v1().expect("the contract is a valid descriptor");
+    let v1alpha = reflection().build_v1alpha().expect("the contract is a valid descriptor");
     let routes = Routes::new(PasswordResetServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE))
         .add_service(health_service)
-        .add_service(reflection().build_v1().expect("the contract is a valid descriptor"))
-        .add_service(reflection().build_v1alpha().expect("the contract is a valid descriptor"));
+        .add_service(v1.max_decoding_message_size(MAX_QUESTION))
+        .add_service(v1alpha.max_decoding_message_size(MAX_QUESTION));
     (routes.prepare(), health)
 }
 

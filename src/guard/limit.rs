@@ -27,6 +27,11 @@ use crate::{
 /// guesser would have to spend tokens of so many others.
 const GENERATION: usize = 32 * 1024;
 
+/// The most attempts that wait at a time. They hold no place among the calls in flight.
+const MOST_WAITING: usize = 4096;
+/// When to come again, for who finds as many waiting.
+const SOON: Duration = Duration::from_secs(1);
+
 /// The limit. Clones are the same limit.
 #[derive(Clone, Debug)]
 pub(super) struct Limit(Arc<Mutex<State>>);
@@ -41,7 +46,7 @@ struct State {
     total: Bucket,
     /// The attempts of all that are pending.
     pending: u32,
-    /// The keys with an attempt that is pending or waits, so never more than there are calls in flight.
+    /// The keys with an attempt that is pending or waits, so never more than there are calls in flight and waiting.
     lines: HashMap<u64, Line>,
     /// The keys with an attempt that waits, each once, the next one first.
     turns: VecDeque<u64>,
@@ -106,11 +111,14 @@ impl Limit {
             Ok(decision) => return decision.map_err(too_many),
             Err(decision) => Place { limit: self, key, decision },
         };
-        tokio::select! {
+        // Who waits here must not keep others from what they can do meanwhile.
+        call.place.leave();
+        let permit = tokio::select! {
             biased;
-            decision = &mut place.decision => decision.expect("each attempt in a line is decided on").map_err(too_many),
-            error = call.end() => Err(error),
-        }
+            decision = &mut place.decision => decision.expect("each attempt in a line is decided on").map_err(too_many)?,
+            error = call.end() => return Err(error),
+        };
+        if call.place.enter() { Ok(permit) } else { Err(Error::Overloaded) }
     }
 
     /// The decision, or where it is going to arrive.
@@ -122,6 +130,7 @@ impl Limit {
                 Ok(Ok(self.permit_for(key, record)))
             }
             Room::After(time) => Ok(Err(time)),
+            Room::AfterPending if state.waiting() >= MOST_WAITING => Ok(Err(SOON)),
             Room::AfterPending => Err(state.line_up(key, record)),
         }
     }
@@ -184,6 +193,11 @@ impl State {
                 self.total = rate.spend(self.total, now);
             }
         }
+    }
+
+    /// How many wait.
+    fn waiting(&self) -> usize {
+        self.turns.iter().filter_map(|key| self.lines.get(key)).map(|line| line.waiting.len()).sum()
     }
 
     /// An attempt waits.
@@ -298,6 +312,7 @@ mod tests {
             rpc: Rpc::GenerateToken,
             deadline: Instant::now() + HOUR,
             peer: crate::peer::Peer::Unix { uid: None },
+            place: Arc::new(crate::place::Place::among(&Arc::new(tokio::sync::Semaphore::new(1)))),
             is_hurried: false,
             trace: Context::new(),
             stop: CancellationToken::new(),

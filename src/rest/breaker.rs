@@ -23,6 +23,8 @@ use crate::{call::chain, envelope::Answer, error::Error, readiness::Readiness};
 
 /// The connections that must fail in a row.
 const FAILURES: u32 = 5;
+/// An attempt that has no connection after this time counts as failed also where its call's time ends then.
+const SLOW: Duration = Duration::from_millis(500);
 /// The probes that must fail in a row before the gateway is not ready: a restart of the API's is not worth that.
 const PROBES: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
@@ -64,17 +66,19 @@ impl Breaker {
         self.circuit.check()
     }
 
-    /// Learns from the end of an attempt.
-    pub(super) fn learn(&self, result: &Result<Answer, Error>) {
+    /// Learns from the end of an attempt that took so long.
+    pub(super) fn learn(&self, result: &Result<Answer, Error>, took: Duration) {
         match result {
-            Err(error @ Error::Unreachable(_)) => {
+            Err(error @ (Error::Unreachable(_) | Error::TimedOut { sent: false }))
+                if took >= SLOW || matches!(error, Error::Unreachable(_)) =>
+            {
                 if let Some(first_probe) = self.circuit.failed() {
                     warn!(error = chain(error), "the API cannot be reached: calls fail at once until it can be again");
                     self.start_probes(first_probe);
                 }
             }
             Ok(_) | Err(Error::Broken(_) | Error::TooLarge { .. }) => self.circuit.worked(),
-            // Nothing is known of a connection that was given up, by whomever.
+            // Nothing is known of a connection that was given up early, by whomever.
             Err(_) => {}
         }
     }

@@ -64,10 +64,16 @@ impl Acceptor {
         }
     }
 
-    /// Those who had to leave still hold their files until they have gone.
+    /// Those who had to leave still hold their files until they have gone, so that they must not be too many. Who has a call
+    /// under way is let finish it, for whom nobody else waits.
     async fn let_leavers_go(&self) {
         const MOST_LEAVERS: usize = 32;
-        while self.connections.len() > self.crowd.most() + MOST_LEAVERS {
+        const TIMES: usize = 10;
+        for _ in 0..TIMES {
+            if self.connections.len() <= self.crowd.most() + MOST_LEAVERS {
+                return;
+            }
+            self.ends.hurry.notify_waiters();
             sleep(Duration::from_millis(1)).await;
         }
     }

@@ -23,6 +23,7 @@ use crate::{
     contract::Rpc,
     error::Error,
     peer::Peer,
+    place::Place,
     status::Verdict,
     telemetry::{method, observer::Observer},
 };
@@ -126,7 +127,6 @@ impl Shared {
         if is_about_the_server(request.uri().path()) {
             // From now on, for its peer may let it wait for the question as well.
             let wait = leaving();
-            drop(origin.activity.request());
             return hold(pass_on(inner, request).await, || wait);
         }
         hold(self.observe(request, inner, origin, arrival).await, leaving)
@@ -156,6 +156,7 @@ impl Shared {
                 let call = Call {
                     rpc,
                     peer: origin.peer,
+                    place: Arc::new(Place::among(&self.in_flight)),
                     deadline: arrival + budget,
                     is_hurried: budget < self.timeout,
                     trace: observed.context().clone(),
@@ -186,9 +187,10 @@ impl Shared {
             Err(error) => return self.refuse_call(&error, call),
         };
         let _open = activity.request();
-        match self.in_flight.try_acquire() {
-            Ok(_place) => self.answer(inner, request, call).await,
-            Err(_) => self.refuse_call(&Error::Overloaded, call),
+        if call.place.enter() {
+            self.answer(inner, request, call).await
+        } else {
+            self.refuse_call(&Error::Overloaded, call)
         }
     }
 

@@ -11,6 +11,7 @@ use hyper_util::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
+    sync::Notify,
     time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,8 @@ pub(super) struct Ends {
     pub(super) drain: CancellationToken,
     /// Away with what is left.
     pub(super) cut: CancellationToken,
+    /// Told to those who had to leave: others stand at the door.
+    pub(super) hurry: Arc<Notify>,
     /// The longest that a connection takes new calls, if there is a limit.
     pub(super) max_age: Option<Duration>,
     /// How long the calls that are left at that age are waited for: none may take longer.
@@ -92,14 +95,14 @@ pub(super) async fn serve<S>(
     let stream = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
     let mut connection = pin!(http.serve_connection(stream, TowerToHyperService::new(service)));
     // However it ends: what a peer does wrong is no event here.
-    let grace = tokio::select! {
+    let end = tokio::select! {
         _ = connection.as_mut() => return,
         () = ends.cut.cancelled() => return,
         () = activity.until_cut_off() => return,
         () = silence(&activity) => return,
-        () = activity.told_to_leave() => if activity.was_of_use() { FAREWELL } else { return },
-        () = age(ends.max_age) => ends.age_grace,
-        () = ends.drain.cancelled() => Duration::MAX,
+        () = activity.told_to_leave() => if activity.was_of_use() { End::Leaving } else { return },
+        () = age(ends.max_age) => End::OfAge,
+        () = ends.drain.cancelled() => End::Draining,
     };
     if !activity.is_greeted() {
         let _ = timeout(LAST_GREETING, connection.as_mut()).await;
@@ -109,7 +112,37 @@ pub(super) async fn serve<S>(
         _ = connection => {}
         () = ends.cut.cancelled() => {}
         () = activity.until_cut_off() => {}
-        () = sleep(grace) => {}
+        () = patience(end, &activity, &ends) => {}
+    }
+}
+
+/// Why a connection has to end.
+enum End {
+    Leaving,
+    OfAge,
+    Draining,
+}
+
+/// Completes when a connection that has to end is not waited for any longer. The calls that it has are: what was sent to the
+/// API must be told.
+async fn patience(end: End, activity: &Activity, ends: &Ends) {
+    match end {
+        End::Draining => std::future::pending().await,
+        End::OfAge => sleep(ends.age_grace).await,
+        End::Leaving => {
+            tokio::select! {
+                () = sleep(FAREWELL) => {}
+                () = ends.hurry.notified() => {}
+            }
+            let _ = timeout(ends.age_grace, idle(activity)).await;
+        }
+    }
+}
+
+async fn idle(activity: &Activity) {
+    const LOOK_EVERY: Duration = Duration::from_millis(50);
+    while !activity.is_idle() {
+        sleep(LOOK_EVERY).await;
     }
 }
 

@@ -20,6 +20,8 @@ pub(crate) struct Crowd(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     most: usize,
+    /// What all activities count their time from.
+    epoch: Instant,
     members: Mutex<Members>,
 }
 
@@ -34,12 +36,12 @@ struct Members {
 /// What happens on a connection.
 #[derive(Debug)]
 pub(crate) struct Activity {
-    start: Instant,
+    epoch: Instant,
     /// Bytes that the peer has sent.
     heard: AtomicUsize,
     /// Requests that are all here and not answered yet.
     open: AtomicU32,
-    /// When the last request began, in milliseconds after `start` and one; 0: there was none.
+    /// When the last call began, in milliseconds after `epoch` and one; 0: there was none.
     last: AtomicU64,
     leave: CancellationToken,
     cut_off: CancellationToken,
@@ -55,7 +57,7 @@ pub(super) struct Member {
 impl Crowd {
     /// Room for that many connections.
     pub(crate) fn new(most: usize) -> Self {
-        Self(Arc::new(Shared { most, members: Mutex::default() }))
+        Self(Arc::new(Shared { most, epoch: Instant::now(), members: Mutex::default() }))
     }
 
     /// How many there may be.
@@ -74,7 +76,7 @@ impl Crowd {
         if members.all.len() >= self.0.most && !members.make_room() {
             return None;
         }
-        let (id, activity) = (members.next, Arc::new(Activity::new()));
+        let (id, activity) = (members.next, Arc::new(Activity::new(self.0.epoch)));
         members.next += 1;
         members.all.insert(id, Arc::clone(&activity));
         Some(Member { id, crowd: self.clone(), activity })
@@ -112,9 +114,9 @@ impl Members {
 }
 
 impl Activity {
-    fn new() -> Self {
+    fn new(epoch: Instant) -> Self {
         Self {
-            start: Instant::now(),
+            epoch,
             heard: AtomicUsize::new(0),
             open: AtomicU32::new(0),
             last: AtomicU64::new(0),
@@ -134,14 +136,14 @@ impl Activity {
         self.heard.load(Ordering::Relaxed) >= PREFACE
     }
 
-    /// A request begins; it ends when what this gives is dropped.
+    /// A call begins; it ends when what this gives is dropped.
     pub(super) fn request(self: &Arc<Self>) -> Open {
         self.open.fetch_add(1, Ordering::Relaxed);
-        self.last.store(self.start.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
+        self.last.store(self.epoch.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
         Open(Arc::clone(self))
     }
 
-    /// Whether there has been a request.
+    /// Whether there has been a call.
     pub(super) fn was_of_use(&self) -> bool {
         self.last.load(Ordering::Relaxed) > 0
     }
@@ -156,6 +158,7 @@ impl Activity {
         self.cut_off.cancel();
     }
 
+    #[cfg(test)]
     pub(super) fn is_cut_off(&self) -> bool {
         self.cut_off.is_cancelled()
     }
@@ -165,7 +168,8 @@ impl Activity {
         self.cut_off.cancelled().await;
     }
 
-    fn is_idle(&self) -> bool {
+    /// Whether no call is being answered.
+    pub(super) fn is_idle(&self) -> bool {
         self.open.load(Ordering::Relaxed) == 0
     }
 }
@@ -203,12 +207,17 @@ mod tests {
     #[test]
     fn who_never_called_leaves_first_and_then_who_has_been_idle_for_longest() {
         let crowd = Crowd::new(4);
-        let mut members: Vec<_> = std::iter::from_fn(|| crowd.enter()).take(4).collect();
-        let [busy, early, late, silent] = &members[..] else { panic!("four have room") };
+        let member = || {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+            crowd.enter()
+        };
+        let mut members: Vec<_> = std::iter::from_fn(member).take(4).collect();
+        // The one that calls late is the older one.
+        let [busy, late, early, silent] = &members[..] else { panic!("four have room") };
         let _call = busy.activity.request();
-        for (member, last) in [(early, 5), (late, 6)] {
+        for member in [early, late] {
             drop(member.activity.request());
-            member.activity.last.store(last, Ordering::Relaxed);
+            std::thread::sleep(std::time::Duration::from_millis(5));
         }
         let first = crowd.enter().unwrap();
         assert!(has_to_leave(silent) && !has_to_leave(early));

@@ -6,6 +6,7 @@ use tonic_health::{
     server::{HealthReporter, health_reporter},
 };
 
+use super::MAX_QUESTION;
 use crate::readiness::{Changes, Readiness};
 
 /// What the health service says, of the whole server, `""`, and of the service of that name.
@@ -22,7 +23,7 @@ pub(super) async fn service(name: &'static str, readiness: Readiness) -> (Health
     let reporter = Reporter { reporter, name, readiness };
     // tonic begins with "serving".
     reporter.report().await;
-    (service, reporter)
+    (service.max_decoding_message_size(MAX_QUESTION), reporter)
 }
 
 impl Reporter {

@@ -1,13 +1,22 @@
 //! Streams that wait for their peer: for the rest of a message, or for an answer to be taken. A peer may let them wait for as
-//! long as it likes, but not any number of them: past the most that there may be, the connection that has most of them
-//! is cut off. So a peer that hoards them pays itself, and not the others.
+//! long as it likes, but not any number of them: past the most that there may be, the connection with most that have
+//! waited for long is cut off. So a peer that hoards them pays itself, and not the others, whose streams come and go.
 
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use tokio::time::Instant;
+
 use super::crowd::Activity;
+
+/// How long a stream may wait before that is held against its connection.
+const LONG: Duration = Duration::from_secs(1);
+/// How often is looked, at the most, for who hoards: it takes a look at every stream.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The streams that wait, on all connections.
 #[derive(Clone, Debug)]
@@ -21,41 +30,41 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    total: usize,
-    /// By the address of the connection's activity.
-    connections: HashMap<usize, Tally>,
+    streams: HashMap<u64, Stream>,
+    next: u64,
+    looked: Option<Instant>,
 }
 
 #[derive(Debug)]
-struct Tally {
-    streams: usize,
-    activity: Arc<Activity>,
+struct Stream {
+    since: Instant,
+    connection: Arc<Activity>,
 }
 
 /// A stream that waits, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Wait {
     waits: Waits,
-    activity: Arc<Activity>,
+    id: u64,
 }
 
 impl Waits {
-    /// At most that many streams may wait at a time.
+    /// At most that many streams may wait for long.
     pub(super) fn new(most: usize) -> Self {
         Self(Arc::new(Shared { most, waiting: Mutex::default() }))
     }
 
     /// A stream of that connection waits from now on.
-    pub(super) fn begin(&self, activity: &Arc<Activity>) -> Wait {
-        let mut waiting = self.waiting();
-        // One that is cut off already was counted out, with all its streams.
-        if !activity.is_cut_off() {
-            waiting.add(activity);
-            while waiting.total > self.0.most {
-                waiting.cut_off_the_worst();
-            }
+    pub(super) fn begin(&self, connection: &Arc<Activity>) -> Wait {
+        let (mut waiting, now) = (self.waiting(), Instant::now());
+        let id = waiting.next;
+        waiting.next += 1;
+        waiting.streams.insert(id, Stream { since: now, connection: Arc::clone(connection) });
+        if waiting.streams.len() > self.0.most && waiting.looked.is_none_or(|looked| now - looked >= LOOK_EVERY) {
+            waiting.looked = Some(now);
+            waiting.cut_off_hoarders(self.0.most, now);
         }
-        Wait { waits: self.clone(), activity: Arc::clone(activity) }
+        Wait { waits: self.clone(), id }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -64,60 +73,77 @@ impl Waits {
 }
 
 impl Waiting {
-    fn add(&mut self, activity: &Arc<Activity>) {
-        let tally = self.connections.entry(key(activity));
-        tally.or_insert_with(|| Tally { streams: 0, activity: Arc::clone(activity) }).streams += 1;
-        self.total += 1;
-    }
-
-    fn remove(&mut self, activity: &Arc<Activity>) {
-        let Some(tally) = self.connections.get_mut(&key(activity)) else { return };
-        tally.streams -= 1;
-        self.total -= 1;
-        if tally.streams == 0 {
-            self.connections.remove(&key(activity));
+    /// Cuts connections off until there are no more streams than that, the worst first; and those that have a call under way
+    /// last, for it may be a write.
+    fn cut_off_hoarders(&mut self, most: usize, now: Instant) {
+        let mut hoards: HashMap<usize, (usize, Arc<Activity>)> = HashMap::new();
+        for Stream { connection, .. } in self.streams.values().filter(|stream| now - stream.since >= LONG) {
+            hoards.entry(key(connection)).or_insert_with(|| (0, Arc::clone(connection))).0 += 1;
         }
-    }
-
-    fn cut_off_the_worst(&mut self) {
-        let worst = self.connections.iter().max_by_key(|(_, tally)| tally.streams).map(|(key, _)| *key);
-        let Some(tally) = worst.and_then(|worst| self.connections.remove(&worst)) else { return };
-        self.total -= tally.streams;
-        tally.activity.cut_off();
+        let mut hoards: Vec<_> = hoards.into_values().collect();
+        hoards.sort_by_key(|(streams, connection)| (!connection.is_idle(), Reverse(*streams)));
+        for (_, hoarder) in hoards {
+            if self.streams.len() <= most {
+                return;
+            }
+            hoarder.cut_off();
+            self.streams.retain(|_, stream| !Arc::ptr_eq(&stream.connection, &hoarder));
+        }
     }
 }
 
-/// No other activity has it as long as this one is held, as it is by each stream that waits.
-fn key(activity: &Arc<Activity>) -> usize {
-    Arc::as_ptr(activity).addr()
+/// No other connection has it as long as this one's activity is held, as it is by each stream that waits.
+fn key(connection: &Arc<Activity>) -> usize {
+    Arc::as_ptr(connection).addr()
 }
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.waits.waiting().remove(&self.activity);
+        self.waits.waiting().streams.remove(&self.id);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::crowd::Crowd;
+    use crate::server::crowd::{Crowd, Member};
 
-    #[test]
-    fn past_the_limit_the_connection_with_most_streams_is_cut_off() {
-        let (crowd, waits) = (Crowd::new(3), Waits::new(4));
-        let members: Vec<_> = std::iter::from_fn(|| crowd.enter()).take(3).collect();
-        let [one, hoarder, another] = [0, 1, 2].map(|i| Arc::clone(&members[i].activity));
-        let first = waits.begin(&one);
-        let hoarded: Vec<_> = (0..3).map(|_| waits.begin(&hoarder)).collect();
-        drop(waits.begin(&hoarder));
-        assert!(hoarder.is_cut_off() && !one.is_cut_off(), "it had four of five");
+    fn connections(number: usize) -> Vec<Member> {
+        let crowd = Crowd::new(number);
+        std::iter::from_fn(|| crowd.enter()).take(number).collect()
+    }
 
-        let _late = waits.begin(&hoarder);
-        drop(hoarded);
-        let _others: Vec<_> = (0..3).map(|_| waits.begin(&another)).collect();
-        assert!(!one.is_cut_off() && !another.is_cut_off(), "what it left does not count any more");
-        drop(first);
-        assert_eq!(waits.waiting().total, 3);
+    fn hoard(waits: &Waits, connection: &Member, streams: usize) -> Vec<Wait> {
+        (0..streams).map(|_| waits.begin(&connection.activity)).collect()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn past_the_limit_who_hoards_most_is_cut_off_and_not_who_is_busy() {
+        let (connections, waits) = (connections(3), Waits::new(4));
+        let [small, large, busy] = &connections[..] else { panic!("three have room") };
+        let _hoarded = (hoard(&waits, small, 1), hoard(&waits, large, 3));
+        tokio::time::advance(LONG).await;
+        let _burst = hoard(&waits, busy, 10);
+        assert!(large.activity.is_cut_off(), "it has hoarded most");
+        assert!(!busy.activity.is_cut_off(), "its streams have just come");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_alone_costs_nobody_the_connection() {
+        let (connections, waits) = (connections(1), Waits::new(4));
+        drop(hoard(&waits, &connections[0], 100));
+        assert!(!connections[0].activity.is_cut_off());
+        assert!(waits.waiting().streams.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_has_a_call_under_way_is_cut_off_last() {
+        let (connections, waits) = (connections(2), Waits::new(4));
+        let [calling, idle] = &connections[..] else { panic!("two have room") };
+        let _call = calling.activity.request();
+        let _hoarded = (hoard(&waits, calling, 3), hoard(&waits, idle, 1));
+        tokio::time::advance(LONG).await;
+        let _one_more = hoard(&waits, calling, 1);
+        assert!(idle.activity.is_cut_off() && !calling.activity.is_cut_off());
     }
 }

@@ -44,3 +44,5 @@ mod settings;
 mod explain;
 
 mod contract;
+
+mod neighbours;
