@@ -205,8 +205,24 @@ fn spellings(text: &str) -> Vec<Spelling> {
 fn unescaped(text: &str) -> String {
     // The plus first: one that comes out of an escape is no space.
     let text = text.replace('+', " ");
-    let text = without_backslashes(&decode_html_entities(&text));
+    let text = without_backslashes(&without_void_references(&decode_html_entities(&text)));
     percent_decode_str(&text).decode_utf8_lossy().into_owned()
+}
+
+/// The text without the numeric references that are left when HTML's are undone, `&#0;`: nobody sees what they stand for.
+fn without_void_references(text: &str) -> String {
+    let mut parts = text.split("&#");
+    let mut kept = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.split_once(';') {
+            Some((number, rest)) if number.bytes().all(|b| b.is_ascii_hexdigit() || b == b'x') => kept.push_str(rest),
+            _ => {
+                kept.push_str("&#");
+                kept.push_str(part);
+            }
+        }
+    }
+    kept
 }
 
 /// The text with `%21` undone, but not `%41`: nobody escapes a letter, so that is rather a percent sign before a value.
@@ -341,6 +357,7 @@ mod tests {
             ("\\ud83d\\udd11\\ud83d\\udd11", "🔑🔑"),
             ("a%252541b", "a%2541b"),
             ("5%aaaaa%2a4", "aaaaa*4"),
+            ("&#104;un&#0;&#116;er&#28;2", "hun\0ter\u{1c}2"),
             ("5%41aaa%2a4", "41aaa*4"),
             ("aabb", "ab"),
             ("it is …", "…"),
