@@ -120,6 +120,21 @@ async fn who_does_not_begin_in_time_is_cut_off() {
     println!("{}", neighbour.was_served().await);
 }
 
+/// More than fits into the connection's window, on streams each of which has room for it and none of which is read: their
+/// questions are valid, but nobody takes the answers to the first of them.
+fn too_much_data() -> Vec<u8> {
+    const STREAMS: u32 = 6;
+    /// Lists the services, again and again; in all as much as a stream has room for.
+    const QUESTION: &[u8] = &[0, 0, 0, 0, 2, 0x3a, 0];
+    let data = QUESTION.repeat(16_384 / QUESTION.len());
+    let stream = |i: u32| {
+        let id = 2 * i + 1;
+        let head = frame(HEADERS, END_HEADERS, id, &call_to(REFLECTION, &[]));
+        [head, frame(DATA, 0, id, &data).repeat(8)].concat()
+    };
+    [setting(4, 0), (0..STREAMS).flat_map(stream).collect()].concat()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broken_frames_end_the_connection_with_their_reason() {
     let call = call_to(RESET, &[]);
@@ -128,6 +143,7 @@ async fn broken_frames_end_the_connection_with_their_reason() {
     // Where the specification has a reason of its own, the library often says "protocol error" all the same.
     let (protocol, flow_control, size) = (1, 3, 6);
     let cases = [
+        ("too much data", too_much_data(), flow_control),
         ("settings of a bad length", frame(SETTINGS, 0, 0, &[0; 5]), protocol),
         ("settings on a stream", frame(SETTINGS, 0, 1, &[]), protocol),
         ("a window over the limit", setting(4, most + 1), protocol),
