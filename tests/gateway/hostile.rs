@@ -123,14 +123,14 @@ async fn who_does_not_begin_in_time_is_cut_off() {
 /// More than fits into the connection's window, on streams each of which has room for it and none of which is read: their
 /// questions are valid, but nobody takes the answers to the first of them.
 fn too_much_data() -> Vec<u8> {
-    const STREAMS: u32 = 6;
-    /// Lists the services, again and again; in all as much as a stream has room for.
+    const STREAMS: u32 = 16;
+    /// Lists the services, again and again; in all less than a stream has room for before its settings are acknowledged.
     const QUESTION: &[u8] = &[0, 0, 0, 0, 2, 0x3a, 0];
     let data = QUESTION.repeat(16_384 / QUESTION.len());
     let stream = |i: u32| {
         let id = 2 * i + 1;
         let head = frame(HEADERS, END_HEADERS, id, &call_to(REFLECTION, &[]));
-        [head, frame(DATA, 0, id, &data).repeat(8)].concat()
+        [head, frame(DATA, 0, id, &data).repeat(3)].concat()
     };
     [setting(4, 0), (0..STREAMS).flat_map(stream).collect()].concat()
 }
