@@ -90,9 +90,14 @@ impl Crowd {
 impl Members {
     /// Tells one that is idle to leave; whether there was any.
     fn make_room(&mut self) -> bool {
-        if self.idle.is_empty() {
+        self.one_leaves() || {
             self.idle = self.longest_idle();
+            self.one_leaves()
         }
+    }
+
+    /// Tells the next of those that have been looked for.
+    fn one_leaves(&mut self) -> bool {
         while let Some(id) = self.idle.pop() {
             // Meanwhile it may have gone or come to life.
             if let Some(activity) = self.all.get(&id).filter(|activity| activity.is_idle()) {
@@ -235,5 +240,20 @@ mod tests {
         assert_eq!(crowd.len(), 4, "those who had to leave had lost their places already");
         drop(third);
         assert!(crowd.enter().is_some());
+    }
+
+    #[test]
+    fn who_has_come_to_life_meanwhile_may_stay() {
+        let crowd = Crowd::new(2);
+        let (one, other) = (crowd.enter().unwrap(), crowd.enter().unwrap());
+        drop((one.activity.request(), other.activity.request()));
+        // Both are on the list of those who leave next; the first of them goes.
+        let _third = crowd.enter().unwrap();
+        let stayed = if has_to_leave(&one) { &other } else { &one };
+        assert!(!has_to_leave(stayed));
+        let _call = stayed.activity.request();
+        let third = crowd.enter().unwrap();
+        assert!(!has_to_leave(stayed), "it has a call under way");
+        drop(third);
     }
 }
