@@ -22,6 +22,8 @@ mod socket;
 
 mod calls;
 
+mod grpc;
+
 mod message;
 
 mod waits;
@@ -171,7 +173,11 @@ async fn services(service: Service) -> (Routes, Reporter) {
 impl Running {
     /// Goes on until `shutdown` completes, and then until the calls in flight are answered or the drain time is over.
     pub(crate) async fn until(mut self, shutdown: impl Future<Output = ()>) {
-        shutdown.await;
+        tokio::select! {
+            () = shutdown => {}
+            // None ends before the drain, unless by a bug: a gateway that is there and takes no calls would be worse than none.
+            Some(Err(panic)) = self.acceptors.join_next() => std::panic::resume_unwind(panic.into_panic()),
+        }
         self.readiness.stopping();
         self.health.report().await;
         if timeout(self.limits.drain_timeout, self.drain()).await.is_err() {
