@@ -98,6 +98,22 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn a_write_is_sent_when_its_first_byte_is_taken_and_never_once_it_was_given_up() {
+        for given_up in [false, true] {
+            let record = Arc::new(Record::default());
+            let mut body = Body::new(Bytes::from_static(b"{}"), Arc::clone(&record));
+            assert_eq!((body.is_end_stream(), body.size_hint().exact()), (false, Some(2)));
+            assert!(!record.was_sent(), "asked before there is a connection");
+            if given_up {
+                assert!(!record.give_up());
+            }
+            let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+            assert_eq!(frame.is_some_and(|frame| frame.is_ok()), !given_up);
+            assert_eq!(record.was_sent(), !given_up);
+        }
+    }
+
+    #[tokio::test]
     async fn a_read_that_was_given_up_breaks_off_before_it_leaves() {
         let record = Arc::new(Record::default());
         let mut body = NoBody::new(Arc::clone(&record));

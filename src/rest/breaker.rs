@@ -69,9 +69,7 @@ impl Breaker {
     /// Learns from the end of an attempt that took so long.
     pub(super) fn learn(&self, result: &Result<Answer, Error>, took: Duration) {
         match result {
-            Err(error @ (Error::Unreachable(_) | Error::TimedOut { sent: false }))
-                if took >= SLOW || matches!(error, Error::Unreachable(_)) =>
-            {
+            Err(error) if is_failure_to_connect(error, took) => {
                 if let Some(first_probe) = self.circuit.failed() {
                     warn!(error = chain(error), "the API cannot be reached: calls fail at once until it can be again");
                     self.start_probes(first_probe);
@@ -162,6 +160,15 @@ impl Circuit {
     }
 }
 
+/// Whether no connection could be made in that time, or not in any time that should be needed.
+fn is_failure_to_connect(error: &Error, took: Duration) -> bool {
+    match error {
+        Error::Unreachable(_) => true,
+        Error::TimedOut { sent } => !sent && took >= SLOW,
+        _ => false,
+    }
+}
+
 /// When to probe after so many probes have failed.
 fn next_probe(failed: u32) -> Instant {
     Instant::now() + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, failed)
@@ -210,6 +217,14 @@ mod tests {
         assert!(circuit.failed().is_none(), "it opens once");
         circuit.worked();
         assert!(circuit.check().is_err(), "an answer that was on its way does not close it");
+    }
+
+    #[test]
+    fn a_deadline_in_haste_says_nothing_of_the_api() {
+        let in_haste = SLOW - Duration::from_millis(1);
+        for (sent, took, expected) in [(false, SLOW, true), (false, in_haste, false), (true, 2 * SLOW, false)] {
+            assert_eq!(is_failure_to_connect(&Error::TimedOut { sent }, took), expected, "{sent} {took:?}");
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -187,6 +187,19 @@ async fn probes_come_alone_with_growing_pauses_and_readiness_waits_for_the_secon
 }
 
 #[tokio::test]
+async fn a_connection_that_is_kept_open_without_an_answer_is_a_sign_of_life() {
+    let address = closed();
+    let gateway = Gateway::with(&format!("http://{address}"), &["--app-key", KEY, "--connect-timeout", "200ms"]);
+    let mut client = gateway.client().await;
+    open(&mut client).await;
+    let api = Api::start_at(address, Reply::Silence).await;
+    gateway.logged("the API can be reached again").await;
+    assert!(api.requests().iter().all(|request| request.starts_with("HEAD / ")));
+    api.reply(Reply::json(200, Password.success()));
+    Password.make(&mut client, Plain).await.unwrap();
+}
+
+#[tokio::test]
 async fn an_outage_does_not_hold_up_the_end() {
     let gateway = Gateway::before(&format!("http://{}", closed()));
     open(&mut gateway.client().await).await;
