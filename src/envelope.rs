@@ -23,6 +23,7 @@
 //! This module knows no gRPC.
 
 mod client_error;
+mod escapes;
 mod members;
 mod result;
 pub(crate) mod text;

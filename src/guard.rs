@@ -23,6 +23,7 @@ use crate::{
     envelope::{Cause, Refusal},
     error::Error,
     status::{Fault, Outcome, Verdict},
+    unseen::is_unseen,
 };
 
 /// The most attempts that the API may refuse; `None` is no limit.
@@ -72,7 +73,7 @@ impl Guard {
     /// written.
     fn user(&self, name: &str) -> u64 {
         let mut hasher = self.names.build_hasher();
-        for c in name.nfkc().filter(|c| !is_unseen(*c)).flat_map(char::to_lowercase) {
+        for c in name.nfkc().filter(|c| !c.is_whitespace() && !is_unseen(*c)).flat_map(char::to_lowercase) {
             hasher.write_u32(c.into());
         }
         hasher.finish()
@@ -113,18 +114,6 @@ impl Attempts<'_> {
         permit.settle(result.as_ref().is_err_and(|error| costs(error, self.call.is_hurried)));
         result
     }
-}
-
-/// White space, control characters, and what else nobody sees: a name with some of them may be the same to the API.
-fn is_unseen(c: char) -> bool {
-    c.is_whitespace()
-        || c.is_control()
-        || matches!(
-            c,
-            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
-                | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
-                | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}'
-        )
 }
 
 /// Whether an attempt that came to this counts: the API has said no to it, or its caller did not want to know.

@@ -49,6 +49,8 @@ mod app_key;
 
 mod envelope;
 
+mod unseen;
+
 mod error;
 
 mod status;

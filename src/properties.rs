@@ -19,13 +19,14 @@ use crate::{
     contract::{REQUEST_FIELDS, Rpc},
     envelope::{
         Values,
-        text::{MAX_TEXT, is_invisible, passed_on},
+        text::{MAX_TEXT, passed_on},
     },
     error::Error,
     proto::ErrorReason,
     rest::retry_after,
     status::{DOMAIN, Verdict},
     steps,
+    unseen::is_unseen,
 };
 
 /// The least that a client's header limit leaves for a status, in bytes.
@@ -182,7 +183,7 @@ fn told(status: &Status, reason: ErrorReason) -> Vec<String> {
 /// The text has none of the values in it, in any disguise or case, and its letters do not spell any.
 fn is_free_of(text: &str, values: &[String]) {
     // Of what nobody can see there is nothing to keep out.
-    let is_seen = |value: &&str| value.chars().any(|c| !c.is_whitespace() && !is_invisible(c));
+    let is_seen = |value: &&str| value.chars().any(|c| !c.is_whitespace() && !is_unseen(c));
     let values = values.iter().map(|value| value.trim()).filter(|value| value.chars().count() >= SHORTEST);
     let values = values.filter(is_seen);
     for value in values {

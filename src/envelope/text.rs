@@ -7,8 +7,10 @@
 use std::fmt;
 
 use html_escape::decode_html_entities;
-use percent_encoding::percent_decode_str;
 use unicode_normalization::UnicodeNormalization;
+
+use super::escapes::{signs_unescaped, unescaped};
+use crate::unseen::is_unseen;
 
 /// The most text, in bytes, that one status passes on.
 pub(crate) const MAX_TEXT: usize = 512;
@@ -105,7 +107,7 @@ impl Spelling {
         let folded = text.nfkd().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect::<String>();
         Self {
             letters: folded.nfkd().filter(|c| c.is_alphanumeric()).collect(),
-            signs: text.chars().filter(|c| !c.is_whitespace() && !is_invisible(*c)).collect(),
+            signs: text.chars().filter(|c| !c.is_whitespace() && !is_unseen(*c)).collect(),
         }
     }
 
@@ -168,19 +170,13 @@ fn plain(text: &str) -> String {
 /// The text with one space for each run of white space and of characters that nobody sees.
 fn squeezed(text: &str) -> String {
     let mut squeezed = String::with_capacity(text.len());
-    for word in text.split(|c: char| c.is_whitespace() || is_invisible(c)).filter(|word| !word.is_empty()) {
+    for word in text.split(|c: char| c.is_whitespace() || is_unseen(c)).filter(|word| !word.is_empty()) {
         if !squeezed.is_empty() {
             squeezed.push(' ');
         }
         squeezed.push_str(word);
     }
     squeezed
-}
-
-/// Control characters, and those that change how the characters around them are shown.
-pub(crate) fn is_invisible(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 /// What the text spells as it is, and with one layer of escapes after the other undone. All of them count: what looks
@@ -199,78 +195,6 @@ fn spellings(text: &str) -> Vec<Spelling> {
         spellings.push(Spelling::of(&text));
     }
     spellings
-}
-
-/// The text with one layer of escapes undone: HTML's, JSON's, and those of URLs and forms.
-fn unescaped(text: &str) -> String {
-    // The plus first: one that comes out of an escape is no space.
-    let text = text.replace('+', " ");
-    let text = without_backslashes(&without_void_references(&decode_html_entities(&text)));
-    percent_decode_str(&text).decode_utf8_lossy().into_owned()
-}
-
-/// The text without the numeric references that are left when HTML's are undone, `&#0;`: nobody sees what they stand for.
-fn without_void_references(text: &str) -> String {
-    let mut parts = text.split("&#");
-    let mut kept = parts.next().unwrap_or_default().to_owned();
-    for part in parts {
-        match part.split_once(';') {
-            Some((number, rest)) if number.bytes().all(|b| b.is_ascii_hexdigit() || b == b'x') => kept.push_str(rest),
-            _ => {
-                kept.push_str("&#");
-                kept.push_str(part);
-            }
-        }
-    }
-    kept
-}
-
-/// The text with `%21` undone, but not `%41`: nobody escapes a letter, so that is rather a percent sign before a value.
-fn signs_unescaped(text: &str) -> String {
-    let is_sign = |digits: &[u8; 2]| {
-        let byte = std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        byte.is_some_and(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric())
-    };
-    let mut kept = String::with_capacity(text.len());
-    let mut parts = text.split('%');
-    kept.push_str(parts.next().unwrap_or_default());
-    for part in parts {
-        kept.push_str(if part.as_bytes().first_chunk().is_some_and(is_sign) { "%" } else { "%25" });
-        kept.push_str(part);
-    }
-    percent_decode_str(&kept).decode_utf8_lossy().into_owned()
-}
-
-/// The text with the escapes of JSON undone, and `%u0027`, which old versions of ASP write.
-fn without_backslashes(text: &str) -> String {
-    let mut units = Vec::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(c) = rest.chars().next() {
-        let after = &rest[c.len_utf8()..];
-        let (unit, length) = match (c, after.as_bytes()) {
-            ('\\' | '%', [b'u', digits @ ..]) => (hexadecimal(digits), 6),
-            ('\\', [b'n' | b'r' | b't' | b'b' | b'f', ..]) => (Some(u16::from(b' ')), 2),
-            ('\\', [sign @ (b'"' | b'\\' | b'/' | b'\''), ..]) => (Some(u16::from(*sign)), 2),
-            _ => (None, 0),
-        };
-        rest = match unit {
-            Some(unit) => {
-                units.push(unit);
-                &rest[length..]
-            }
-            None => {
-                units.extend_from_slice(c.encode_utf16(&mut [0; 2]));
-                after
-            }
-        };
-    }
-    String::from_utf16_lossy(&units)
-}
-
-/// The number of which these are the first four digits.
-fn hexadecimal(digits: &[u8]) -> Option<u16> {
-    let digit = |number: u16, digit: &u8| Some(number << 4 | u16::try_from(char::from(*digit).to_digit(16)?).ok()?);
-    digits.first_chunk::<4>()?.iter().try_fold(0, digit)
 }
 
 /// The first place, from and to, where the text has the value, whatever the case of either.
