@@ -144,7 +144,7 @@ impl Call {
 /// How long a call may take: the caller's `grpc-timeout` or `most`, whichever is shorter.
 ///
 /// Of the caller's time a little is kept back, so that the answer is there before the caller gives up; then it learns
-/// the outcome. It also keeps ahead of tonic's own timer, which would say CANCELLED.
+/// the outcome.
 pub(crate) fn budget(headers: &HeaderMap, most: Duration) -> Duration {
     const KEPT_BACK: (Duration, Duration) = (Duration::from_micros(1500), Duration::from_millis(10));
     let timeout = headers.get("grpc-timeout").and_then(|value| grpc_timeout(value.to_str().ok()?));
@@ -152,7 +152,7 @@ pub(crate) fn budget(headers: &HeaderMap, most: Duration) -> Duration {
 }
 
 /// `grpc-timeout`: one to eight digits and a unit, by the gRPC-over-HTTP/2 specification. Anything else is no timeout, as
-/// tonic has it.
+/// tonic's clients have it.
 fn grpc_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let is_number = (1..=8).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());

@@ -10,13 +10,19 @@ use std::{
 };
 
 use futures_util::{FutureExt, future::BoxFuture};
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderName, Request, Response};
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, body::Body};
 use tower::{Service, ServiceExt};
 
-use super::{crowd::Activity, held::hold, message, waits::Waits};
+use super::{
+    crowd::Activity,
+    grpc::{code_of, is_about_the_server, is_grpc, not_grpc},
+    held::hold,
+    message,
+    waits::Waits,
+};
 use crate::{
     app_key::Owner,
     call::{Call, Record, budget},
@@ -68,9 +74,7 @@ impl Calls {
         let (arriving, leaving) = (Waits::new(patience.arriving), Waits::new(patience.leaving));
         Self(Arc::new(Shared { timeout, in_flight, arriving, leaving, stop, key, observer }))
     }
-}
 
-impl Calls {
     /// That service with this layer around it, for the calls of a connection.
     pub(super) fn around<S>(&self, inner: S, peer: Peer, activity: Arc<Activity>) -> AroundCalls<S> {
         AroundCalls { shared: Arc::clone(&self.0), inner, origin: Origin { peer, activity } }
@@ -258,35 +262,9 @@ where
     inner.oneshot(request).await.unwrap_or_else(|never| match never {})
 }
 
-/// Health and reflection: asked all the time, and no work.
-fn is_about_the_server(path: &str) -> bool {
-    path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.")
-}
-
-/// Whether the request is a gRPC call. tonic would take any method and any content type for one.
-fn is_grpc(request: &Request<Body>) -> bool {
-    let content_type = request.headers().get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let format = content_type.strip_prefix(b"application/grpc");
-    request.version() == Version::HTTP_2
-        && request.method() == Method::POST
-        && format.is_some_and(|format| matches!(format.first(), None | Some(b'+' | b';')))
-}
-
-fn not_grpc() -> Response<Body> {
-    let hint = "this is a gRPC server: it takes POST over HTTP/2 with content-type application/grpc\n";
-    let mut response = Response::new(Body::new(hint.to_owned()));
-    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    response
-}
-
-/// The code of an answer: in the headers if it failed, in the trailers to come if it did not.
-fn code_of(response: &Response<Body>) -> Code {
-    response.headers().get("grpc-status").map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
-}
-
 #[cfg(test)]
 mod tests {
+    use http::{Version, header};
     use opentelemetry_sdk::trace::Sampler;
     use tonic_types::StatusExt;
     use tower::service_fn;
