@@ -72,7 +72,7 @@ fn serve(config: Serve) -> Result<(), Failure> {
         let _in_runtime = runtime.enter();
         Export::start(&config.telemetry)?
     };
-    let log_level = logs::start(&config.telemetry, Some(export.listener()));
+    let log_level = logs::start(&config.telemetry, Some(export.rejected()));
     let result = runtime.block_on(async {
         let stop = stop_signal()?;
         // Where this fails nothing has been measured, and there is nothing to send.

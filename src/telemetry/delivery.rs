@@ -1,5 +1,5 @@
-//! What becomes of what is measured. Of finished spans every one is delivered or counted as dropped, none waits beyond a fixed number, and a
-//! collector that does not take them is reported at most once a minute.
+//! What becomes of what is measured. Of finished spans every one is delivered or counted as dropped, none waits beyond a
+//! fixed number, and a collector that does not take them is reported at most once a minute.
 //!
 //! The SDK's batch processor keeps its own count of what it drops to itself. So spans are let into it only as long as
 //! fewer wait than it has room for, and the exporter behind it tells how many left the queue.

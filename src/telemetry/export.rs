@@ -24,7 +24,7 @@ use super::{
     metrics::observe_delivery,
     otlp,
     prometheus::{self, Page},
-    rejected::{self, Listener},
+    rejected::{self, RejectedLayer},
     room::Room,
 };
 use crate::config::{
@@ -75,9 +75,9 @@ impl Export {
         self.room.clone()
     }
 
-    /// What listens to the exporters' events.
-    pub(crate) fn listener(&self) -> Listener {
-        rejected::listener(Arc::clone(&self.counts))
+    /// What hears the exporters' events, beside the log.
+    pub(crate) fn rejected(&self) -> RejectedLayer {
+        rejected::layer(Arc::clone(&self.counts))
     }
 
     /// What `/metrics` shows; nothing if the SDK is disabled.

@@ -14,7 +14,7 @@ use tracing_subscriber::{
     reload,
 };
 
-use super::rejected::Listener;
+use super::rejected::RejectedLayer;
 use crate::config::{
     LogFormat, Telemetry,
     telemetry::{LOG_DIRECTIVES, log_directives},
@@ -22,13 +22,13 @@ use crate::config::{
 
 /// Which log lines are written; can be changed while the program runs.
 #[derive(Clone, Debug)]
-pub(crate) struct LogLevel(reload::Handle<Targets, Layered<Option<Listener>, Registry>>);
+pub(crate) struct LogLevel(reload::Handle<Targets, Layered<Option<RejectedLayer>, Registry>>);
 
-/// Starts logging, once for the process. Beside the log, `listener` hears the exporters' events.
-pub(crate) fn start(config: &Telemetry, listener: Option<Listener>) -> LogLevel {
+/// Starts logging, once for the process. Beside the log, `rejected` hears the exporters' events.
+pub(crate) fn start(config: &Telemetry, rejected: Option<RejectedLayer>) -> LogLevel {
     let (filter, handle) = reload::Layer::new(config.log_filter.clone());
     let filter = filter.and(filter_fn(is_fit_to_be_logged));
-    let subscriber = tracing_subscriber::registry().with(listener).with(lines(config.log_format).with_filter(filter));
+    let subscriber = tracing_subscriber::registry().with(rejected).with(lines(config.log_format).with_filter(filter));
     set_global_default(subscriber).expect("logging is started once");
     panic::set_hook(Box::new(tell_of_panic));
     LogLevel(handle)

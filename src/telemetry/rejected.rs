@@ -20,9 +20,9 @@ use super::delivery::Counts;
 pub(crate) struct Rejected(Arc<Counts>);
 
 /// [`Rejected`], which hears the exporters' events alone.
-pub(crate) type Listener = Filtered<Rejected, FilterFn, Registry>;
+pub(crate) type RejectedLayer = Filtered<Rejected, FilterFn, Registry>;
 
-pub(super) fn listener(counts: Arc<Counts>) -> Listener {
+pub(super) fn layer(counts: Arc<Counts>) -> RejectedLayer {
     Rejected(counts).with_filter(FilterFn::new(is_partial_success))
 }
 
