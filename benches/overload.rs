@@ -7,12 +7,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
 
+#[path = "support/process.rs"]
+mod process;
+
 use std::{
     convert::Infallible,
-    fs,
     io::{BufRead, BufReader, Read},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -31,6 +33,8 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt;
+
+use process::Process;
 
 const IN_FLIGHT: usize = 20;
 const LATENCY: Duration = Duration::from_millis(50);
@@ -69,9 +73,9 @@ fn main() {
 async fn measure(log: &str, api: SocketAddr) -> bool {
     let gateway = Gateway::start(log, api);
     let best = gateway.offered(1.0).await;
-    let before = gateway.resident();
+    let before = gateway.process.resident();
     let over = gateway.offered(FACTOR as f64).await;
-    let after = gateway.resident();
+    let after = gateway.process.resident();
     let at = |part: usize| over.refusals[over.refusals.len() * part / 100];
     let refused = over.refusals.len() as f64;
     println!(
@@ -88,9 +92,9 @@ async fn measure(log: &str, api: SocketAddr) -> bool {
         && after < before + 32 * 1024
 }
 
-/// A running gateway, killed when it has been measured.
+/// A running gateway.
 struct Gateway {
-    child: Child,
+    process: Process,
     address: SocketAddr,
 }
 
@@ -111,7 +115,7 @@ impl Gateway {
         // Read as a container's runtime would.
         let mut stderr = child.stderr.take().unwrap();
         std::thread::spawn(move || while let Ok(1..) = stderr.read(&mut [0; 64 * 1024]) {});
-        Self { child, address }
+        Self { process: Process(child), address }
     }
 
     /// Offers that many times what the gateway can take.
@@ -122,7 +126,7 @@ impl Gateway {
             clients.push(connect(self.address).await);
         }
         sleep(LATENCY).await;
-        let (cpu, start) = (self.cpu(), Instant::now());
+        let (cpu, start) = (self.process.cpu(), Instant::now());
         let (mut calls, mut ticks) = (JoinSet::new(), interval(Duration::from_millis(1)));
         let (mut offered, mut ends) = (0, Vec::new());
         while start.elapsed() < TIME {
@@ -139,31 +143,7 @@ impl Gateway {
         let mut refusals: Vec<_> = ends.iter().filter_map(|(refusal, took)| refusal.then_some(*took)).collect();
         refusals.sort_unstable();
         let served = (ends.len() - refusals.len()) as f64;
-        Outcome { served_per_second: served / start.elapsed().as_secs_f64(), refusals, cpu: self.cpu() - cpu }
-    }
-
-    /// User and system time, in seconds.
-    fn cpu(&self) -> f64 {
-        /// By definition, on Linux.
-        const TICKS_PER_SECOND: f64 = 100.0;
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: f64 = fields[11..13].iter().map(|field| field.parse::<f64>().unwrap()).sum();
-        ticks / TICKS_PER_SECOND
-    }
-
-    /// Resident memory, in KiB.
-    fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        Outcome { served_per_second: served / start.elapsed().as_secs_f64(), refusals, cpu: self.process.cpu() - cpu }
     }
 }
 

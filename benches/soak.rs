@@ -9,13 +9,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
 
+#[path = "support/process.rs"]
+mod process;
+
 use std::{
     collections::{BTreeMap, HashMap},
     env,
-    fs::{self, File},
+    fs::File,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
@@ -38,6 +41,8 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt;
+
+use process::Process;
 
 const CONNECTIONS: usize = 4;
 const STREAMS: usize = 16;
@@ -78,7 +83,7 @@ fn main() {
         check(&calls.made, &seen.lock().unwrap(), &metrics);
         check_flat("memory, KiB", &calls.memory, 1.15);
         check_flat("open files", &calls.files, 1.25);
-        gateway.stop();
+        gateway.process.stop();
     });
     println!("all agree");
 }
@@ -109,8 +114,8 @@ async fn run(gateway: &Gateway, how_long: Duration) -> Run {
     let (mut memory, mut files) = (Vec::new(), Vec::new());
     while Instant::now() < end {
         sleep(Duration::from_millis(500)).await;
-        memory.push(gateway.resident());
-        files.push(gateway.open_files());
+        memory.push(gateway.process.resident());
+        files.push(gateway.process.open_files());
     }
     let mut made = HashMap::new();
     for caller in callers {
@@ -239,9 +244,9 @@ fn check_flat(what: &str, values: &[u64], most: f64) {
     assert!(second as f64 <= first as f64 * most, "{what} grew");
 }
 
-/// A running gateway, killed when it is no longer needed.
+/// A running gateway.
 struct Gateway {
-    child: Child,
+    process: Process,
     address: SocketAddr,
     admin: String,
 }
@@ -262,7 +267,7 @@ impl Gateway {
         let mut announced =
             |beginning: &str| lines.find_map(|line| line.strip_prefix(beginning).map(str::to_owned)).unwrap();
         let (address, admin) = (announced("gRPC on ").parse().unwrap(), announced("admin on "));
-        Self { child, address, admin }
+        Self { process: Process(child), address, admin }
     }
 
     async fn client(&self) -> Client {
@@ -275,31 +280,6 @@ impl Gateway {
         sleep(Duration::from_secs(1)).await;
         let client = reqwest::Client::builder().build().unwrap();
         client.get(format!("{}/metrics", self.admin)).send().await.unwrap().text().await.unwrap()
-    }
-
-    /// Resident memory, in KiB.
-    fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-
-    fn open_files(&self) -> u64 {
-        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count() as u64
-    }
-
-    /// Ends it as Kubernetes does.
-    fn stop(mut self) {
-        let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(killed.success() && self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

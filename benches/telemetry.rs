@@ -8,12 +8,15 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
 
+#[path = "support/process.rs"]
+mod process;
+
 use std::{
     convert::Infallible,
     fs,
     io::{BufRead, BufReader},
     net::SocketAddr,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -41,6 +44,8 @@ use tonic::{
     Request, Status,
     transport::{Endpoint, Server, server::TcpIncoming},
 };
+
+use process::Process;
 
 const ROUNDS: usize = 5;
 /// Both a multiple of all streams.
@@ -84,7 +89,7 @@ fn main() {
                 let spans = if mode.exports { 2 * (WARM_UP + CALLS) } else { 0 };
                 let all_sent = || received.load(Ordering::SeqCst) - before >= spans;
                 costs.push(gateway.measure(CALLS, all_sent).await);
-                gateway.stop();
+                gateway.process.stop();
                 // Two of each call, or it was cheap for the wrong reason.
                 let all = if mode.exports { 2 * (WARM_UP + CALLS + PACED_CALLS) } else { 0 };
                 assert_eq!(received.load(Ordering::SeqCst) - before, all, "spans of \"{}\"", mode.name);
@@ -185,9 +190,9 @@ fn print_table(modes: &[Mode], costs: &[Vec<Cost>]) {
 async fn print_memory(mode: &Mode, api: SocketAddr) -> f64 {
     let gateway = Gateway::start(mode, api);
     load(gateway.address, MANY_CALLS / 10).await;
-    let before = gateway.resident();
+    let before = gateway.process.resident();
     load(gateway.address, MANY_CALLS).await;
-    let (first, after) = (MANY_CALLS / 10, gateway.resident());
+    let (first, after) = (MANY_CALLS / 10, gateway.process.resident());
     println!(
         "\nMemory with the collector dead: {before} KiB after {first} calls, {after} KiB after {MANY_CALLS} more."
     );
@@ -199,9 +204,9 @@ fn median(mut values: Vec<f64>) -> f64 {
     values[values.len() / 2]
 }
 
-/// A running gateway, killed when it has been measured.
+/// A running gateway.
 struct Gateway {
-    child: Child,
+    process: Process,
     address: SocketAddr,
 }
 
@@ -219,12 +224,12 @@ impl Gateway {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let address = line.trim().strip_prefix("gRPC on ").unwrap().parse().unwrap();
-        Self { child, address }
+        Self { process: Process(child), address }
     }
 
     /// The CPU includes what it takes until `all_sent`.
     async fn measure(&self, calls: usize, all_sent: impl Fn() -> bool) -> Cost {
-        let (cpu, start) = (self.cpu(), Instant::now());
+        let (cpu, start) = (self.process.cpu(), Instant::now());
         load(self.address, calls).await;
         let took = start.elapsed().as_secs_f64();
         for _ in 0..1000 {
@@ -233,42 +238,11 @@ impl Gateway {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let cpu = self.cpu() - cpu;
+        let cpu = self.process.cpu() - cpu;
         let mut latencies = paced(self.address).await;
         latencies.sort_unstable();
         let p99 = latencies[latencies.len() * 99 / 100].as_secs_f64();
         Cost { cpu_per_call: cpu / calls as f64, calls_per_second: calls as f64 / took, p99 }
-    }
-
-    /// Ends it as Kubernetes does, so that all spans are sent.
-    fn stop(mut self) {
-        let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
-        assert!(killed.success() && self.child.wait().unwrap().success());
-    }
-
-    /// User and system time, in seconds.
-    fn cpu(&self) -> f64 {
-        /// By definition, on Linux.
-        const TICKS_PER_SECOND: f64 = 100.0;
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: f64 = fields[11..13].iter().map(|field| field.parse::<f64>().unwrap()).sum();
-        ticks / TICKS_PER_SECOND
-    }
-
-    /// Resident memory, in KiB.
-    fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
-    }
-}
-
-impl Drop for Gateway {
-    fn drop(&mut self) {
-        // It may have ended by itself.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
