@@ -26,6 +26,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("bindings.rs"), bindings(&pool)?)?;
     fs::write(out.join("redacted_debug.rs"), private.iter().map(redacted_debug).collect::<String>())?;
     tonic_prost_build::configure()
+        .codec_path("crate::codec::Codec")
         .skip_debug(private.iter().map(|message| message.full_name()))
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

@@ -25,6 +25,8 @@
 
 pub mod proto;
 
+mod codec;
+
 pub mod contract;
 
 mod service;

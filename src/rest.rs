@@ -178,7 +178,7 @@ impl Rest {
     }
 
     /// Sends the request and reads the answer.
-    async fn round_trip(&self, request: Request, call: &Call, span: &mut ClientSpan) -> Result<Answer, Error> {
+    async fn round_trip(&self, request: Request, call: &Call, span: &mut ClientSpan<'_>) -> Result<Answer, Error> {
         // Lets the runtime look at the sockets: an idle connection that the API has closed by now is not written to then.
         tokio::task::yield_now().await;
         let response = self.client.execute(request).await.map_err(|error| broken(error, call))?;

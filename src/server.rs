@@ -121,7 +121,8 @@ pub(crate) async fn start(
     };
     let owner = service.keys.owner();
     let calls = Calls::new(limits.timeout, Arc::clone(&in_flight), patience, stop.clone(), owner, observer);
-    let (routes, health) = services(service).await;
+    let (about, health) = about_the_server(service.readiness.clone()).await;
+    let rpcs = PasswordResetServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE);
 
     let acceptor = Acceptor {
         http: connection::http(limits.max_in_flight),
@@ -137,9 +138,9 @@ pub(crate) async fn start(
     };
     let mut acceptors = JoinSet::new();
     for listener in listeners.grpc {
-        let (calls, routes) = (calls.clone(), routes.clone());
+        let (calls, rpcs, about) = (calls.clone(), rpcs.clone(), about.clone());
         acceptors.spawn(acceptor.clone().run(listener, move |peer, member| {
-            let calls = calls.around(routes.clone(), peer, Arc::clone(&member.activity));
+            let calls = calls.around(rpcs.clone(), about.clone(), peer, Arc::clone(&member.activity));
             calls.map_request(|request: http::Request<_>| request.map(Body::new))
         }));
     }
@@ -157,14 +158,12 @@ pub(crate) async fn start(
     Running { acceptors, connections, _helpers: helpers, readiness, health, limits, in_flight, ends, stop }
 }
 
-/// The service itself, health, and reflection.
-async fn services(service: Service) -> (Routes, Reporter) {
-    let readiness = service.readiness.clone();
+/// Health and reflection.
+async fn about_the_server(readiness: Readiness) -> (Routes, Reporter) {
     let (health_service, health) = health::service(PasswordResetServiceServer::<Service>::NAME, readiness).await;
     let v1 = reflection().build_v1().expect("the contract is a valid descriptor");
     let v1alpha = reflection().build_v1alpha().expect("the contract is a valid descriptor");
-    let routes = Routes::new(PasswordResetServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE))
-        .add_service(health_service)
+    let routes = Routes::new(health_service)
         .add_service(v1.max_decoding_message_size(MAX_QUESTION))
         .add_service(v1alpha.max_decoding_message_size(MAX_QUESTION));
     (routes.prepare(), health)

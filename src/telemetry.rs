@@ -9,6 +9,8 @@
 
 pub(crate) mod observer;
 
+mod exchange;
+
 pub(crate) mod spans;
 
 pub(crate) mod metrics;
@@ -16,6 +18,8 @@ pub(crate) mod metrics;
 pub(crate) mod prometheus;
 
 pub(crate) mod logs;
+
+mod json;
 
 pub(crate) mod method;
 

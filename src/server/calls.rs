@@ -21,7 +21,7 @@ use super::{
     grpc::{code_of, is_about_the_server, is_grpc, not_grpc},
     held::hold,
     message,
-    waits::Waits,
+    waits::{Wait, Waits},
 };
 use crate::{
     app_key::Owner,
@@ -75,17 +75,20 @@ impl Calls {
         Self(Arc::new(Shared { timeout, in_flight, arriving, leaving, stop, key, observer }))
     }
 
-    /// That service with this layer around it, for the calls of a connection.
-    pub(super) fn around<S>(&self, inner: S, peer: Peer, activity: Arc<Activity>) -> AroundCalls<S> {
-        AroundCalls { shared: Arc::clone(&self.0), inner, origin: Origin { peer, activity } }
+    /// The service of our rpcs and those about the server, with this layer around them, for the calls of a connection.
+    pub(super) fn around<S, R>(&self, rpcs: S, about: R, peer: Peer, activity: Arc<Activity>) -> AroundCalls<S, R> {
+        AroundCalls { shared: Arc::clone(&self.0), rpcs, about, origin: Origin { peer, activity } }
     }
 }
 
-/// A service with [`Calls`] around it, on a connection.
+/// Services with [`Calls`] around them, on a connection.
 #[derive(Clone, Debug)]
-pub(crate) struct AroundCalls<S> {
+pub(crate) struct AroundCalls<S, R> {
     shared: Arc<Shared>,
-    inner: S,
+    /// Our rpcs, which no router has to find.
+    rpcs: S,
+    /// Health and reflection.
+    about: R,
     origin: Origin,
 }
 
@@ -96,10 +99,10 @@ struct Origin {
     activity: Arc<Activity>,
 }
 
-impl<S> Service<Request<Body>> for AroundCalls<S>
+impl<S, R> Service<Request<Body>> for AroundCalls<S, R>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
-    S::Future: Send,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    R: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -113,27 +116,30 @@ where
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         // The time counts from here, not from the first poll.
         let arrival = Instant::now();
-        let (shared, inner, origin) = (Arc::clone(&self.shared), self.inner.clone(), self.origin.clone());
-        Box::pin(async move { Ok(shared.take(request, inner, &origin, arrival).await) })
+        let (shared, origin) = (Arc::clone(&self.shared), self.origin.clone());
+        if !is_grpc(&request) {
+            Box::pin(async move { Ok(hold(not_grpc(), || shared.leaving(&origin))) })
+        } else if is_about_the_server(request.uri().path()) {
+            let about = self.about.clone();
+            Box::pin(async move {
+                // From now on, for its peer may let it wait for the question as well.
+                let wait = shared.leaving(&origin);
+                Ok(hold(pass_on(about, request).await, || wait))
+            })
+        } else {
+            let rpcs = self.rpcs.clone();
+            Box::pin(async move {
+                let answer = shared.observe(request, rpcs, &origin, arrival).await;
+                Ok(hold(answer, || shared.leaving(&origin)))
+            })
+        }
     }
 }
 
 impl Shared {
-    /// The way of a request from arrival to answer.
-    async fn take<S>(&self, request: Request<Body>, inner: S, origin: &Origin, arrival: Instant) -> Response<Body>
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    {
-        let leaving = || self.leaving.begin(&origin.activity);
-        if !is_grpc(&request) {
-            return hold(not_grpc(), leaving);
-        }
-        if is_about_the_server(request.uri().path()) {
-            // From now on, for its peer may let it wait for the question as well.
-            let wait = leaving();
-            return hold(pass_on(inner, request).await, || wait);
-        }
-        hold(self.observe(request, inner, origin, arrival).await, leaving)
+    /// An answer that is there for its peer to take.
+    fn leaving(&self, origin: &Origin) -> Wait {
+        self.leaving.begin(&origin.activity)
     }
 
     /// A call, which is told of when it has ended.
@@ -286,7 +292,7 @@ mod tests {
         let stop = CancellationToken::new();
         let calls = Calls::new(Duration::from_secs(10), places, patience, stop, Owner::Gateway, observer);
         let activity = Arc::clone(&Crowd::new(1).enter().unwrap().activity);
-        let service = calls.around(handler, Peer::Unix { uid: None }, activity);
+        let service = calls.around(handler.clone(), handler, Peer::Unix { uid: None }, activity);
         // Twice: the first call must have given its place back, however it ended.
         let _ = service.clone().oneshot(update_password()).await;
         let answer = service.oneshot(update_password()).await.unwrap();

@@ -163,7 +163,7 @@ impl Activity {
         self.cut_off.cancel();
     }
 
-    #[cfg(test)]
+    /// Whether it has to.
     pub(super) fn is_cut_off(&self) -> bool {
         self.cut_off.is_cancelled()
     }

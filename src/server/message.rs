@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body as _, Frame, SizeHint};
 use tonic::{Code, Status, body::Body};
 
@@ -22,7 +22,7 @@ const PREFIX: usize = 5;
 ///
 /// It is longer than a message may be, or its stream broke.
 pub(super) async fn read(mut body: Body) -> Result<Body, Error> {
-    let mut whole = Vec::new();
+    let mut whole = Parts::default();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let frame = frame.map_err(|status| Error::Unread(status.code()))?;
         // A request's trailers say nothing in gRPC.
@@ -30,9 +30,36 @@ pub(super) async fn read(mut body: Body) -> Result<Body, Error> {
         if whole.len() + data.len() > PREFIX + MAX_MESSAGE {
             return Err(Error::Unread(Code::OutOfRange));
         }
-        whole.extend_from_slice(&data);
+        whole.push(data);
     }
-    Ok(Body::new(Whole(Bytes::from(whole))))
+    Ok(Body::new(Whole(whole.join())))
+}
+
+/// What has come of a message. Nearly always one frame has it all, which is then not copied.
+#[derive(Default)]
+struct Parts {
+    first: Bytes,
+    joined: BytesMut,
+}
+
+impl Parts {
+    fn len(&self) -> usize {
+        self.first.len() + self.joined.len()
+    }
+
+    fn push(&mut self, part: Bytes) {
+        if self.len() == 0 {
+            self.first = part;
+        } else {
+            // Copied, so that a frame with little in it does not keep the whole buffer that it came in.
+            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+            self.joined.extend_from_slice(&part);
+        }
+    }
+
+    fn join(self) -> Bytes {
+        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+    }
 }
 
 /// A body whose bytes are all there.

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use slab::Slab;
 use tokio::time::Instant;
 
 use super::crowd::Activity;
@@ -30,8 +31,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct Waiting {
-    streams: HashMap<u64, Stream>,
-    next: u64,
+    streams: Slab<Stream>,
     looked: Option<Instant>,
 }
 
@@ -45,7 +45,7 @@ struct Stream {
 #[derive(Debug)]
 pub(super) struct Wait {
     waits: Waits,
-    id: u64,
+    key: usize,
 }
 
 impl Waits {
@@ -57,14 +57,12 @@ impl Waits {
     /// A stream of that connection waits from now on.
     pub(super) fn begin(&self, connection: &Arc<Activity>) -> Wait {
         let (mut waiting, now) = (self.waiting(), Instant::now());
-        let id = waiting.next;
-        waiting.next += 1;
-        waiting.streams.insert(id, Stream { since: now, connection: Arc::clone(connection) });
+        let key = waiting.streams.insert(Stream { since: now, connection: Arc::clone(connection) });
         if waiting.streams.len() > self.0.most && waiting.looked.is_none_or(|looked| now - looked >= LOOK_EVERY) {
             waiting.looked = Some(now);
             waiting.cut_off_hoarders(self.0.most, now);
         }
-        Wait { waits: self.clone(), id }
+        Wait { waits: self.clone(), key }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
@@ -73,21 +71,23 @@ impl Waits {
 }
 
 impl Waiting {
-    /// Cuts connections off until there are no more streams than that, the worst first; and those that have a call under way
+    /// Cuts connections off until there will be no more streams than that, the worst first; and those that have a call under way
     /// last, for it may be a write.
-    fn cut_off_hoarders(&mut self, most: usize, now: Instant) {
-        let mut hoards: HashMap<usize, (usize, Arc<Activity>)> = HashMap::new();
-        for Stream { connection, .. } in self.streams.values().filter(|stream| now - stream.since >= LONG) {
-            hoards.entry(key(connection)).or_insert_with(|| (0, Arc::clone(connection))).0 += 1;
+    fn cut_off_hoarders(&self, most: usize, now: Instant) {
+        let here = self.streams.iter().map(|(_, stream)| stream).filter(|stream| !stream.connection.is_cut_off());
+        let mut hoards: HashMap<usize, (usize, &Arc<Activity>)> = HashMap::new();
+        for Stream { connection, .. } in here.clone().filter(|stream| now - stream.since >= LONG) {
+            hoards.entry(key(connection)).or_insert((0, connection)).0 += 1;
         }
         let mut hoards: Vec<_> = hoards.into_values().collect();
         hoards.sort_by_key(|(streams, connection)| (!connection.is_idle(), Reverse(*streams)));
+        let mut left = here.clone().count();
         for (_, hoarder) in hoards {
-            if self.streams.len() <= most {
+            if left <= most {
                 return;
             }
+            left -= here.clone().filter(|stream| Arc::ptr_eq(&stream.connection, hoarder)).count();
             hoarder.cut_off();
-            self.streams.retain(|_, stream| !Arc::ptr_eq(&stream.connection, &hoarder));
         }
     }
 }
@@ -99,7 +99,7 @@ fn key(connection: &Arc<Activity>) -> usize {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.waits.waiting().streams.remove(&self.id);
+        self.waits.waiting().streams.remove(self.key);
     }
 }
 

@@ -14,7 +14,7 @@ use tracing_subscriber::{
     reload,
 };
 
-use super::rejected::RejectedLayer;
+use super::{json::Json, rejected::RejectedLayer};
 use crate::config::{
     LogFormat, Telemetry,
     telemetry::{LOG_DIRECTIVES, log_directives},
@@ -63,7 +63,7 @@ fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Box<dyn L
     let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
     match format {
         LogFormat::Text => layer.boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).with_current_span(false).with_span_list(false).boxed(),
+        LogFormat::Json => layer.event_format(Json).boxed(),
     }
 }
 

@@ -1,22 +1,27 @@
 //! The metrics, by OpenTelemetry's semantic conventions where they have a name for it. No attribute ever holds anything
 //! that a caller or the API wrote, so the number of series is bounded.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use opentelemetry::{
     KeyValue,
-    metrics::{Counter, Histogram, Meter},
+    metrics::{BoundCounter, BoundHistogram, Counter, Histogram, Meter},
 };
 use opentelemetry_semantic_conventions::{attribute, metric};
 use tokio::sync::Semaphore;
+use tonic::Code;
 
-use super::{delivery::Counts, method::Method};
+use super::{delivery::Counts, exchange::Exchange, method::Method};
 use crate::{
     app_key::Owner,
     contract::Rpc,
+    endpoint::Endpoint,
     proto::ErrorReason,
     readiness::Readiness,
-    status::{Verdict, code_name},
+    status::{Verdict, code_name, is_server_error},
 };
 
 /// The conventions' buckets, in seconds. The SDK's own are made for milliseconds.
@@ -33,7 +38,10 @@ const CONTRACT_BROKEN: [ErrorReason; 5] = [
 
 /// The instruments that calls are measured with.
 #[derive(Clone, Debug)]
-pub(crate) struct Metrics {
+pub(crate) struct Metrics(Arc<Instruments>);
+
+#[derive(Debug)]
+struct Instruments {
     calls: Histogram<f64>,
     requests: Histogram<f64>,
     answers: Counter<u64>,
@@ -41,6 +49,16 @@ pub(crate) struct Metrics {
     contract_broken: Counter<u64>,
     shed: Counter<u64>,
     retries: Counter<u64>,
+    usual: [Usual; Rpc::ALL.len()],
+}
+
+/// Instruments of an rpc that are bound to the attributes of what goes as it should, which is nearly all: to look a series up
+/// by its attributes takes longer than to count. Bound at the first use, since that makes the series.
+#[derive(Debug, Default)]
+struct Usual {
+    call: OnceLock<BoundHistogram<f64>>,
+    answer: OnceLock<BoundCounter<u64>>,
+    request: OnceLock<BoundHistogram<f64>>,
 }
 
 impl Metrics {
@@ -53,7 +71,7 @@ impl Metrics {
         let count = |name: &'static str, unit: &'static str, description: &'static str| {
             meter.u64_counter(name).with_unit(unit).with_description(description).build()
         };
-        let metrics = Self {
+        let metrics = Self(Arc::new(Instruments {
             calls: seconds(metric::RPC_SERVER_CALL_DURATION, "Duration of the calls that came in."),
             requests: seconds(metric::HTTP_CLIENT_REQUEST_DURATION, "Duration of the requests to the API."),
             answers: count("reset_gateway.answers", "{call}", "Calls by what became of them."),
@@ -73,7 +91,8 @@ impl Metrics {
                 "Calls that were refused because too many were in flight.",
             ),
             retries: count("reset_gateway.retries", "{request}", "Requests to the API that repeat another."),
-        };
+            usual: Default::default(),
+        }));
         metrics.begin_at_zero();
         metrics
     }
@@ -81,67 +100,87 @@ impl Metrics {
     /// Makes the series of what hardly ever happens: Prometheus sees no increase in a counter that begins at one.
     fn begin_at_zero(&self) {
         for owner in [Owner::Gateway, Owner::Caller] {
-            self.key_rejected.add(0, &[KeyValue::new("key.owner", owner.as_str())]);
+            self.0.key_rejected.add(0, &[KeyValue::new("key.owner", owner.as_str())]);
         }
         for (rpc, reason) in Rpc::ALL.into_iter().flat_map(|rpc| CONTRACT_BROKEN.map(|reason| (rpc, reason))) {
             let method = KeyValue::new(attribute::RPC_METHOD, rpc.full_name());
-            self.contract_broken.add(0, &[method, KeyValue::new("reason", reason.as_str_name())]);
+            self.0.contract_broken.add(0, &[method, KeyValue::new("reason", reason.as_str_name())]);
         }
-        self.shed.add(0, &[]);
-        self.retries.add(0, &[]);
+        self.0.shed.add(0, &[]);
+        self.0.retries.add(0, &[]);
     }
 
     /// A call has ended, with that code, and as that row of the status table if it failed.
-    pub(crate) fn call_ended(
-        &self,
-        method: Method,
-        code: tonic::Code,
-        failure: Option<(Verdict, Owner)>,
-        took: Duration,
-    ) {
-        let (method, status) = (KeyValue::new(attribute::RPC_METHOD, method.name()), code_name(code));
-        let mut call = vec![
-            KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
-            method.clone(),
-            KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, status),
-        ];
-        if crate::status::is_server_error(code) {
-            call.push(KeyValue::new(attribute::ERROR_TYPE, status));
+    pub(crate) fn call_ended(&self, method: Method, code: Code, failure: Option<(Verdict, Owner)>, took: Duration) {
+        let Instruments { calls, answers, usual, .. } = &*self.0;
+        if let (Method::Known(rpc), Code::Ok, None) = (method, code, failure) {
+            let usual = &usual[rpc as usize];
+            usual.call.get_or_init(|| calls.bind(&call_attributes(method, code))).record(took.as_secs_f64());
+            usual.answer.get_or_init(|| answers.bind(&answer_attributes(method, code, None))).add(1);
+            return;
         }
-        self.calls.record(took.as_secs_f64(), &call);
-
-        let mut answer = vec![method.clone(), KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, status)];
+        calls.record(took.as_secs_f64(), &call_attributes(method, code));
+        answers.add(1, &answer_attributes(method, code, failure.map(|(verdict, _)| verdict)));
         if let Some((verdict, owner)) = failure {
-            answer.extend([
-                KeyValue::new("reason", verdict.reason.as_str_name()),
-                KeyValue::new("fault", verdict.fault.as_str()),
-                KeyValue::new("outcome", verdict.outcome.as_str()),
-            ]);
             self.count_what_matters(method, verdict, owner);
         }
-        self.answers.add(1, &answer);
     }
 
-    fn count_what_matters(&self, method: KeyValue, verdict: Verdict, owner: Owner) {
+    fn count_what_matters(&self, method: Method, verdict: Verdict, owner: Owner) {
+        let reason = KeyValue::new("reason", verdict.reason.as_str_name());
         match verdict.reason {
-            ErrorReason::AppKeyRejected => self.key_rejected.add(1, &[KeyValue::new("key.owner", owner.as_str())]),
-            ErrorReason::GatewayOverloaded => self.shed.add(1, &[]),
-            reason if CONTRACT_BROKEN.contains(&reason) => {
-                self.contract_broken.add(1, &[method, KeyValue::new("reason", verdict.reason.as_str_name())]);
-            }
+            ErrorReason::AppKeyRejected => self.0.key_rejected.add(1, &[KeyValue::new("key.owner", owner.as_str())]),
+            ErrorReason::GatewayOverloaded => self.0.shed.add(1, &[]),
+            broken if CONTRACT_BROKEN.contains(&broken) => self.0.contract_broken.add(1, &[rpc_method(method), reason]),
             _ => {}
         }
     }
 
     /// A request to the API repeats another.
     pub(crate) fn request_repeated(&self) {
-        self.retries.add(1, &[]);
+        self.0.retries.add(1, &[]);
     }
 
     /// A request to the API has ended, however.
-    pub(crate) fn request_ended(&self, attributes: &[KeyValue], took: Duration) {
-        self.requests.record(took.as_secs_f64(), attributes);
+    pub(super) fn request_ended(&self, endpoint: &Endpoint, exchange: &Exchange, took: Duration) {
+        let Instruments { requests, usual, .. } = &*self.0;
+        let attributes = || [endpoint.attributes.clone(), exchange.attributes()].concat();
+        if exchange.is_usual() {
+            let usual = &usual[endpoint.rpc as usize].request;
+            usual.get_or_init(|| requests.bind(&attributes())).record(took.as_secs_f64());
+        } else {
+            requests.record(took.as_secs_f64(), &attributes());
+        }
     }
+}
+
+fn rpc_method(method: Method) -> KeyValue {
+    KeyValue::new(attribute::RPC_METHOD, method.name())
+}
+
+fn call_attributes(method: Method, code: Code) -> Vec<KeyValue> {
+    let status = code_name(code);
+    let mut attributes = vec![
+        KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
+        rpc_method(method),
+        KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, status),
+    ];
+    if is_server_error(code) {
+        attributes.push(KeyValue::new(attribute::ERROR_TYPE, status));
+    }
+    attributes
+}
+
+fn answer_attributes(method: Method, code: Code, failure: Option<Verdict>) -> Vec<KeyValue> {
+    let mut attributes = vec![rpc_method(method), KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, code_name(code))];
+    attributes.extend(failure.into_iter().flat_map(|verdict| {
+        [
+            KeyValue::new("reason", verdict.reason.as_str_name()),
+            KeyValue::new("fault", verdict.fault.as_str()),
+            KeyValue::new("outcome", verdict.outcome.as_str()),
+        ]
+    }));
+    attributes
 }
 
 /// Registers what is not counted but looked up when somebody asks.

@@ -6,9 +6,9 @@
 
 use std::{net::SocketAddr, sync::LazyLock, time::Instant};
 
-use http::{HeaderMap, Version, header::HeaderName};
+use http::{HeaderMap, header::HeaderName};
 use opentelemetry::{
-    Context, KeyValue, Value,
+    Context, KeyValue,
     global::{self, BoxedTracer},
     propagation::TextMapPropagator,
     trace::{SpanBuilder, SpanKind, Status, TraceContextExt, Tracer},
@@ -18,7 +18,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_semantic_conventions::attribute;
 use tonic::Code;
 
-use super::{method::Method, metrics::Metrics, room::NoRoom};
+use super::{exchange::Exchange, method::Method, metrics::Metrics, room::NoRoom};
 use crate::{
     endpoint::Endpoint,
     error::Error,
@@ -32,12 +32,12 @@ pub(crate) struct ServerSpan(Context);
 
 /// The span and the measurement of an attempt at a REST call.
 #[derive(Debug)]
-pub(crate) struct ClientSpan {
+pub(crate) struct ClientSpan<'a> {
     context: Context,
-    /// What the measurement has; of them the span has all, and more.
-    attributes: Vec<KeyValue>,
-    metrics: Metrics,
+    endpoint: &'a Endpoint,
+    metrics: &'a Metrics,
     start: Instant,
+    exchange: Exchange,
 }
 
 /// Made at the first call, when the provider is long set, and kept: to make one takes a lock and memory.
@@ -51,22 +51,18 @@ pub(crate) fn callers_trace(headers: &HeaderMap) -> Context {
 impl ServerSpan {
     /// Starts the span in that trace.
     pub(crate) fn start(method: Method, peer: &Peer, trace: &Context) -> Self {
-        let mut attributes = vec![
-            KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
-            KeyValue::new(attribute::RPC_METHOD, method.name()),
-        ];
-        attributes.push(KeyValue::new(attribute::NETWORK_TRANSPORT, peer.transport()));
-        if let Peer::Tcp { local, remote } = *peer {
-            attributes.extend(address(local, attribute::SERVER_ADDRESS, attribute::SERVER_PORT));
-            attributes.extend(address(Some(remote), attribute::NETWORK_PEER_ADDRESS, attribute::NETWORK_PEER_PORT));
-        }
         // Not `rpc.method_original`: a name that does not exist can hold anything.
         let name = match method {
             Method::Known(rpc) => rpc.full_name(),
             Method::Other => "grpc",
         };
-        let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server).with_attributes(attributes);
-        Self(started(builder, trace))
+        let context = started(SpanBuilder::from_name(name).with_kind(SpanKind::Server), trace);
+        // Most calls are not picked, and the samplers that there are ask for no attributes.
+        let span = context.span();
+        if span.is_recording() {
+            span.set_attributes(server_attributes(method, peer));
+        }
+        Self(context)
     }
 
     /// What the call's further spans are put below.
@@ -102,18 +98,18 @@ impl ServerSpan {
     }
 }
 
-impl ClientSpan {
+impl<'a> ClientSpan<'a> {
     /// Starts the span below the call's.
-    pub(crate) fn start(endpoint: &Endpoint, parent: &Context, metrics: &Metrics) -> Self {
-        let mut attributes = endpoint.attributes.clone();
-        let builder = SpanBuilder::from_name(endpoint.span_name.clone()).with_kind(SpanKind::Client);
-        let context = started(builder.with_attributes(attributes.clone()), parent);
+    pub(crate) fn start(endpoint: &'a Endpoint, parent: &Context, metrics: &'a Metrics) -> Self {
+        let name = endpoint.rpc.http_method().as_str();
+        let context = started(SpanBuilder::from_name(name).with_kind(SpanKind::Client), parent);
         let span = context.span();
         if span.is_recording() {
+            span.update_name(endpoint.span_name.clone());
+            span.set_attributes(endpoint.attributes.iter().cloned());
             span.set_attribute(KeyValue::new(attribute::URL_FULL, endpoint.url_without_values()));
         }
-        attributes.reserve(3);
-        Self { context, attributes, metrics: metrics.clone(), start: Instant::now() }
+        Self { context, endpoint, metrics, start: Instant::now(), exchange: Exchange::default() }
     }
 
     /// Notes that the request repeats another, as which repetition.
@@ -133,40 +129,29 @@ impl ClientSpan {
 
     /// Notes the answer's status line.
     pub(crate) fn answered(&mut self, response: &reqwest::Response) {
-        let status = response.status();
-        self.note(KeyValue::new(attribute::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
-        self.note(KeyValue::new(attribute::NETWORK_PROTOCOL_VERSION, version(response.version())));
-        if status.is_client_error() || status.is_server_error() {
-            self.error(Value::from(status.as_str().to_owned()));
-        }
+        self.exchange.answered(response.status(), response.version());
     }
 
     /// Notes why no whole answer came.
     pub(crate) fn fail(&mut self, error: &Error) {
         if let Some(kind) = error_type(error) {
-            self.error(Value::from(kind));
+            self.exchange.failed(kind);
         }
-    }
-
-    fn error(&mut self, kind: Value) {
-        // An answer that is an error and then breaks off is still one error.
-        if !self.attributes.iter().any(|attribute| attribute.key.as_str() == attribute::ERROR_TYPE) {
-            self.note(KeyValue::new(attribute::ERROR_TYPE, kind));
-            self.context.span().set_status(Status::error(""));
-        }
-    }
-
-    fn note(&mut self, attribute: KeyValue) {
-        self.context.span().set_attribute(attribute.clone());
-        self.attributes.push(attribute);
     }
 }
 
-impl Drop for ClientSpan {
+impl Drop for ClientSpan<'_> {
     /// However the request ended, also by its caller's giving it up.
     fn drop(&mut self) {
-        self.metrics.request_ended(&self.attributes, self.start.elapsed());
-        self.context.span().end();
+        self.metrics.request_ended(self.endpoint, &self.exchange, self.start.elapsed());
+        let span = self.context.span();
+        if span.is_recording() {
+            span.set_attributes(self.exchange.attributes());
+            if self.exchange.is_error() {
+                span.set_status(Status::error(""));
+            }
+            span.end();
+        }
     }
 }
 
@@ -179,12 +164,23 @@ fn started(builder: SpanBuilder, parent: &Context) -> Context {
     parent.with_span(TRACER.build_with_context(builder, parent))
 }
 
-fn address(address: Option<SocketAddr>, host: &'static str, port: &'static str) -> Vec<KeyValue> {
-    address
-        .map(|address| {
-            vec![KeyValue::new(host, address.ip().to_string()), KeyValue::new(port, i64::from(address.port()))]
-        })
-        .unwrap_or_default()
+fn server_attributes(method: Method, peer: &Peer) -> Vec<KeyValue> {
+    let mut attributes = vec![
+        KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
+        KeyValue::new(attribute::RPC_METHOD, method.name()),
+        KeyValue::new(attribute::NETWORK_TRANSPORT, peer.transport()),
+    ];
+    if let Peer::Tcp { local, remote } = *peer {
+        attributes.extend(local.into_iter().flat_map(|local| {
+            address(local, attribute::SERVER_ADDRESS, attribute::SERVER_PORT)
+        }));
+        attributes.extend(address(remote, attribute::NETWORK_PEER_ADDRESS, attribute::NETWORK_PEER_PORT));
+    }
+    attributes
+}
+
+fn address(address: SocketAddr, host: &'static str, port: &'static str) -> [KeyValue; 2] {
+    [KeyValue::new(host, address.ip().to_string()), KeyValue::new(port, i64::from(address.port()))]
 }
 
 /// The class of a failed exchange; `None` for what is no failure of the exchange.
@@ -204,13 +200,5 @@ fn error_type(error: &Error) -> Option<&'static str> {
         | Error::Avoided { .. }
         | Error::Overloaded
         | Error::Panicked { .. } => None,
-    }
-}
-
-fn version(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        _ => "1.1",
     }
 }
