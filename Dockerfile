@@ -1,5 +1,5 @@
 # Bookworm in both stages: a binary does not start on a glibc older than the one it was linked against. The slim image
-# has the C compiler that aws-lc-sys asks for; protoc is not needed.
+# has the C compiler that ring and mimalloc ask for; protoc is not needed.
 FROM rust:1.95-slim-bookworm AS builder
 WORKDIR /build
 

@@ -61,6 +61,8 @@ pub struct Serve {
     pub rates: Rates,
     /// The metadata that tells callers apart.
     pub caller_metadata: Option<HeaderName>,
+    /// The threads that answer calls; none: as many as the CPUs that the process may use.
+    pub worker_threads: Option<u16>,
     /// Logs and traces.
     pub telemetry: Telemetry,
 }
@@ -89,6 +91,13 @@ pub enum Api {
     Url(Url),
     /// In the same process, listening there.
     Sandbox(SocketAddr),
+}
+
+impl Api {
+    /// Whether it is reached over TLS.
+    pub(crate) fn is_over_tls(&self) -> bool {
+        matches!(self, Self::Url(url) if url.scheme() == "https")
+    }
 }
 
 /// Whose application key calls go out with.

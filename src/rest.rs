@@ -16,7 +16,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
 use percent_encoding::utf8_percent_encode;
 use reqwest::{Certificate, Client, Request, Response, Url, redirect};
 use serde::Serialize;
@@ -43,7 +43,7 @@ use self::{
 pub(crate) const MAX_ANSWER: usize = 64 * 1024;
 
 const USER_AGENT: &str = concat!("reset-gateway/", env!("CARGO_PKG_VERSION"));
-const ET_APP_KEY: &str = "et-app-key";
+const ET_APP_KEY: HeaderName = HeaderName::from_static("et-app-key");
 
 /// The client, and what never changes from call to call.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ impl Api<'_> {
     async fn attempt(&self, payload: &Payload<'_>, repetition: u32) -> Result<Answer, Error> {
         let begun = Instant::now();
         let endpoint = &self.rest.endpoints[self.call.rpc as usize];
-        let mut span = ClientSpan::start(endpoint, &self.call.trace, &self.rest.metrics);
+        let mut span = ClientSpan::start(endpoint, &self.call.trace, &self.rest.metrics, begun);
         if repetition > 0 {
             span.repeats(repetition);
         }
@@ -190,10 +190,16 @@ impl Rest {
 
 /// The HTTP client. It speaks HTTP/1.1 alone, where one connection carries one call at a time and nothing is sent twice.
 ///
+/// Over TLS it trusts the system's certificates and those of `ca`; without TLS it reads none, which takes a while.
+///
 /// # Errors
 ///
-/// If there are no certificates to trust, neither the system's nor those of `ca`.
-pub(crate) fn client(connect_timeout: Duration, ca: Vec<Certificate>) -> Result<Client, reqwest::Error> {
+/// If there are no certificates to trust.
+pub(crate) fn client(
+    is_over_tls: bool,
+    connect_timeout: Duration,
+    ca: Vec<Certificate>,
+) -> Result<Client, reqwest::Error> {
     /// Shorter than the shortest that is common, the five seconds of Apache and of Node.js: who closes an idle connection
     /// should be this side, which never does so while a request leaves.
     const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
@@ -201,7 +207,9 @@ pub(crate) fn client(connect_timeout: Duration, ca: Vec<Certificate>) -> Result<
         (header::ACCEPT, HeaderValue::from_static("application/json")),
         (header::USER_AGENT, HeaderValue::from_static(USER_AGENT)),
     ]);
-    Client::builder()
+    let client = Client::builder();
+    let client = if is_over_tls { client.tls_certs_merge(ca) } else { client.tls_certs_only([]) };
+    client
         .default_headers(headers)
         .connect_timeout(connect_timeout)
         .pool_idle_timeout(IDLE_TIMEOUT)
@@ -209,7 +217,6 @@ pub(crate) fn client(connect_timeout: Duration, ca: Vec<Certificate>) -> Result<
         .referer(false)
         .no_proxy()
         .retry(reqwest::retry::never())
-        .tls_certs_merge(ca)
         .build()
 }
 

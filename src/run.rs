@@ -55,7 +55,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(config) => serve(*config),
         Command::Sandbox(config) => sandbox(&config),
-        Command::Probe(address) => runtime()?.block_on(probe::probe(&address)).map_err(Failure::Other),
+        Command::Probe(address) => runtime(None)?.block_on(probe::probe(&address)).map_err(Failure::Other),
         Command::Explain(config) => {
             let status = explain::explain(&config).map_err(failed_to("read the body"))?;
             writeln!(io::stdout(), "{status}").map_err(failed_to("write the status"))
@@ -65,9 +65,10 @@ pub fn run(command: Command) -> Result<(), Failure> {
 
 /// Runs the gateway until it is told to stop.
 fn serve(config: Serve) -> Result<(), Failure> {
-    let runtime = runtime()?;
+    let runtime = runtime(config.worker_threads)?;
     // What can be wrong with the settings shows before a port is bound.
-    let client = rest::client(config.connect_timeout, config.ca.clone()).map_err(|_| ConfigError::no_certificates())?;
+    let client = rest::client(config.api.is_over_tls(), config.connect_timeout, config.ca.clone())
+        .map_err(|_| ConfigError::no_certificates())?;
     let export = {
         let _in_runtime = runtime.enter();
         Export::start(&config.telemetry)?
@@ -83,6 +84,7 @@ fn serve(config: Serve) -> Result<(), Failure> {
     });
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
+    logs::flush();
     result
 }
 
@@ -121,7 +123,7 @@ async fn gateway(
 /// Runs the stand-in API until it is told to stop.
 fn sandbox(config: &Sandbox) -> Result<(), Failure> {
     logs::start(&config.telemetry, None);
-    runtime()?.block_on(async {
+    runtime(None)?.block_on(async {
         let stop = stop_signal()?;
         let listener = listen(config.listen).await?;
         let key = config.key.clone().map(|key| watch::Sender::new(key).subscribe());
@@ -133,8 +135,13 @@ fn sandbox(config: &Sandbox) -> Result<(), Failure> {
     })
 }
 
-fn runtime() -> Result<Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed_to("start"))
+/// A runtime with that many workers; else with as many as the CPUs that the process may use, by its cgroup as well.
+fn runtime(workers: Option<u16>) -> Result<Runtime, Failure> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(workers) = workers {
+        runtime.worker_threads(workers.into());
+    }
+    runtime.enable_all().build().map_err(failed_to("start"))
 }
 
 /// Where the API is; and the listener of the sandbox, if it is the sandbox.

@@ -12,6 +12,8 @@ pub(crate) mod admin;
 
 mod accept;
 
+mod batch;
+
 mod crowd;
 
 mod files;

@@ -21,6 +21,8 @@ pub(crate) mod logs;
 
 mod json;
 
+mod lines;
+
 pub(crate) mod method;
 
 mod delivery;

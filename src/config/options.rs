@@ -15,6 +15,7 @@ use super::{
     values::{
         AdminListen, Age, RateOrOff, address_or_off, api_version, duration, duration_or_off, duration_or_zero,
         http_status, key, metadata_name, positive, rate_or_off, seconds, socket_address, switch, upstream_url,
+        worker_threads,
     },
 };
 use crate::{
@@ -102,6 +103,11 @@ struct ServeOptions {
     #[arg(long, env = "RESET_GATEWAY_CALLER_METADATA", hide_env_values = true, value_name = "NAME")]
     #[arg(value_parser = metadata_name)]
     caller_metadata: Option<HeaderName>,
+    /// The threads that answer calls; without it, as many as the CPUs that the program may use
+    #[arg(long, env = "RESET_GATEWAY_WORKER_THREADS", hide_env_values = true, value_name = "NUMBER")]
+    #[arg(value_parser = worker_threads, allow_negative_numbers = true)]
+    worker_threads: Option<u16>,
+
     /// How long calls are still taken after the signal to stop, while health already says otherwise
     #[arg(long, env = "RESET_GATEWAY_DRAIN_DELAY", hide_env_values = true, value_name = "DURATION")]
     #[arg(default_value = "0s", value_parser = duration_or_zero, allow_negative_numbers = true)]

@@ -79,6 +79,11 @@ pub(super) fn positive(text: &str) -> Result<u32, &'static str> {
     found.ok_or("takes a whole number from 1 to 1000000")
 }
 
+/// More than any machine has use for is a mistake.
+pub(super) fn worker_threads(text: &str) -> Result<u16, &'static str> {
+    text.parse().ok().filter(|threads| (1..=1024).contains(threads)).ok_or("takes a whole number from 1 to 1024")
+}
+
 pub(super) fn rate_or_off(text: &str) -> Result<RateOrOff, &'static str> {
     if text == "off" {
         return Ok(RateOrOff(None));

@@ -12,6 +12,7 @@ use tower::Service;
 use tracing::warn;
 
 use super::{
+    batch::Batch,
     connection::{self, Ends},
     crowd::{Crowd, Member},
     listener::{Listener, Stream},
@@ -86,7 +87,8 @@ impl Acceptor {
     {
         let Some(member) = self.crowd.enter() else { return };
         let service = service_for(peer, &member);
-        self.connections.spawn(connection::serve(stream, self.http.clone(), service, member, self.ends.clone()));
+        let connection = connection::serve(stream, self.http.clone(), service, member, self.ends.clone());
+        self.connections.spawn(Batch::new(connection));
     }
 }
 

@@ -159,7 +159,7 @@ impl Shared {
         }
         let rpc = Rpc::by_path(request.uri().path());
         let method = rpc.map_or(method::Method::Other, method::Method::Known);
-        let observed = self.observer.begin(method, request.headers(), origin.peer);
+        let observed = self.observer.begin(method, request.headers(), origin.peer, arrival.into_std());
         let answer = match rpc {
             Some(rpc) => {
                 let budget = budget(request.headers(), self.timeout);

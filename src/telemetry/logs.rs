@@ -1,7 +1,7 @@
 //! Log lines on standard error.
 
 use std::{
-    io::{self, IsTerminal},
+    io::{self, IsTerminal, Write},
     panic::{self, PanicHookInfo},
 };
 
@@ -14,7 +14,7 @@ use tracing_subscriber::{
     reload,
 };
 
-use super::{json::Json, rejected::RejectedLayer};
+use super::{json::Json, lines::Lines, rejected::RejectedLayer};
 use crate::config::{
     LogFormat, Telemetry,
     telemetry::{LOG_DIRECTIVES, log_directives},
@@ -38,6 +38,13 @@ pub(crate) fn start(config: &Telemetry, rejected: Option<RejectedLayer>) -> LogL
 fn tell_of_panic(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string);
     error!(place, "panicked");
+    flush();
+}
+
+/// Writes the lines that wait.
+pub(crate) fn flush() {
+    // Where nobody can read them, they are lost.
+    let _ = Lines.flush();
 }
 
 impl LogLevel {
@@ -60,7 +67,7 @@ impl LogLevel {
 }
 
 fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync> {
-    let layer = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_ansi(io::stderr().is_terminal());
+    let layer = tracing_subscriber::fmt::layer().with_writer(|| Lines).with_ansi(io::stderr().is_terminal());
     match format {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.event_format(Json).boxed(),
@@ -83,7 +90,7 @@ mod tests {
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
 
-    impl io::Write for Written {
+    impl Write for Written {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }

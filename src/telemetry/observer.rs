@@ -44,15 +44,15 @@ pub(crate) struct Observed {
 }
 
 impl Observer {
-    /// A call has arrived.
-    pub(crate) fn begin(&self, method: Method, headers: &HeaderMap, peer: Peer) -> Observed {
+    /// A call arrived then.
+    pub(crate) fn begin(&self, method: Method, headers: &HeaderMap, peer: Peer, arrival: Instant) -> Observed {
         let trace = if self.takes_up_traces { callers_trace(headers) } else { Context::new() };
         let trace = self.room.mark(trace);
         Observed {
             method,
             span: ServerSpan::start(method, &peer, &trace),
             metrics: self.metrics.clone(),
-            arrival: Instant::now(),
+            arrival,
             peer: peer.transport(),
             record: Arc::default(),
             code: Code::Cancelled,

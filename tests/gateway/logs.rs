@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{
     api::{Api, Reply},
-    gateway::{Call, Gateway, KEY, Metadata, Plain, get, program},
+    gateway::{Call, Gateway, KEY, Metadata, Plain, get, http, program},
 };
 
 /// The lines of calls, parsed.
@@ -79,7 +79,7 @@ async fn the_level_changes_while_the_program_runs() {
     let mut client = gateway.client().await;
     let url = format!("{}/log-level", gateway.announced("admin on "));
     let put = async |directives: &'static str| {
-        let client = reqwest::Client::builder().build().unwrap();
+        let client = http();
         let response = client.put(&url).body(directives).send().await.unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     };
@@ -105,7 +105,7 @@ async fn the_level_does_not_change_from_elsewhere() {
     let Ok(own) = socket.connect("192.0.2.1:9").and_then(|()| socket.local_addr()) else { return };
     let gateway = Gateway::with("http://127.0.0.1:1", &["--app-key", KEY, "--admin-listen", "0.0.0.0:0"]);
     let port = gateway.announced("admin on ").rsplit(':').next().unwrap();
-    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let client = http();
     let put = async |host: &str| {
         let response = client.put(format!("http://{host}:{port}/log-level")).body("warn").send().await.unwrap();
         response.status().as_u16()

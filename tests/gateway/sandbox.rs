@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tonic::transport::Channel;
 
 use crate::support::{
-    gateway::{Call, Gateway, Plain, get, program},
+    gateway::{Call, Gateway, Plain, get, http, program},
     status::summary,
 };
 
@@ -140,7 +140,7 @@ async fn faults_can_be_asked_for_at_every_step() {
 async fn the_sandbox_alone_speaks_the_documented_api() {
     let sandbox = Gateway::start_sandbox(&["--app-key", "the-key"]);
     let url = sandbox.announced("sandbox API on ").to_owned();
-    let client = reqwest::Client::builder().build().unwrap();
+    let client = http();
     let send = async |method: &str, path: &str, key: &str, body: &str| {
         let request = client.request(method.parse().unwrap(), format!("{url}{path}")).header("Et-App-Key", key);
         let response = request.body(body.to_owned()).send().await.unwrap();

@@ -74,6 +74,7 @@ fn a_wrong_flag_is_named_with_what_it_takes() {
         ("--drain-timeout", &[VALUE, "1y"], "takes a duration up to 24h, such as 25s"),
         ("--max-in-flight", &[VALUE, "0", "-1", "1.5", "1000001"], number),
         ("--max-connections", &[VALUE, "0", "-1", "1.5", "1000001"], number),
+        ("--worker-threads", &[VALUE, "0", "-1", "1.5", "1025"], "takes a whole number from 1 to 1024"),
         ("--max-connection-age", &[VALUE, "0s", "1y"], "takes a duration from 1ms to 24h, such as 30m, or off"),
         ("--drain-delay", &[VALUE, "1y"], "takes a duration up to 24h, such as 25s"),
         (
@@ -345,6 +346,7 @@ fn help_shows_every_option_and_no_value() {
         "--connect-timeout",
         "--max-in-flight",
         "--max-connections",
+        "--worker-threads",
         "--max-connection-age",
         "--drain-delay",
         "--drain-timeout",

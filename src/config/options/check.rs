@@ -52,6 +52,7 @@ impl ServeOptions {
                 answers: self.answer_attempts.0,
             },
             caller_metadata: self.caller_metadata,
+            worker_threads: self.worker_threads,
             telemetry: Telemetry::from_environment(self.log.log_format)?,
         })
     }

@@ -6,7 +6,7 @@ use tokio_rustls::{
     TlsAcceptor,
     rustls::{
         RootCertStore, ServerConfig,
-        pki_types::{CertificateDer, PrivatePkcs8KeyDer},
+        pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
         server::WebPkiClientVerifier,
     },
 };
@@ -50,7 +50,7 @@ impl SelfSigned {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    fn private_key(&self) -> tokio_rustls::rustls::pki_types::PrivateKeyDer<'static> {
+    fn private_key(&self) -> PrivateKeyDer<'static> {
         PrivatePkcs8KeyDer::from(self.key_der.clone()).into()
     }
 }
