@@ -114,13 +114,9 @@ impl Api<'_> {
         if repetition > 0 {
             span.repeats(repetition);
         }
-        let mut request = request(endpoint, self.key.clone(), payload, self.call);
-        if self.rest.continues_traces {
-            span.inject(request.headers_mut());
-        }
         let result = tokio::select! {
             biased;
-            result = self.rest.round_trip(request, self.call, &mut span) => result,
+            result = self.round_trip(endpoint, payload, &mut span) => result,
             error = self.call.end() => Err(error),
         };
         if let Err(error) = &result {
@@ -128,6 +124,35 @@ impl Api<'_> {
         }
         self.rest.breaker.learn(&result, begun.elapsed());
         result
+    }
+
+    /// Sends the request and reads the answer.
+    async fn round_trip(
+        &self,
+        endpoint: &Endpoint,
+        payload: &Payload<'_>,
+        span: &mut ClientSpan<'_>,
+    ) -> Result<Answer, Error> {
+        // Lets the runtime look at the sockets: an idle connection that the API has closed by now is not written to then.
+        tokio::task::yield_now().await;
+        let response = self.execute(endpoint, payload, span).await.map_err(|error| broken(error, self.call))?;
+        self.call.record.answered(response.status().as_u16());
+        span.answered(&response);
+        read(response, self.call).await
+    }
+
+    /// The response to come, which is small where a request is large.
+    fn execute(
+        &self,
+        endpoint: &Endpoint,
+        payload: &Payload<'_>,
+        span: &ClientSpan<'_>,
+    ) -> impl Future<Output = Result<Response, reqwest::Error>> + use<> {
+        let mut request = request(endpoint, self.key.clone(), payload, self.call);
+        if self.rest.continues_traces {
+            span.inject(request.headers_mut());
+        }
+        self.rest.client.execute(request)
     }
 }
 
@@ -175,16 +200,6 @@ impl Rest {
             retries: Budget::new(),
             breaker: Breaker::new(probe, readiness.clone()),
         }
-    }
-
-    /// Sends the request and reads the answer.
-    async fn round_trip(&self, request: Request, call: &Call, span: &mut ClientSpan<'_>) -> Result<Answer, Error> {
-        // Lets the runtime look at the sockets: an idle connection that the API has closed by now is not written to then.
-        tokio::task::yield_now().await;
-        let response = self.client.execute(request).await.map_err(|error| broken(error, call))?;
-        call.record.answered(response.status().as_u16());
-        span.answered(&response);
-        read(response, call).await
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     panic::AssertUnwindSafe,
     sync::Arc,
     task::{Context, Poll},
@@ -14,7 +15,7 @@ use http::{HeaderName, Request, Response};
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, body::Body};
-use tower::{Service, ServiceExt};
+use tower::Service;
 
 use super::{
     crowd::Activity,
@@ -185,51 +186,54 @@ impl Shared {
 
     /// Finds the call a place among those in flight, if there is one, when its message is here: a caller that is slow to send
     /// it must not take the place of one that is not.
-    async fn admit<S>(&self, inner: S, request: Request<Body>, call: &Call, activity: &Arc<Activity>) -> Response<Body>
+    async fn admit<S>(
+        &self,
+        inner: S,
+        mut request: Request<Body>,
+        call: &Call,
+        activity: &Arc<Activity>,
+    ) -> Response<Body>
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
         if self.in_flight.available_permits() == 0 {
             return self.refuse_call(&Error::Overloaded, call);
         }
-        let request = match self.read(request, call, activity).await {
-            Ok(request) => request,
-            Err(error) => return self.refuse_call(&error, call),
-        };
+        if let Err(error) = self.read(&mut request, call, activity).await {
+            return self.refuse_call(&error, call);
+        }
         let _open = activity.request();
         if call.place.enter() {
-            self.answer(inner, request, call).await
+            // Not in the future that waits: a request is large, and each function that has it would keep a place for it.
+            let answer = ready(inner).await.call(request);
+            self.answer(answer, call).await
         } else {
             self.refuse_call(&Error::Overloaded, call)
         }
     }
 
-    /// The request with its message, as soon as that is here.
-    async fn read(
-        &self,
-        request: Request<Body>,
-        call: &Call,
-        activity: &Arc<Activity>,
-    ) -> Result<Request<Body>, Error> {
+    /// Waits until the request's message is here.
+    async fn read(&self, request: &mut Request<Body>, call: &Call, activity: &Arc<Activity>) -> Result<(), Error> {
         let _wait = self.arriving.begin(activity);
-        let (head, body) = request.into_parts();
         tokio::select! {
             biased;
-            body = message::read(body) => Ok(Request::from_parts(head, body?)),
+            result = message::read(request.body_mut()) => result,
             error = call.end() => Err(error),
         }
     }
 
     /// The handler's answer; or, if it has none in time or at all, one in its place.
-    async fn answer<S>(&self, inner: S, request: Request<Body>, call: &Call) -> Response<Body>
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    {
+    async fn answer(
+        &self,
+        answer: impl Future<Output = Result<Response<Body>, Infallible>>,
+        call: &Call,
+    ) -> Response<Body> {
         tokio::select! {
             // The handler keeps the deadline itself, and knows more when it passes. This one is only for what it may miss.
             biased;
-            result = AssertUnwindSafe(pass_on(inner, request)).catch_unwind() => match result {
-                Ok(response) => self.with_details(response, call),
+            result = AssertUnwindSafe(answer).catch_unwind() => match result {
+                Ok(Ok(response)) => self.with_details(response, call),
+                Ok(Err(never)) => match never {},
                 Err(_panic) => self.refuse_call(&Error::Panicked { sent: call.record.give_up() }, call),
             },
             error = call.end() => self.refuse_call(&error, call),
@@ -265,7 +269,16 @@ async fn pass_on<S>(inner: S, request: Request<Body>) -> Response<Body>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
-    inner.oneshot(request).await.unwrap_or_else(|never| match never {})
+    ready(inner).await.call(request).await.unwrap_or_else(|never| match never {})
+}
+
+/// The service when it takes a call.
+async fn ready<S>(mut service: S) -> S
+where
+    S: Service<Request<Body>, Error = Infallible>,
+{
+    poll_fn(|cx| service.poll_ready(cx)).await.unwrap_or_else(|never| match never {});
+    service
 }
 
 #[cfg(test)]
@@ -273,7 +286,7 @@ mod tests {
     use http::{Version, header};
     use opentelemetry_sdk::trace::Sampler;
     use tonic_types::StatusExt;
-    use tower::service_fn;
+    use tower::{ServiceExt, service_fn};
 
     use super::*;
     use crate::{server::crowd::Crowd, telemetry::room::Room};

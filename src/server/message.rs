@@ -16,14 +16,14 @@ use crate::error::Error;
 /// What gRPC puts before a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
-/// The whole body, whose bytes are all there.
+/// Reads the body to its end; from then on its bytes are all there.
 ///
 /// # Errors
 ///
 /// It is longer than a message may be, or its stream broke.
-pub(super) async fn read(mut body: Body) -> Result<Body, Error> {
+pub(super) async fn read(body: &mut Body) -> Result<(), Error> {
     let mut whole = Parts::default();
-    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
         let frame = frame.map_err(|status| Error::Unread(status.code()))?;
         // A request's trailers say nothing in gRPC.
         let Ok(data) = frame.into_data() else { continue };
@@ -32,7 +32,8 @@ pub(super) async fn read(mut body: Body) -> Result<Body, Error> {
         }
         whole.push(data);
     }
-    Ok(Body::new(Whole(whole.join())))
+    *body = Body::new(Whole(whole.join()));
+    Ok(())
 }
 
 /// What has come of a message. Nearly always one frame has it all, which is then not copied.
