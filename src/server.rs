@@ -46,6 +46,7 @@ use tonic_reflection::server::Builder as Reflection;
 use tower::ServiceExt;
 use tracing::{info, warn};
 
+pub(crate) use self::calls::AroundCalls;
 use self::{
     accept::Acceptor,
     admin::Admin,
@@ -56,7 +57,9 @@ use self::{
     listener::Listener,
 };
 use crate::{
+    app_key::Owner,
     config::Limits,
+    peer::Peer,
     proto::{FILE_DESCRIPTOR_SET, password_reset_service_server::PasswordResetServiceServer},
     readiness::Readiness,
     service::Service,
@@ -114,13 +117,7 @@ pub(crate) async fn start(
     metrics::observe(&meter(), &in_flight, limits.max_in_flight, &readiness, is_api_reachable);
     let counted = crowd.clone();
     metrics::observe_connections(&meter(), move || counted.len());
-    let patience = Patience {
-        arriving: limits.max_in_flight.max(MIN_ARRIVING) as usize,
-        // Each connection may well watch our health, and each call in flight has an answer.
-        leaving: (limits.max_connections.saturating_add(limits.max_in_flight)) as usize,
-    };
-    let owner = service.keys.owner();
-    let calls = Calls::new(limits.timeout, Arc::clone(&in_flight), patience, stop.clone(), owner, observer);
+    let calls = calls(limits, &in_flight, &stop, service.keys.owner(), observer);
     let (routes, health) = services(service).await;
 
     let acceptor = Acceptor {
@@ -155,6 +152,36 @@ pub(crate) async fn start(
     }
     let Acceptor { connections, ends, .. } = acceptor;
     Running { acceptors, connections, _helpers: helpers, readiness, health, limits, in_flight, ends, stop }
+}
+
+/// The layer around every call.
+fn calls(
+    limits: Limits,
+    in_flight: &Arc<Semaphore>,
+    stop: &CancellationToken,
+    key: Owner,
+    observer: Observer,
+) -> Calls {
+    let patience = Patience {
+        arriving: limits.max_in_flight.max(MIN_ARRIVING) as usize,
+        // Each connection may well watch our health, and each call in flight has an answer.
+        leaving: (limits.max_connections.saturating_add(limits.max_in_flight)) as usize,
+    };
+    Calls::new(limits.timeout, Arc::clone(in_flight), patience, stop.clone(), key, observer)
+}
+
+/// The services with the layer around them, as a connection from that peer has them, but without the connection.
+pub(crate) async fn unconnected(
+    service: Service,
+    limits: Limits,
+    observer: Observer,
+    peer: Peer,
+) -> AroundCalls<Routes> {
+    let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
+    let calls = calls(limits, &in_flight, &CancellationToken::new(), service.keys.owner(), observer);
+    let (routes, _) = services(service).await;
+    let member = Crowd::new(1).enter().expect("there is room for one");
+    calls.around(routes, peer, Arc::clone(&member.activity))
 }
 
 /// The service itself, health, and reflection.
