@@ -23,7 +23,7 @@ pub(super) fn count(case: &Case) -> u64 {
         .arg(env::current_exe().unwrap())
         .args([REPEAT, case.name])
         .output()
-        .unwrap();
+        .expect("valgrind is installed");
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{log}");
     let total = log.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse::<u64>().ok());
