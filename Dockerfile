@@ -9,7 +9,7 @@ COPY Cargo.toml Cargo.lock ./
 RUN mkdir src benches \
     && echo 'fn main() {}' > build.rs \
     && cp build.rs src/main.rs \
-    && for bench in overload soak telemetry; do cp build.rs benches/$bench.rs; done \
+    && for bench in instructions overload parts soak telemetry; do cp build.rs benches/$bench.rs; done \
     && touch src/lib.rs \
     && cargo build --release --locked
 

@@ -80,3 +80,6 @@ mod sandbox;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod properties;
+
+#[doc(hidden)]
+pub mod parts;

@@ -31,6 +31,7 @@ use crate::{
     service::Service,
     telemetry::{
         export::{Export, meter},
+        lines::Lines,
         logs::{self, LogLevel},
         metrics::Metrics,
         observer::Observer,
@@ -73,7 +74,7 @@ fn serve(config: Serve) -> Result<(), Failure> {
         let _in_runtime = runtime.enter();
         Export::start(&config.telemetry)?
     };
-    let log_level = logs::start(&config.telemetry, Some(export.rejected()));
+    let log_level = logs::start(&config.telemetry, || Lines, Some(export.rejected()));
     let result = runtime.block_on(async {
         let stop = stop_signal()?;
         // Where this fails nothing has been measured, and there is nothing to send.
@@ -122,7 +123,7 @@ async fn gateway(
 
 /// Runs the stand-in API until it is told to stop.
 fn sandbox(config: &Sandbox) -> Result<(), Failure> {
-    logs::start(&config.telemetry, None);
+    logs::start(&config.telemetry, || Lines, None);
     runtime(None)?.block_on(async {
         let stop = stop_signal()?;
         let listener = listen(config.listen).await?;

@@ -48,6 +48,7 @@ use tonic_reflection::server::Builder as Reflection;
 use tower::ServiceExt;
 use tracing::{info, warn};
 
+pub(crate) use self::calls::AroundCalls;
 use self::{
     accept::Acceptor,
     admin::Admin,
@@ -58,7 +59,9 @@ use self::{
     listener::Listener,
 };
 use crate::{
+    app_key::Owner,
     config::Limits,
+    peer::Peer,
     proto::{FILE_DESCRIPTOR_SET, password_reset_service_server::PasswordResetServiceServer},
     readiness::Readiness,
     service::Service,
@@ -116,15 +119,9 @@ pub(crate) async fn start(
     metrics::observe(&meter(), &in_flight, limits.max_in_flight, &readiness, is_api_reachable);
     let counted = crowd.clone();
     metrics::observe_connections(&meter(), move || counted.len());
-    let patience = Patience {
-        arriving: limits.max_in_flight.max(MIN_ARRIVING) as usize,
-        // Each connection may well watch our health, and each call in flight has an answer.
-        leaving: (limits.max_connections.saturating_add(limits.max_in_flight)) as usize,
-    };
-    let owner = service.keys.owner();
-    let calls = Calls::new(limits.timeout, Arc::clone(&in_flight), patience, stop.clone(), owner, observer);
+    let calls = calls(limits, &in_flight, &stop, service.keys.owner(), observer);
     let (about, health) = about_the_server(service.readiness.clone()).await;
-    let rpcs = PasswordResetServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE);
+    let rpcs = rpcs(service);
 
     let acceptor = Acceptor {
         http: connection::http(limits.max_in_flight),
@@ -158,6 +155,43 @@ pub(crate) async fn start(
     }
     let Acceptor { connections, ends, .. } = acceptor;
     Running { acceptors, connections, _helpers: helpers, readiness, health, limits, in_flight, ends, stop }
+}
+
+/// The layer around every call.
+fn calls(
+    limits: Limits,
+    in_flight: &Arc<Semaphore>,
+    stop: &CancellationToken,
+    key: Owner,
+    observer: Observer,
+) -> Calls {
+    let patience = Patience {
+        arriving: limits.max_in_flight.max(MIN_ARRIVING) as usize,
+        // Each connection may well watch our health, and each call in flight has an answer.
+        leaving: (limits.max_connections.saturating_add(limits.max_in_flight)) as usize,
+    };
+    Calls::new(limits.timeout, Arc::clone(in_flight), patience, stop.clone(), key, observer)
+}
+
+/// The services with the layer around them, as a connection from that peer has them, but without the connection.
+pub(crate) async fn unconnected(
+    service: Service,
+    limits: Limits,
+    observer: Observer,
+    peer: Peer,
+) -> AroundCalls<Rpcs, Routes> {
+    let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
+    let calls = calls(limits, &in_flight, &CancellationToken::new(), service.keys.owner(), observer);
+    let (about, _) = about_the_server(service.readiness.clone()).await;
+    let member = Crowd::new(1).enter().expect("there is room for one");
+    calls.around(rpcs(service), about, peer, Arc::clone(&member.activity))
+}
+
+/// The four rpcs.
+pub(crate) type Rpcs = PasswordResetServiceServer<Service>;
+
+fn rpcs(service: Service) -> Rpcs {
+    PasswordResetServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE)
 }
 
 /// Health and reflection.

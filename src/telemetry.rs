@@ -21,7 +21,7 @@ pub(crate) mod logs;
 
 mod json;
 
-mod lines;
+pub(crate) mod lines;
 
 pub(crate) mod method;
 

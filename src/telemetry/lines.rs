@@ -14,7 +14,7 @@ const MOST: usize = 16 * 1024;
 static WAITING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
 
 /// Takes whole lines.
-pub(super) struct Lines;
+pub(crate) struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {

@@ -1,4 +1,4 @@
-//! Log lines on standard error.
+//! Log lines, on standard error.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -24,11 +24,17 @@ use crate::config::{
 #[derive(Clone, Debug)]
 pub(crate) struct LogLevel(reload::Handle<Targets, Layered<Option<RejectedLayer>, Registry>>);
 
-/// Starts logging, once for the process. Beside the log, `rejected` hears the exporters' events.
-pub(crate) fn start(config: &Telemetry, rejected: Option<RejectedLayer>) -> LogLevel {
+/// Starts logging, once for the process, each line to what `to` gives. Beside the log, `rejected` hears the exporters'
+/// events.
+pub(crate) fn start<W: Write + 'static>(
+    config: &Telemetry,
+    to: fn() -> W,
+    rejected: Option<RejectedLayer>,
+) -> LogLevel {
     let (filter, handle) = reload::Layer::new(config.log_filter.clone());
     let filter = filter.and(filter_fn(is_fit_to_be_logged));
-    let subscriber = tracing_subscriber::registry().with(rejected).with(lines(config.log_format).with_filter(filter));
+    let subscriber =
+        tracing_subscriber::registry().with(rejected).with(lines(config.log_format, to).with_filter(filter));
     set_global_default(subscriber).expect("logging is started once");
     panic::set_hook(Box::new(tell_of_panic));
     LogLevel(handle)
@@ -66,8 +72,12 @@ impl LogLevel {
     }
 }
 
-fn lines<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync> {
-    let layer = tracing_subscriber::fmt::layer().with_writer(|| Lines).with_ansi(io::stderr().is_terminal());
+fn lines<S, W>(format: LogFormat, to: fn() -> W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    W: Write + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(to).with_ansi(io::stderr().is_terminal());
     match format {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.event_format(Json).boxed(),
