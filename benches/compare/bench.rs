@@ -1,0 +1,38 @@
+//! What all measurements share: the programs, the API, the collector and a place for files.
+
+use std::path::PathBuf;
+
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use crate::{api::Api, collector::Collector, load};
+
+/// The programs, by name or path.
+#[derive(Debug)]
+pub(crate) struct Tools {
+    pub(crate) gateway: PathBuf,
+    pub(crate) envoy: PathBuf,
+    pub(crate) nginx: PathBuf,
+    pub(crate) h2load: PathBuf,
+}
+
+/// All of them, running where they have to.
+pub(crate) struct Bench {
+    pub(crate) tools: Tools,
+    pub(crate) api: Api,
+    pub(crate) collector: Collector,
+    /// For the collector, and for the client that asks each candidate once.
+    pub(crate) runtime: Runtime,
+    pub(crate) scratch: TempDir,
+}
+
+impl Bench {
+    pub(crate) fn start(tools: Tools) -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let api = Api::start(&tools.nginx, scratch.path());
+        let collector = runtime.block_on(Collector::serve());
+        load::write_request(scratch.path());
+        Self { tools, api, collector, runtime, scratch }
+    }
+}
