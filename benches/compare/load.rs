@@ -1,7 +1,6 @@
 //! h2load: what it is told, and what it tells.
 
 use std::{
-    fmt::Write,
     fs,
     net::SocketAddr,
     path::Path,
@@ -116,14 +115,13 @@ fn succeeded(command: &mut Command, calls: u32, length: usize) -> Result<String,
     let good = word_before(&output, "succeeded").unwrap_or(0.0);
     let bytes = word_before(&output, "data").unwrap_or(0.0);
     let expected = calls as usize * length;
-    let mut wrong = String::new();
     if good != f64::from(calls) {
-        write!(wrong, "{good} of {calls} calls succeeded; ").unwrap();
+        return Err(format!("{good} of {calls} calls succeeded"));
     }
     if bytes != expected as f64 {
-        write!(wrong, "{bytes} bytes of answers, not {expected}; ").unwrap();
+        return Err(format!("{bytes} bytes of answers, not {expected}"));
     }
-    wrong.is_empty().then_some(output).ok_or(wrong)
+    Ok(output)
 }
 
 /// The number before the first such word, with or without brackets.
