@@ -12,10 +12,12 @@ use crate::{leash, port, process::Process, wait};
 
 /// The question that everybody has.
 pub(crate) const QUESTION: &str = "What street did you live on in third grade?";
+/// Who asks for it. The API knows nobody else, so that nobody can leave that out.
+pub(crate) const USERNAME: &str = "robert.zak";
 /// Where it answers.
 pub(crate) const PATH: &str = "/v1.0/users/password/secret-question";
 
-/// What it answers, whoever is asked for.
+/// What it answers.
 pub(crate) fn answer() -> String {
     format!(r#"{{"Model":"{QUESTION}","Errors":[],"IsSucceed":true}}"#)
 }
@@ -42,9 +44,9 @@ impl Api {
         Self { address, _process: process }
     }
 
-    /// The URL that a candidate asks, and whom it asks for.
+    /// What a candidate asks it.
     pub(crate) fn url(&self) -> String {
-        format!("http://{}{PATH}?username=robert.zak", self.address)
+        format!("http://{}{PATH}?username={USERNAME}", self.address)
     }
 
     /// How many requests it has seen, this one included.
@@ -80,7 +82,11 @@ fn configuration(address: SocketAddr) -> String {
             keepalive_timeout 1h;
             server {{
                 listen {address} backlog=4096;
-                location = {PATH} {{ default_type application/json; return 200 '{answer}'; }}
+                location = {PATH} {{
+                    default_type application/json;
+                    if ($arg_username != {USERNAME}) {{ return 404; }}
+                    return 200 '{answer}';
+                }}
                 location = /status {{ stub_status; }}
             }}
         }}"

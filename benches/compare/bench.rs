@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
@@ -28,6 +29,7 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn start(tools: Tools) -> Self {
+        allow_many_files();
         let scratch = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let api = Api::start(&tools.nginx, scratch.path());
@@ -35,4 +37,11 @@ impl Bench {
         load::write_request(scratch.path());
         Self { tools, api, collector, runtime, scratch }
     }
+}
+
+/// Lets everybody have as many files as may be: at a thousand calls at a time, Linux's usual 1024 are few.
+fn allow_many_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    setrlimit(Resource::Nofile, limit).unwrap();
 }

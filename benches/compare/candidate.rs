@@ -13,7 +13,7 @@ use serde::Serialize;
 use tonic::{Status, transport::Endpoint};
 
 use crate::{
-    api::QUESTION,
+    api::{QUESTION, USERNAME},
     bench::Bench,
     envoy,
     gateway::{self, Settings, Telemetry},
@@ -200,7 +200,7 @@ impl Running<'_> {
 async fn ask(server: SocketAddr) -> Result<Option<String>, Status> {
     let endpoint = Endpoint::from_shared(format!("http://{server}")).unwrap().timeout(Duration::from_secs(5));
     let channel = endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
-    let request = GetSecretQuestionRequest { username: "robert.zak".to_owned() };
+    let request = GetSecretQuestionRequest { username: USERNAME.to_owned() };
     let answer = PasswordResetServiceClient::new(channel).get_secret_question(request).await?;
     Ok(answer.into_inner().secret_question)
 }

@@ -27,7 +27,7 @@ pub(crate) struct Level {
 pub(crate) fn levels(bench: &Bench, sizes: &Sizes) -> Result<Vec<Level>, String> {
     let mut rounds = Vec::new();
     for round in 0..sizes.rounds as usize {
-        eprintln!("calls at a time: round {} of {}", round + 1, sizes.rounds);
+        eprintln!("round {} of {}", round + 1, sizes.rounds);
         let mut costs = [0.0; STREAMS_EACH.len()];
         for turn in 0..costs.len() {
             let level = (round + turn) % costs.len();

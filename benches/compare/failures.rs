@@ -12,9 +12,15 @@ pub(crate) struct Failure {
 }
 
 impl Failures {
-    /// The result, unless it is a failure, which is kept.
-    pub(crate) fn keep<T>(&mut self, what: impl Into<String>, result: Result<T, String>) -> Option<T> {
-        let what = what.into();
-        result.inspect_err(|why| eprintln!("{what}: {why}")).map_err(|why| self.0.push(Failure { what, why })).ok()
+    /// Measures something, and says so while it does; a failure is kept.
+    pub(crate) fn attempt<T>(&mut self, what: &str, measure: impl FnOnce() -> Result<T, String>) -> Option<T> {
+        eprintln!("{what}");
+        let why = match measure() {
+            Ok(measured) => return Some(measured),
+            Err(why) => why,
+        };
+        eprintln!("{what}: {why}");
+        self.0.push(Failure { what: what.to_owned(), why });
+        None
     }
 }

@@ -12,7 +12,7 @@ use reset_gateway::proto::{GetSecretQuestionRequest, GetSecretQuestionResponse};
 use serde::Serialize;
 
 use crate::{
-    api::{self, QUESTION},
+    api::{self, QUESTION, USERNAME},
     bench::Bench,
     leash,
 };
@@ -40,7 +40,7 @@ pub(crate) struct Latency {
 
 /// Writes the request to a file, as h2load wants it.
 pub(crate) fn write_request(scratch: &Path) {
-    let message = GetSecretQuestionRequest { username: "robert.zak".to_owned() }.encode_to_vec();
+    let message = GetSecretQuestionRequest { username: USERNAME.to_owned() }.encode_to_vec();
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
     fs::write(scratch.join(REQUEST), [&[0], length.as_slice(), &message].concat()).unwrap();
 }

@@ -63,36 +63,34 @@ impl Results {
     fn measure_memory(&mut self, bench: &Bench, sizes: &Sizes) {
         for candidate in [Candidate::Gateway, Candidate::Envoy, Candidate::Reqwest] {
             if self.candidates.contains(&candidate) {
-                eprintln!("a thousand streams: {}", candidate.title());
-                let peak = memory::peak(bench, candidate, sizes.calls);
-                let what = format!("a thousand streams: {}", candidate.title());
-                self.peaks.extend(self.failures.keep(what, peak).map(|peak| (candidate, peak)));
+                let what = format!("1000 streams, {}", candidate.title());
+                let peak = self.failures.attempt(&what, || memory::peak(bench, candidate, sizes.calls));
+                self.peaks.extend(peak.map(|peak| (candidate, peak)));
             }
         }
         if self.candidates.contains(&Candidate::Gateway) {
-            eprintln!("ten times the calls");
-            self.growth = self.failures.keep("ten times the calls", memory::growth(bench, sizes.calls));
+            self.growth = self.failures.attempt("ten times the calls", || memory::growth(bench, sizes.calls));
         }
     }
 
     fn measure_concurrency(&mut self, bench: &Bench, sizes: &Sizes) {
         if self.candidates.contains(&Candidate::Gateway) {
-            self.levels = self.failures.keep("calls at a time", concurrency::levels(bench, sizes)).unwrap_or_default();
+            let levels = self.failures.attempt("calls at a time", || concurrency::levels(bench, sizes));
+            self.levels = levels.unwrap_or_default();
         }
     }
 
     fn measure_starts(&mut self, bench: &Bench, sizes: &Sizes) {
-        let ways = [
-            (Candidate::Gateway, starts::of_gateway as fn(&Bench, u32) -> Result<Starts, String>),
-            (Candidate::Envoy, starts::of_envoy),
-        ];
-        for (candidate, measure) in ways {
+        for (candidate, measure) in
+            [(Candidate::Gateway, starts::of_gateway as Way), (Candidate::Envoy, starts::of_envoy)]
+        {
             if self.candidates.contains(&candidate) {
-                eprintln!("starts: {}", candidate.title());
-                let what = format!("starts: {}", candidate.title());
-                let starts = self.failures.keep(what, measure(bench, sizes.starts));
+                let what = format!("starts, {}", candidate.title());
+                let starts = self.failures.attempt(&what, || measure(bench, sizes.starts));
                 self.starts.extend(starts.map(|starts| (candidate, starts)));
             }
         }
     }
 }
+
+type Way = fn(&Bench, u32) -> Result<Starts, String>;

@@ -57,8 +57,8 @@ impl Report {
     fn table(&self) -> String {
         let direct = self.results.rounds.direct();
         let mut table = "\
-            | 8 connections, 64 streams; one call at a time | CPU per call | ratio | calls/s | ratio | memory peak | \
-            median | ratio | mean | added | ratio |\n\
+            | | CPU per call, 64 streams | ratio | calls/s | ratio | memory peak | one call at a time: median | ratio | \
+            mean | added | ratio |\n\
             | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
             .to_owned();
         for candidate in &self.results.candidates {

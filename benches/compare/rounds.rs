@@ -47,9 +47,9 @@ pub(crate) fn measure(bench: &Bench, candidates: &[Candidate], sizes: &Sizes, fa
     for number in 1..=sizes.rounds {
         let direct = load::directly(bench, sizes.single_calls);
         let mut samples = BTreeMap::new();
+        eprintln!("round {number} of {}", sizes.rounds);
         for candidate in order.clone() {
-            eprintln!("round {number} of {}: {}", sizes.rounds, candidate.title());
-            match failures.keep(candidate.title(), sample(bench, candidate, sizes)) {
+            match failures.attempt(candidate.title(), || sample(bench, candidate, sizes)) {
                 Some(sample) => drop(samples.insert(candidate, sample)),
                 None => order.retain(|other| *other != candidate),
             }

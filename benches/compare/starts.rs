@@ -3,8 +3,9 @@
 use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
+    path::Path,
     process::{Child, Command},
-    thread,
+    thread::{self, JoinHandle},
     time::Instant,
 };
 
@@ -41,7 +42,7 @@ pub(crate) fn of_envoy(bench: &Bench, times: u32) -> Result<Starts, String> {
 }
 
 /// Not on the leash, which would take some of the time.
-fn bare(program: &std::path::Path) -> Command {
+fn bare(program: &Path) -> Command {
     let mut command = Command::new(program);
     command.env_clear();
     command
@@ -65,7 +66,7 @@ fn time(command: &mut Command, address: SocketAddr) -> Result<Starts, String> {
 }
 
 /// When the first line came, if its standard output is read.
-fn when_it_speaks(child: &mut Child, begun: Instant) -> Option<thread::JoinHandle<f64>> {
+fn when_it_speaks(child: &mut Child, begun: Instant) -> Option<JoinHandle<f64>> {
     let stdout = child.stdout.take()?;
     Some(thread::spawn(move || {
         BufReader::new(stdout).read_line(&mut String::new()).unwrap();
