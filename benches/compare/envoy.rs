@@ -12,11 +12,22 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::bench::Bench;
+use crate::{bench::Bench, leash, port, process::Process, running::Started, wait};
 
 const PROTO: &str = "secret_question.proto";
 /// Of no limit that is ever met.
 const MANY: u32 = 1_000_000;
+
+/// Starts it, and waits until it serves.
+pub(crate) fn start(bench: &Bench) -> Result<Started, String> {
+    let (address, mut command) = (port::free(), leash::command(&bench.tools.envoy));
+    configure(&mut command, bench, address);
+    let process = Process(command.spawn().unwrap());
+    if !wait::until(|| port::is_open(address)) {
+        return Err("it does not start".to_owned());
+    }
+    Ok(Started { process, address, telemetry: None })
+}
 
 /// Adds to a command for the program how it is run.
 pub(crate) fn configure(command: &mut Command, bench: &Bench, listen: SocketAddr) {

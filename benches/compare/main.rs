@@ -29,7 +29,9 @@ mod port;
 mod promises;
 mod report;
 mod rounds;
+mod running;
 mod starts;
+mod telemetry;
 mod wait;
 
 #[path = "../support/collector.rs"]

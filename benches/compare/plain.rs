@@ -2,9 +2,11 @@
 //! around it. No deadline, no limit, no key, no log, no metric, and an error is whatever comes.
 
 use std::{
+    env,
     error::Error,
+    io::{BufRead, BufReader},
     net::SocketAddr,
-    process::{Command, ExitCode, Stdio},
+    process::{ExitCode, Stdio},
 };
 
 use bytes::Bytes;
@@ -27,7 +29,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-use crate::{api, bench::Bench};
+use crate::{api, bench::Bench, leash, process::Process, running::Started};
 
 /// What a plain server asks the API with.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -39,14 +41,19 @@ pub(crate) enum Kind {
     Tonic,
 }
 
-/// Adds to a command for this program how such a server is run.
-pub(crate) fn configure(command: &mut Command, bench: &Bench, kind: Kind) {
+/// Starts one in a process of its own, and waits until it serves.
+pub(crate) fn start(bench: &Bench, kind: Kind) -> Started {
+    let mut command = leash::command(env::current_exe().unwrap());
     command
         .arg("peer")
         .arg(kind.to_possible_value().unwrap().get_name())
         .arg(bench.api.address.to_string())
         .stdin(Stdio::null())
         .stdout(Stdio::piped());
+    let mut process = Process(command.spawn().unwrap());
+    let mut line = String::new();
+    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    Started { process, address: line.trim().parse().unwrap(), telemetry: None }
 }
 
 /// Serves until it is killed, with one worker. Says where on standard output.

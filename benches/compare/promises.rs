@@ -21,6 +21,7 @@ pub(crate) struct Promise {
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Unit {
     Ratio,
     /// Of 10^6 bytes.
@@ -30,6 +31,7 @@ pub(crate) enum Unit {
 
 /// What a value must be.
 #[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Bound {
     AtMost(f64),
     Below(f64),
@@ -39,6 +41,7 @@ pub(crate) enum Bound {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Verdict {
     Kept,
     Broken,
