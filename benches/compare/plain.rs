@@ -2,32 +2,36 @@
 //! around it. No deadline, no limit, no key, no log, no metric, and an error is whatever comes.
 
 use std::{
+    convert::Infallible,
     env,
     error::Error,
     io::{BufRead, BufReader},
     net::SocketAddr,
     process::{ExitCode, Stdio},
+    sync::Arc,
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
 use clap::ValueEnum;
+use futures_util::{FutureExt, future::BoxFuture};
 use http_body_util::{BodyExt, Empty};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
 };
 use reqwest::Url;
-use reset_gateway::proto::{
-    GenerateTokenRequest, GenerateTokenResponse, GetSecretQuestionRequest, GetSecretQuestionResponse,
-    ResetPasswordRequest, ResetPasswordResponse, UpdatePasswordRequest, UpdatePasswordResponse,
-    password_reset_service_server::{PasswordResetService, PasswordResetServiceServer},
-};
+use reset_gateway::proto::{GetSecretQuestionRequest, GetSecretQuestionResponse};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tonic::{
     Request, Response, Status,
+    body::Body,
+    server::{Grpc, NamedService, UnaryService},
     transport::{Server, server::TcpIncoming},
 };
+use tonic_prost::ProstCodec;
+use tower::Service;
 
 use crate::{api, bench::Bench, leash, process::Process, running::Started};
 
@@ -63,15 +67,20 @@ pub(crate) fn serve(kind: Kind, api: SocketAddr) -> ExitCode {
         .block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             println!("{}", listener.local_addr().unwrap());
-            let plain = Plain { client: AnyClient::new(kind), api: format!("http://{api}{}", api::PATH) };
+            let asks = Asks { client: AnyClient::new(kind), api: format!("http://{api}{}", api::PATH) };
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            Server::builder().add_service(PasswordResetServiceServer::new(plain)).serve_with_incoming(incoming).await
+            Server::builder().add_service(Plain(Arc::new(asks))).serve_with_incoming(incoming).await
         })
         .unwrap();
     ExitCode::SUCCESS
 }
 
-struct Plain {
+/// The service.
+#[derive(Clone)]
+struct Plain(Arc<Asks>);
+
+/// What asks the API.
+struct Asks {
     client: AnyClient,
     api: String,
 }
@@ -98,8 +107,8 @@ struct Answer {
     model: Option<String>,
 }
 
-impl Plain {
-    async fn ask(&self, username: &str) -> Result<Option<String>, Box<dyn Error + Send + Sync>> {
+impl Asks {
+    async fn get_secret_question(&self, username: &str) -> Result<Option<String>, Box<dyn Error + Send + Sync>> {
         let url = || Url::parse_with_params(&self.api, [("username", username)]);
         let json = match &self.client {
             AnyClient::Reqwest(client) => client.get(url()?).send().await?.bytes().await?,
@@ -113,35 +122,37 @@ impl Plain {
     }
 }
 
-#[tonic::async_trait]
-impl PasswordResetService for Plain {
-    async fn get_secret_question(
-        &self,
-        request: Request<GetSecretQuestionRequest>,
-    ) -> Result<Response<GetSecretQuestionResponse>, Status> {
-        let answer = self.ask(&request.get_ref().username).await;
-        let secret_question = answer.map_err(|error| Status::internal(error.to_string()))?;
-        Ok(Response::new(GetSecretQuestionResponse { secret_question }))
+/// As tonic's generator writes it for an rpc, and with tonic's own codec: the project's generated server has another.
+impl Service<http::Request<Body>> for Plain {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
-    async fn reset_password(
-        &self,
-        _: Request<ResetPasswordRequest>,
-    ) -> Result<Response<ResetPasswordResponse>, Status> {
-        Err(Status::unimplemented(""))
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let rpc = self.clone();
+        async move { Ok(Grpc::new(ProstCodec::default()).unary(rpc, request).await) }.boxed()
     }
+}
 
-    async fn generate_token(
-        &self,
-        _: Request<GenerateTokenRequest>,
-    ) -> Result<Response<GenerateTokenResponse>, Status> {
-        Err(Status::unimplemented(""))
-    }
+impl NamedService for Plain {
+    const NAME: &'static str = "autoshares.passwordreset.v1.PasswordResetService";
+}
 
-    async fn update_password(
-        &self,
-        _: Request<UpdatePasswordRequest>,
-    ) -> Result<Response<UpdatePasswordResponse>, Status> {
-        Err(Status::unimplemented(""))
+impl UnaryService<GetSecretQuestionRequest> for Plain {
+    type Response = GetSecretQuestionResponse;
+    type Future = BoxFuture<'static, Result<Response<Self::Response>, Status>>;
+
+    fn call(&mut self, request: Request<GetSecretQuestionRequest>) -> Self::Future {
+        let asks = Arc::clone(&self.0);
+        async move {
+            let answer = asks.get_secret_question(&request.get_ref().username).await;
+            let secret_question = answer.map_err(|error| Status::internal(error.to_string()))?;
+            Ok(Response::new(GetSecretQuestionResponse { secret_question }))
+        }
+        .boxed()
     }
 }
