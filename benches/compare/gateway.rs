@@ -20,7 +20,7 @@ pub(crate) fn configure(command: &mut Command, bench: &Bench, settings: Settings
     command
         .args(["--listen", listen, "--admin-listen", "127.0.0.1:0", "--app-key", "bench"])
         .args(["--upstream-url", &format!("http://{}", bench.api.address)])
-        .env("TOKIO_WORKER_THREADS", settings.workers.to_string())
+        .args(["--worker-threads", &settings.workers.to_string()])
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", bench.collector.address))
         .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
         .stdin(Stdio::null())

@@ -94,7 +94,11 @@ enum AnyClient {
 impl AnyClient {
     fn new(kind: Kind) -> Self {
         match kind {
-            Kind::Reqwest => Self::Reqwest(reqwest::Client::builder().build().unwrap()),
+            Kind::Reqwest => {
+                // It wants one, even if it never speaks TLS.
+                rustls::crypto::ring::default_provider().install_default().unwrap();
+                Self::Reqwest(reqwest::Client::builder().build().unwrap())
+            }
             Kind::Hyper => Self::Hyper(Box::new(Client::builder(TokioExecutor::new()).build_http())),
             Kind::Tonic => Self::None,
         }
