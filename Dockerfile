@@ -6,10 +6,10 @@ WORKDIR /build
 # The dependencies have a layer of their own, which lasts until Cargo.toml or Cargo.lock changes: stubs stand in for the
 # code, and for the benchmarks to the end.
 COPY Cargo.toml Cargo.lock ./
-RUN mkdir src benches \
+RUN mkdir -p src benches/compare \
     && echo 'fn main() {}' > build.rs \
     && cp build.rs src/main.rs \
-    && for bench in instructions overload parts soak telemetry; do cp build.rs benches/$bench.rs; done \
+    && for bench in compare/main instructions overload parts soak telemetry; do cp build.rs benches/$bench.rs; done \
     && touch src/lib.rs \
     && cargo build --release --locked
 

@@ -8,6 +8,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
 
+#[path = "support/collector.rs"]
+mod collector;
 #[path = "support/process.rs"]
 mod process;
 
@@ -17,10 +19,6 @@ use std::{
     io::{BufRead, BufReader},
     net::SocketAddr,
     process::{Command, Stdio},
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
     time::{Duration, Instant},
 };
 
@@ -28,23 +26,11 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Response, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use opentelemetry_proto::tonic::collector::{
-    metrics::v1::{
-        ExportMetricsServiceRequest, ExportMetricsServiceResponse,
-        metrics_service_server::{MetricsService, MetricsServiceServer},
-    },
-    trace::v1::{
-        ExportTraceServiceRequest, ExportTraceServiceResponse,
-        trace_service_server::{TraceService, TraceServiceServer},
-    },
-};
 use reset_gateway::proto::{GetSecretQuestionRequest, password_reset_service_client::PasswordResetServiceClient};
 use tokio::net::TcpListener;
-use tonic::{
-    Request, Status,
-    transport::{Endpoint, Server, server::TcpIncoming},
-};
+use tonic::transport::Endpoint;
 
+use collector::Collector;
 use process::Process;
 
 const ROUNDS: usize = 5;
@@ -78,21 +64,21 @@ struct Cost {
 fn main() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
-        let (api, (address, received)) = (serve_api().await, serve_collector().await);
-        let modes = modes(address);
+        let (api, collector) = (serve_api().await, Collector::serve().await);
+        let modes = modes(collector.address);
         let mut costs: Vec<Vec<Cost>> = modes.iter().map(|_| Vec::new()).collect();
         for _ in 0..ROUNDS {
             for (mode, costs) in modes.iter().zip(&mut costs) {
                 let gateway = Gateway::start(mode, api);
-                let before = received.load(Ordering::SeqCst);
+                let before = collector.spans();
                 load(gateway.address, WARM_UP).await;
                 let spans = if mode.exports { 2 * (WARM_UP + CALLS) } else { 0 };
-                let all_sent = || received.load(Ordering::SeqCst) - before >= spans;
+                let all_sent = || collector.spans() - before >= spans;
                 costs.push(gateway.measure(CALLS, all_sent).await);
                 gateway.process.stop();
                 // Two of each call, or it was cheap for the wrong reason.
                 let all = if mode.exports { 2 * (WARM_UP + CALLS + PACED_CALLS) } else { 0 };
-                assert_eq!(received.load(Ordering::SeqCst) - before, all, "spans of \"{}\"", mode.name);
+                assert_eq!(collector.spans() - before, all, "spans of \"{}\"", mode.name);
             }
         }
         print_table(&modes, &costs);
@@ -317,40 +303,4 @@ async fn serve_api() -> SocketAddr {
         }
     });
     address
-}
-
-/// A collector that takes everything, and counts the spans.
-struct Collector(Arc<AtomicUsize>);
-
-#[tonic::async_trait]
-impl TraceService for Collector {
-    async fn export(
-        &self,
-        request: Request<ExportTraceServiceRequest>,
-    ) -> Result<tonic::Response<ExportTraceServiceResponse>, Status> {
-        let scopes = request.get_ref().resource_spans.iter().flat_map(|spans| &spans.scope_spans);
-        self.0.fetch_add(scopes.map(|scope| scope.spans.len()).sum(), Ordering::SeqCst);
-        Ok(tonic::Response::new(ExportTraceServiceResponse::default()))
-    }
-}
-
-#[tonic::async_trait]
-impl MetricsService for Collector {
-    async fn export(
-        &self,
-        _: Request<ExportMetricsServiceRequest>,
-    ) -> Result<tonic::Response<ExportMetricsServiceResponse>, Status> {
-        Ok(tonic::Response::new(ExportMetricsServiceResponse::default()))
-    }
-}
-
-async fn serve_collector() -> (SocketAddr, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let received = Arc::<AtomicUsize>::default();
-    let server = Server::builder()
-        .add_service(TraceServiceServer::new(Collector(Arc::clone(&received))))
-        .add_service(MetricsServiceServer::new(Collector(Arc::clone(&received))));
-    tokio::spawn(server.serve_with_incoming(TcpIncoming::from(listener)));
-    (address, received)
 }

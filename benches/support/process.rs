@@ -22,15 +22,25 @@ impl Process {
 
     /// Resident memory, in KiB.
     pub(crate) fn resident(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+        self.memory("VmRSS:")
+    }
+
+    /// The most that its resident memory has been, in KiB.
+    #[allow(dead_code, reason = "not every benchmark measures it")]
+    pub(crate) fn peak(&self) -> u64 {
+        self.memory("VmHWM:")
     }
 
     /// How many files it has open.
     #[allow(dead_code, reason = "not every benchmark measures it")]
     pub(crate) fn open_files(&self) -> u64 {
         fs::read_dir(format!("/proc/{}/fd", self.0.id())).unwrap().count() as u64
+    }
+
+    fn memory(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 
     /// Ends it as Kubernetes does, and waits for that.

@@ -1,0 +1,115 @@
+//! The rounds, in which each candidate is measured once, and what is made of them.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    bench::Bench,
+    candidate::Candidate,
+    failures::Failures,
+    load::{self, Latency, Load},
+    measure::Sizes,
+};
+
+/// The load of the rounds.
+pub(crate) const CONNECTIONS: u32 = 8;
+pub(crate) const STREAMS: u32 = 8;
+
+/// What a round tells of a candidate.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Sample {
+    /// In seconds.
+    pub(crate) cpu_per_call: f64,
+    pub(crate) calls_per_second: f64,
+    /// In bytes.
+    pub(crate) peak_memory: f64,
+    /// Of one call at a time.
+    pub(crate) latency: Latency,
+}
+
+/// One round.
+#[derive(Debug, Serialize)]
+pub(crate) struct Round {
+    /// Of one request at a time to the API itself.
+    pub(crate) direct: Latency,
+    pub(crate) samples: BTreeMap<Candidate, Sample>,
+}
+
+/// All rounds.
+#[derive(Debug, Serialize)]
+pub(crate) struct Rounds(pub(crate) Vec<Round>);
+
+/// Measures the candidates in turns. One that fails is not measured again.
+pub(crate) fn measure(bench: &Bench, candidates: &[Candidate], sizes: &Sizes, failures: &mut Failures) -> Rounds {
+    let mut rounds = Rounds(Vec::new());
+    let mut order = candidates.to_vec();
+    for number in 1..=sizes.rounds {
+        let direct = load::directly(bench, sizes.single_calls);
+        let mut samples = BTreeMap::new();
+        eprintln!("round {number} of {}", sizes.rounds);
+        for candidate in order.clone() {
+            match failures.attempt(candidate.title(), || sample(bench, candidate, sizes)) {
+                Some(sample) => drop(samples.insert(candidate, sample)),
+                None => order.retain(|other| *other != candidate),
+            }
+        }
+        rounds.0.push(Round { direct, samples });
+        if !order.is_empty() {
+            order.rotate_left(1);
+        }
+    }
+    rounds
+}
+
+fn sample(bench: &Bench, candidate: Candidate, sizes: &Sizes) -> Result<Sample, String> {
+    let mut running = candidate.start(bench)?;
+    let cost = running.load(Load { connections: CONNECTIONS, streams: STREAMS, calls: sizes.calls })?;
+    let peak_memory = running.process.peak() as f64 * 1024.0;
+    let latency = running.one_at_a_time(sizes.single_calls)?;
+    running.end()?;
+    Ok(Sample { cpu_per_call: cost.cpu_per_call, calls_per_second: cost.calls_per_second, peak_memory, latency })
+}
+
+/// What is read off a sample.
+pub(crate) type Value = fn(&Round, &Sample) -> f64;
+
+pub(crate) const CPU: Value = |_, sample| sample.cpu_per_call;
+pub(crate) const RATE: Value = |_, sample| sample.calls_per_second;
+pub(crate) const MEMORY: Value = |_, sample| sample.peak_memory;
+pub(crate) const MEDIAN: Value = |_, sample| sample.latency.median;
+pub(crate) const MEAN: Value = |_, sample| sample.latency.mean;
+/// What the way through the candidate adds to that to the API.
+pub(crate) const ADDED: Value = |round, sample| sample.latency.median - round.direct.median;
+
+impl Rounds {
+    /// The median of a candidate's values; none if it was not measured in every round.
+    pub(crate) fn median(&self, candidate: Candidate, value: Value) -> Option<f64> {
+        let values: Option<Vec<_>> = self.0.iter().map(|round| round.value(candidate, value)).collect();
+        values.map(median)
+    }
+
+    /// The median of the ratios of two candidates, round by round, so that a slow moment weighs on both.
+    pub(crate) fn ratio(&self, candidate: Candidate, base: Candidate, value: Value) -> Option<f64> {
+        let ratio = |round: &Round| Some(round.value(candidate, value)? / round.value(base, value)?);
+        self.0.iter().map(ratio).collect::<Option<Vec<_>>>().map(median)
+    }
+
+    /// The medians of the API itself.
+    pub(crate) fn direct(&self) -> Latency {
+        let of = |value: fn(&Latency) -> f64| median(self.0.iter().map(|round| value(&round.direct)).collect());
+        Latency { median: of(|latency| latency.median), mean: of(|latency| latency.mean) }
+    }
+}
+
+impl Round {
+    fn value(&self, candidate: Candidate, value: Value) -> Option<f64> {
+        self.samples.get(&candidate).map(|sample| value(self, sample))
+    }
+}
+
+/// The median of at least one value.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}

@@ -1,0 +1,116 @@
+//! A running candidate: loads, and what tells that it did its work.
+
+use std::{net::SocketAddr, time::Duration};
+
+use reset_gateway::proto::{GetSecretQuestionRequest, password_reset_service_client::PasswordResetServiceClient};
+use tonic::{Status, transport::Endpoint};
+
+use crate::{
+    api::{QUESTION, USERNAME},
+    bench::Bench,
+    load::{self, Latency, Load},
+    process::Process,
+    telemetry::Telemetry,
+};
+
+/// A process that takes gRPC calls.
+pub(crate) struct Started {
+    pub(crate) process: Process,
+    pub(crate) address: SocketAddr,
+    /// Of the gateway alone.
+    pub(crate) telemetry: Option<Telemetry>,
+}
+
+/// A candidate that has given the right answer.
+pub(crate) struct Running<'a> {
+    bench: &'a Bench,
+    pub(crate) process: Process,
+    address: SocketAddr,
+    telemetry: Option<Telemetry>,
+    asks_api: bool,
+    /// All that have been made.
+    calls: u32,
+}
+
+/// What a load cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cost {
+    /// In seconds.
+    pub(crate) cpu_per_call: f64,
+    pub(crate) calls_per_second: f64,
+}
+
+impl<'a> Running<'a> {
+    /// Has a real client ask it once.
+    ///
+    /// # Errors
+    ///
+    /// If it does not get the question.
+    pub(crate) fn new(bench: &'a Bench, started: Started, asks_api: bool) -> Result<Self, String> {
+        let Started { process, address, telemetry } = started;
+        match bench.runtime.block_on(ask(address)) {
+            Ok(Some(question)) if question == QUESTION => {
+                Ok(Self { bench, process, address, telemetry, asks_api, calls: 1 })
+            }
+            Ok(other) => Err(format!("a client got {other:?}, not the question")),
+            Err(status) => Err(format!("a client got {:?}: {}", status.code(), status.message())),
+        }
+    }
+
+    /// Loads it, after a tenth of the load to warm it up. The CPU includes what it takes until the spans are sent, if all
+    /// are.
+    pub(crate) fn load(&mut self, load: Load) -> Result<Cost, String> {
+        let calls = load.calls;
+        let warm_up = Load { calls: calls / 10, ..load };
+        self.counted(warm_up.calls, |bench, address| load::run(bench, address, warm_up))?;
+        let before = self.process.cpu();
+        let calls_per_second = self.counted(calls, |bench, address| load::run(bench, address, load))?;
+        Ok(Cost { cpu_per_call: (self.process.cpu() - before) / f64::from(calls), calls_per_second })
+    }
+
+    /// Calls it, one call at a time, after a tenth of the calls to warm it up.
+    pub(crate) fn one_at_a_time(&mut self, calls: u32) -> Result<Latency, String> {
+        self.counted(calls / 10, |bench, address| load::one_at_a_time(bench, address, calls / 10))?;
+        self.counted(calls, |bench, address| load::one_at_a_time(bench, address, calls))
+    }
+
+    /// Makes calls, which only count if the API has seen each of them once.
+    fn counted<T>(
+        &mut self,
+        calls: u32,
+        make: impl FnOnce(&Bench, SocketAddr) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let before = self.bench.api.requests();
+        let made = make(self.bench, self.address)?;
+        // The one is the question how many it was.
+        let seen = self.bench.api.requests() - before - 1;
+        let expected = if self.asks_api { calls } else { 0 };
+        if seen != u64::from(expected) {
+            return Err(format!("the API saw {seen} requests, not {expected}"));
+        }
+        self.calls += calls;
+        if let Some(telemetry) = &self.telemetry {
+            telemetry.wait_for_spans(self.bench, self.calls)?;
+        }
+        Ok(made)
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    ///
+    /// If it is the gateway, and did not tell of each call what it was to tell.
+    pub(crate) fn end(self) -> Result<(), String> {
+        let Some(telemetry) = self.telemetry else { return Ok(()) };
+        self.process.stop();
+        telemetry.check(self.bench, self.calls)
+    }
+}
+
+async fn ask(server: SocketAddr) -> Result<Option<String>, Status> {
+    let endpoint = Endpoint::from_shared(format!("http://{server}")).unwrap().timeout(Duration::from_secs(5));
+    let channel = endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
+    let request = GetSecretQuestionRequest { username: USERNAME.to_owned() };
+    let answer = PasswordResetServiceClient::new(channel).get_secret_question(request).await?;
+    Ok(answer.into_inner().secret_question)
+}
