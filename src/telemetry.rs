@@ -11,6 +11,8 @@ pub(crate) mod observer;
 
 mod exchange;
 
+mod traceparent;
+
 pub(crate) mod spans;
 
 pub(crate) mod metrics;

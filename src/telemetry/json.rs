@@ -52,12 +52,10 @@ impl Object {
         if self.0.len() > 1 {
             self.0.push(b',');
         }
-        self.json(name);
-        self.0.push(b':');
-        self.json(value);
-    }
-
-    fn json(&mut self, value: &(impl Serialize + ?Sized)) {
+        // A name is an identifier.
+        self.0.push(b'"');
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
         serde_json::to_writer(&mut self.0, value).expect("a plain value is JSON");
     }
 }

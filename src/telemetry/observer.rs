@@ -14,6 +14,7 @@ use super::{
     metrics::Metrics,
     room::Room,
     spans::{ServerSpan, callers_trace},
+    traceparent::Traceparent,
 };
 use crate::{
     call::Record,
@@ -115,8 +116,8 @@ impl Observed {
             upstream_status = self.record.http_status(),
             duration_ms = took.as_micros() as f64 / 1000.0,
             peer = self.peer,
-            trace_id = trace.as_ref().map(|(trace, _)| trace.as_str()),
-            span_id = trace.as_ref().map(|(_, span)| span.as_str()),
+            trace_id = trace.as_ref().map(Traceparent::trace_id),
+            span_id = trace.as_ref().map(Traceparent::span_id),
             error = failure.map(|failure| failure.error.as_str()),
             "call"
         );

@@ -18,7 +18,7 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_semantic_conventions::attribute;
 use tonic::Code;
 
-use super::{exchange::Exchange, method::Method, metrics::Metrics, room::NoRoom};
+use super::{exchange::Exchange, method::Method, metrics::Metrics, room::NoRoom, traceparent::Traceparent};
 use crate::{
     endpoint::Endpoint,
     error::Error,
@@ -74,10 +74,8 @@ impl ServerSpan {
     }
 
     /// The ids of the trace and of the span, if there are any.
-    pub(crate) fn ids(&self) -> Option<(String, String)> {
-        let span = self.0.span();
-        let ids = span.span_context();
-        ids.is_valid().then(|| (ids.trace_id().to_string(), ids.span_id().to_string()))
+    pub(super) fn ids(&self) -> Option<Traceparent> {
+        Traceparent::of(self.0.span().span_context())
     }
 
     /// Ends the span with the status that the caller gets.
@@ -120,19 +118,18 @@ impl<'a> ClientSpan<'a> {
         self.context.span().set_attribute(KeyValue::new(attribute::HTTP_REQUEST_RESEND_COUNT, i64::from(count)));
     }
 
-    /// Writes `traceparent`, and `tracestate` if there is any, so that the trace goes on at the API. As the W3C's Trace Context
-    /// has them; the SDK's propagator takes several times as long, for it knows neither the headers nor their lengths.
+    /// Writes `traceparent`, and `tracestate` if there is any, so that the trace goes on at the API.
     pub(crate) fn inject(&self, headers: &mut HeaderMap) {
         let span = self.context.span();
-        let ids = span.span_context();
-        if !ids.is_valid() {
-            return;
+        let Some(parent) = Traceparent::of(span.span_context()) else { return };
+        let state = span.span_context().trace_state().header();
+        for (name, value) in [(TRACEPARENT, parent.into_value()), (TRACESTATE, state)] {
+            if let Ok(value) = HeaderValue::try_from(value)
+                && !value.is_empty()
+            {
+                headers.insert(name, value);
+            }
         }
-        let flags = u8::from(ids.is_sampled());
-        let parent = format!("00-{}-{}-{flags:02x}", ids.trace_id(), ids.span_id());
-        headers.extend(HeaderValue::try_from(parent).ok().map(|parent| (TRACEPARENT, parent)));
-        let state = Some(ids.trace_state().header()).filter(|state| !state.is_empty());
-        headers.extend(state.and_then(|state| HeaderValue::try_from(state).ok()).map(|state| (TRACESTATE, state)));
     }
 
     /// Notes the answer's status line.
