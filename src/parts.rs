@@ -84,6 +84,7 @@ impl Gateway {
     /// If the settings are others, or cannot be used.
     pub async fn start(config: Serve) -> Self {
         let (Api::Url(base), Key::Fixed(key)) = (config.api, config.key) else { panic!("no URL or no key") };
+        rustls::crypto::ring::default_provider().install_default().expect("nobody has installed another");
         let client =
             rest::client(false, config.connect_timeout, config.ca).expect("without TLS it takes no certificates");
         let export = Export::start(&config.telemetry).expect("nothing is exported");

@@ -31,3 +31,35 @@ impl<F: Future> Future for Batch<F> {
         self.task.as_mut().poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn it_goes_after_the_tasks_that_are_ready_each_time() {
+        let order = Arc::<Mutex<Vec<_>>>::default();
+        let note = |what: &'static str| {
+            let order = Arc::clone(&order);
+            move || order.lock().unwrap().push(what)
+        };
+        let (wake, woken) = tokio::sync::oneshot::channel();
+        let (first, second) = (note("connection"), note("connection again"));
+        let connection = tokio::spawn(Batch::new(async move {
+            first();
+            woken.await.unwrap();
+            second();
+        }));
+        let answer = note("answer");
+        let other_answer = note("other answer");
+        tokio::spawn(async move {
+            answer();
+            wake.send(()).unwrap();
+            tokio::spawn(async move { other_answer() });
+        });
+        connection.await.unwrap();
+        assert_eq!(*order.lock().unwrap(), ["answer", "connection", "other answer", "connection again"]);
+    }
+}
