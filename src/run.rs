@@ -4,6 +4,7 @@ use std::{
     fmt,
     io::{self, Write},
     process::ExitCode,
+    thread,
 };
 
 use http::HeaderValue;
@@ -138,11 +139,9 @@ fn sandbox(config: &Sandbox) -> Result<(), Failure> {
 
 /// A runtime with that many workers; else with as many as the CPUs that the process may use, by its cgroup as well.
 fn runtime(workers: Option<u16>) -> Result<Runtime, Failure> {
+    let workers = workers.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(workers) = workers {
-        runtime.worker_threads(workers.into());
-    }
-    runtime.enable_all().build().map_err(failed_to("start"))
+    runtime.worker_threads(workers).enable_all().build().map_err(failed_to("start"))
 }
 
 /// Where the API is; and the listener of the sandbox, if it is the sandbox.

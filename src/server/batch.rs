@@ -52,13 +52,13 @@ mod tests {
             woken.await.unwrap();
             second();
         }));
-        let answer = note("answer");
-        let other_answer = note("other answer");
-        tokio::spawn(async move {
-            answer();
-            wake.send(()).unwrap();
-            tokio::spawn(async move { other_answer() });
-        });
+        let (answer, other_answer) = (note("answer"), note("other answer"));
+        tokio::spawn(async move { answer() }).await.unwrap();
+        while order.lock().unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        wake.send(()).unwrap();
+        tokio::spawn(async move { other_answer() });
         connection.await.unwrap();
         assert_eq!(*order.lock().unwrap(), ["answer", "connection", "other answer", "connection again"]);
     }

@@ -4,7 +4,7 @@
 use std::{
     convert::Infallible,
     future::poll_fn,
-    panic::AssertUnwindSafe,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
@@ -205,8 +205,11 @@ impl Shared {
         let _open = activity.request();
         if call.place.enter() {
             // Not in the future that waits: a request is large, and each function that has it would keep a place for it.
-            let answer = ready(inner).await.call(request);
-            self.answer(answer, call).await
+            let mut inner = ready(inner).await;
+            match catch_unwind(AssertUnwindSafe(|| inner.call(request))) {
+                Ok(answer) => self.answer(answer, call).await,
+                Err(_panic) => self.panicked(call),
+            }
         } else {
             self.refuse_call(&Error::Overloaded, call)
         }
@@ -234,10 +237,14 @@ impl Shared {
             result = AssertUnwindSafe(answer).catch_unwind() => match result {
                 Ok(Ok(response)) => self.with_details(response, call),
                 Ok(Err(never)) => match never {},
-                Err(_panic) => self.refuse_call(&Error::Panicked { sent: call.record.give_up() }, call),
+                Err(_panic) => self.panicked(call),
             },
             error = call.end() => self.refuse_call(&error, call),
         }
+    }
+
+    fn panicked(&self, call: &Call) -> Response<Body> {
+        self.refuse_call(&Error::Panicked { sent: call.record.give_up() }, call)
     }
 
     fn refuse_call(&self, error: &Error, call: &Call) -> Response<Body> {

@@ -49,10 +49,11 @@ impl Parts {
     }
 
     fn push(&mut self, part: Bytes) {
-        if self.len() == 0 {
+        if part.is_empty() {
+            // So tonic's clients end a message.
+        } else if self.len() == 0 {
             self.first = part;
         } else {
-            // Copied, so that a frame with little in it does not keep the whole buffer that it came in.
             self.joined.extend_from_slice(&std::mem::take(&mut self.first));
             self.joined.extend_from_slice(&part);
         }

@@ -8,66 +8,88 @@ use std::{
 
 use tokio::{runtime::Handle, task::yield_now};
 
-/// How many bytes may wait.
-const MOST: usize = 16 * 1024;
+/// How many bytes may wait: what a pipe takes as a whole or not at all, also beside other writers.
+const MOST: usize = 4096;
 
-static WAITING: Mutex<Vec<u8>> = Mutex::new(Vec::new());
+static STDERR: Waiting<io::Stderr> = Waiting::new(io::stderr);
 
 /// Takes whole lines.
 pub(crate) struct Lines;
 
 impl Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let (is_first, is_full) = add(line);
-        if is_full || (is_first && !write_soon()) {
-            write_all();
-        }
+        STDERR.take(line);
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        write_all();
+        STDERR.write_all();
         Ok(())
     }
 }
 
-/// Has what waits written when the tasks that are ready have run; `false` if there is no runtime here.
-fn write_soon() -> bool {
-    /// Also when the runtime ends before that, or has ended.
-    struct Last;
+/// The lines that wait to be written there.
+struct Waiting<W> {
+    lines: Mutex<Vec<u8>>,
+    to: fn() -> W,
+}
 
-    impl Drop for Last {
-        fn drop(&mut self) {
-            write_all();
+impl<W: Write + 'static> Waiting<W> {
+    const fn new(to: fn() -> W) -> Self {
+        Self { lines: Mutex::new(Vec::new()), to }
+    }
+
+    /// Writes the line, or has it written soon.
+    fn take(&'static self, line: &[u8]) {
+        // Not with the lock held: where the runtime has ended, the task that writes does so at once.
+        if self.add(line) && !self.write_soon() {
+            self.write_all();
         }
     }
 
-    let Ok(runtime) = Handle::try_current() else { return false };
-    let last = Last;
-    runtime.spawn(async move {
-        let _last = last;
-        yield_now().await;
-    });
-    true
+    /// Whether the line is the first that waits.
+    fn add(&self, line: &[u8]) -> bool {
+        let mut lines = self.lines();
+        if lines.len() + line.len() > MOST {
+            self.write(&mut lines);
+        }
+        lines.extend_from_slice(line);
+        lines.len() == line.len()
+    }
+
+    /// Has what waits written when the tasks that are ready have run; `false` if there is no runtime here.
+    fn write_soon(&'static self) -> bool {
+        let Ok(runtime) = Handle::try_current() else { return false };
+        let last = Last(self);
+        runtime.spawn(async move {
+            let _last = last;
+            yield_now().await;
+        });
+        true
+    }
+
+    fn write_all(&self) {
+        self.write(&mut self.lines());
+    }
+
+    /// Where nobody can read them, the lines are lost.
+    fn write(&self, lines: &mut Vec<u8>) {
+        let _ = (self.to)().write_all(lines);
+        lines.clear();
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Vec<u8>> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-/// Whether the line is the first that waits, and whether no more should.
-fn add(line: &[u8]) -> (bool, bool) {
-    let mut waiting = waiting();
-    let is_first = waiting.is_empty();
-    waiting.extend_from_slice(line);
-    (is_first, waiting.len() >= MOST)
-}
+/// Writes what waits at its end; also when the runtime ends before that, or has ended.
+struct Last<W: Write + 'static>(&'static Waiting<W>);
 
-/// Where nobody can read them, the lines are lost.
-fn write_all() {
-    let mut waiting = waiting();
-    let _ = io::stderr().write_all(&waiting);
-    waiting.clear();
-}
-
-fn waiting() -> MutexGuard<'static, Vec<u8>> {
-    WAITING.lock().unwrap_or_else(PoisonError::into_inner)
+impl<W: Write> Drop for Last<W> {
+    fn drop(&mut self) {
+        self.0.write_all();
+    }
 }
 
 #[cfg(test)]
@@ -76,25 +98,25 @@ mod tests {
 
     #[test]
     fn a_line_waits_for_the_tasks_and_not_for_a_runtime_that_has_ended() {
+        static LINES: Waiting<io::Sink> = Waiting::new(io::sink);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let line = b"a line of a test\n";
+        let line = [b'.'; 1000];
         runtime.block_on(async {
-            Lines.write_all(line).unwrap();
-            assert_eq!(*waiting(), line);
+            LINES.take(&line);
+            assert_eq!(*LINES.lines(), line);
             yield_now().await;
             yield_now().await;
-            assert!(waiting().is_empty());
+            assert!(LINES.lines().is_empty());
             for _ in 0..=MOST / line.len() {
-                Lines.write_all(line).unwrap();
+                LINES.take(&line);
             }
-            assert!(waiting().is_empty(), "there were many");
-            Lines.write_all(line).unwrap();
+            assert_eq!(*LINES.lines(), line, "there was no room for it beside the others");
         });
         let context = runtime.handle().clone();
         drop(runtime);
-        assert!(waiting().is_empty(), "its end writes what waited");
+        assert!(LINES.lines().is_empty(), "its end writes what waited");
         let _in_context = context.enter();
-        Lines.write_all(line).unwrap();
-        assert!(waiting().is_empty());
+        LINES.take(&line);
+        assert!(LINES.lines().is_empty());
     }
 }

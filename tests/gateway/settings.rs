@@ -2,6 +2,7 @@
 //! and with exit status 2, before a port is bound.
 
 use std::{
+    fs,
     net::TcpListener,
     process::{Command, Output},
 };
@@ -412,4 +413,30 @@ async fn a_private_certificate_authority_is_trusted_when_it_is_named() {
     let gateway = Gateway::with(&url, &["--app-key", KEY, "--upstream-ca", file.path().to_str().unwrap()]);
     Call::Reset.make(&mut gateway.client().await, Plain).await.unwrap();
     assert_eq!(api.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn there_are_as_many_workers_as_asked_for() {
+    let api = Api::start(Reply::json(200, Call::Question.success())).await;
+    for workers in [1, 3] {
+        let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--worker-threads", &workers.to_string()]);
+        let tasks = fs::read_dir(format!("/proc/{}/task", gateway.id())).unwrap();
+        let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
+        assert_eq!(names.filter(|name| name.starts_with("tokio")).count(), workers);
+    }
+}
+
+#[test]
+fn certificates_are_needed_for_tls_alone() {
+    let without = |url: &str| {
+        let mut command = program(&["--upstream-url", url, "--app-key", KEY, "--listen", "127.0.0.1:0"]);
+        command
+            .args(["--admin-listen", "off"])
+            .env("SSL_CERT_FILE", "/nonexistent")
+            .env("SSL_CERT_DIR", "/nonexistent");
+        command
+    };
+    let needs = "--upstream-ca (RESET_GATEWAY_UPSTREAM_CA) takes a PEM file of certificates, and must be given where the system has none";
+    assert_misconfigured(&without("https://127.0.0.1:1").output().unwrap(), needs);
+    drop(Gateway::start(without("http://127.0.0.1:1")));
 }
