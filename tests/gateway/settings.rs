@@ -153,7 +153,7 @@ fn a_file_that_cannot_be_used_is_named_by_its_setting() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &str| {
         let path = folder.path().join(name);
-        std::fs::write(&path, content).unwrap();
+        fs::write(&path, content).unwrap();
         path.to_str().unwrap().to_owned()
     };
     let key = "--app-key-file (RESET_GATEWAY_APP_KEY_FILE) takes a file with an application key";
@@ -228,7 +228,7 @@ fn a_client_certificate_and_its_key_go_together() {
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &str| {
         let path = folder.path().join(name);
-        std::fs::write(&path, content).unwrap();
+        fs::write(&path, content).unwrap();
         path.to_str().unwrap().to_owned()
     };
     let (certificate, key) = (file("one.pem", &one.certificate), file("one.key", &one.key));
@@ -283,7 +283,7 @@ fn a_value_that_is_not_text_is_named() {
 
 #[test]
 fn the_exit_status_holds_where_nothing_can_be_written() {
-    let full = || std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
     let status = |args: &[&str]| program(args).stdout(full()).stderr(full()).status().unwrap().code();
     assert_eq!(status(&["serve"]), Some(2));
     assert_eq!(status(&["--help"]), Some(0));
@@ -409,7 +409,7 @@ async fn a_private_certificate_authority_is_trusted_when_it_is_named() {
     assert_eq!(summary(&status), "Unavailable UPSTREAM_UNREACHABLE upstream not_sent");
 
     let file = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(file.path(), &authority.certificate).unwrap();
+    fs::write(file.path(), &authority.certificate).unwrap();
     let gateway = Gateway::with(&url, &["--app-key", KEY, "--upstream-ca", file.path().to_str().unwrap()]);
     Call::Reset.make(&mut gateway.client().await, Plain).await.unwrap();
     assert_eq!(api.requests().len(), 1);
