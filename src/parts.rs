@@ -4,31 +4,22 @@ use std::{io, net::SocketAddr};
 
 use bytes::Bytes;
 use http::{Request, Response};
-use tokio::sync::watch;
 use tonic::{Status, body::Body, service::Routes};
 use tower::ServiceExt;
 
 use crate::{
-    app_key::{AppKeys, Owner},
-    caller::Callers,
-    config::{Api, Key, Serve},
+    app_key::Owner,
+    config::{Api, Serve},
     contract::Rpc,
     envelope::{self, Values},
     error::Error,
-    guard::Guard,
     peer::Peer,
     readiness::Readiness,
-    rest::{self, Rest},
+    rest, run,
     server::{self, AroundCalls, Rpcs},
-    service::Service,
     status::Verdict,
     steps,
-    telemetry::{
-        export::{Export, meter},
-        logs,
-        metrics::Metrics,
-        observer::Observer,
-    },
+    telemetry::{export::Export, logs},
 };
 
 /// An answer of the API's to a call.
@@ -76,29 +67,20 @@ impl Failure {
 }
 
 impl Gateway {
-    /// The gateway before an API at a URL with a key that is given, once for the process. Its log lines are made and go
-    /// nowhere.
+    /// The gateway before an API that is reached without TLS, once for the process. Its log lines are made and go nowhere.
     ///
     /// # Panics
     ///
     /// If the settings are others, or cannot be used.
     pub async fn start(config: Serve) -> Self {
-        let (Api::Url(base), Key::Fixed(key)) = (config.api, config.key) else { panic!("no URL or no key") };
+        let Api::Url(base) = &config.api else { panic!("no URL") };
         rustls::crypto::ring::default_provider().install_default().expect("nobody has installed another");
-        let client =
-            rest::client(false, config.connect_timeout, config.ca).expect("without TLS it takes no certificates");
+        let client = rest::client(false, config.connect_timeout, Vec::new()).expect("no certificate can be wrong");
         let export = Export::start(&config.telemetry).expect("nothing is exported");
         logs::start(&config.telemetry, io::sink, Some(export.rejected()));
-        let takes_up_traces = config.telemetry.otel.propagates_trace_context;
-        let observer = Observer { metrics: Metrics::new(&meter()), takes_up_traces, room: export.room() };
         let readiness = Readiness::new();
-        let service = Service {
-            rest: Rest::new(client, config.connect_timeout, &base, &config.api_version, &observer, &readiness),
-            keys: AppKeys::Gateway(watch::Sender::new(key).subscribe()),
-            callers: Callers::new(config.caller_metadata),
-            guard: Guard::new(config.rates),
-            readiness,
-        };
+        let keys = run::app_keys(&config.key, &readiness);
+        let (service, observer) = run::service(&config, client, base, keys, readiness, &export);
         let local = SocketAddr::from(([127, 0, 0, 1], 50051));
         let peer = Peer::Tcp { local: Some(local), remote: SocketAddr::from(([127, 0, 0, 1], 50052)) };
         Self(server::unconnected(service, config.limits, observer, peer).await)

@@ -103,23 +103,35 @@ async fn gateway(
 
     let readiness = Readiness::new();
     let keys = match sandbox {
-        None => app_keys(config.key, &readiness),
+        None => app_keys(&config.key, &readiness),
         Some(listener) => {
-            let (keys, expected) = sandbox_keys(config.key, &readiness);
+            let (keys, expected) = sandbox_keys(&config.key, &readiness);
             let api_version = config.api_version.clone();
             tokio::spawn(async move { sandbox::serve(listener, expected, &api_version).await });
             keys
         }
     };
     let admin = Admin { readiness: readiness.clone(), metrics: export.page(), log_level };
-    let takes_up_traces = config.telemetry.otel.propagates_trace_context;
-    let observer = Observer { metrics: Metrics::new(&meter()), takes_up_traces, room: export.room() };
-    let rest = Rest::new(client, config.connect_timeout, &base, &config.api_version, &observer, &readiness);
-    let (callers, guard) = (Callers::new(config.caller_metadata), Guard::new(config.rates));
-    let service = Service { rest, keys, callers, guard, readiness };
+    let (service, observer) = service(&config, client, &base, keys, readiness, export);
     let running = server::start(listeners, service, config.limits, observer, admin).await;
     announce::print(&announcement);
     Ok(running)
+}
+
+/// The service before the API at that URL, and what its calls are observed with.
+pub(crate) fn service(
+    config: &Serve,
+    client: reqwest::Client,
+    base: &Url,
+    keys: AppKeys,
+    readiness: Readiness,
+    export: &Export,
+) -> (Service, Observer) {
+    let takes_up_traces = config.telemetry.otel.propagates_trace_context;
+    let observer = Observer { metrics: Metrics::new(&meter()), takes_up_traces, room: export.room() };
+    let rest = Rest::new(client, config.connect_timeout, base, &config.api_version, &observer, &readiness);
+    let (callers, guard) = (Callers::new(config.caller_metadata.clone()), Guard::new(config.rates));
+    (Service { rest, keys, callers, guard, readiness }, observer)
 }
 
 /// Runs the stand-in API until it is told to stop.
@@ -173,13 +185,13 @@ async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
 }
 
 /// The keys of the calls; a key file is followed from now on.
-fn app_keys(key: Key, readiness: &Readiness) -> AppKeys {
+pub(crate) fn app_keys(key: &Key, readiness: &Readiness) -> AppKeys {
     match key {
         Key::Callers => AppKeys::Callers,
-        Key::Fixed(key) => AppKeys::Gateway(watch::Sender::new(key).subscribe()),
+        Key::Fixed(key) => AppKeys::Gateway(watch::Sender::new(key.clone()).subscribe()),
         Key::File(path, key) => {
-            let (sender, receiver) = watch::channel(key);
-            tokio::spawn(app_key::follow(path, sender, readiness.clone()));
+            let (sender, receiver) = watch::channel(key.clone());
+            tokio::spawn(app_key::follow(path.clone(), sender, readiness.clone()));
             AppKeys::Gateway(receiver)
         }
     }
@@ -187,10 +199,10 @@ fn app_keys(key: Key, readiness: &Readiness) -> AppKeys {
 
 /// The keys of the calls to the sandbox, which asks for the configured key; without one any will do, so that a caller
 /// needs none.
-fn sandbox_keys(key: Key, readiness: &Readiness) -> (AppKeys, Option<watch::Receiver<HeaderValue>>) {
+fn sandbox_keys(key: &Key, readiness: &Readiness) -> (AppKeys, Option<watch::Receiver<HeaderValue>>) {
     match app_keys(key, readiness) {
         AppKeys::Gateway(key) => (AppKeys::Gateway(key.clone()), Some(key)),
-        AppKeys::Callers => (app_keys(Key::Fixed(HeaderValue::from_static("sandbox")), readiness), None),
+        AppKeys::Callers => (app_keys(&Key::Fixed(HeaderValue::from_static("sandbox")), readiness), None),
     }
 }
 
