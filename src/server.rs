@@ -1,9 +1,9 @@
 //! The server: its services on its listeners, from the first call to the last.
 //!
 //! ```text
-//!   listener ─▶ accept ─▶ crowd ─▶ connection ─▶ calls ─▶ the services
-//!               forever   if there  bounds,      a layer around each call
-//!                         is room   age, end
+//!   listener ─▶ accept ─▶ crowd ─▶ connection ─▶ around ──────▶ health, reflection
+//!               forever   if there  bounds,        └──▶ calls ─▶ our rpcs
+//!                         is room   age, end            a layer around each
 //! ```
 
 pub(crate) mod listener;
@@ -21,6 +21,8 @@ mod files;
 mod connection;
 
 mod socket;
+
+mod around;
 
 mod calls;
 
@@ -48,7 +50,7 @@ use tonic_reflection::server::Builder as Reflection;
 use tower::ServiceExt;
 use tracing::{info, warn};
 
-pub(crate) use self::calls::AroundCalls;
+pub(crate) use self::around::AroundCalls;
 use self::{
     accept::Acceptor,
     admin::Admin,

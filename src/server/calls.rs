@@ -1,16 +1,15 @@
-//! The layer around every call: what is not gRPC is turned away, and an rpc of ours gets its span, its deadline, a place
-//! among the calls in flight, and an answer even when its handler panics.
+//! The layer around every call of our rpcs: each gets its span, its deadline, a place among the calls in flight, and an answer
+//! even when its handler panics.
 
 use std::{
     convert::Infallible,
     future::poll_fn,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    task::{Context, Poll},
     time::Duration,
 };
 
-use futures_util::{FutureExt, future::BoxFuture};
+use futures_util::FutureExt;
 use http::{HeaderName, Request, Response};
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -19,8 +18,7 @@ use tower::Service;
 
 use super::{
     crowd::Activity,
-    grpc::{code_of, is_about_the_server, is_grpc, not_grpc},
-    held::hold,
+    grpc::code_of,
     message,
     waits::{Wait, Waits},
 };
@@ -37,10 +35,10 @@ use crate::{
 
 /// What all calls share, on whichever listener they come in.
 #[derive(Clone, Debug)]
-pub(crate) struct Calls(Arc<Shared>);
+pub(crate) struct Calls(pub(super) Arc<Shared>);
 
 #[derive(Debug)]
-struct Shared {
+pub(super) struct Shared {
     timeout: Duration,
     in_flight: Arc<Semaphore>,
     /// Calls whose message is not all here.
@@ -75,76 +73,23 @@ impl Calls {
         let (arriving, leaving) = (Waits::new(patience.arriving), Waits::new(patience.leaving));
         Self(Arc::new(Shared { timeout, in_flight, arriving, leaving, stop, key, observer }))
     }
-
-    /// The service of our rpcs and those about the server, with this layer around them, for the calls of a connection.
-    pub(super) fn around<S, R>(&self, rpcs: S, about: R, peer: Peer, activity: Arc<Activity>) -> AroundCalls<S, R> {
-        AroundCalls { shared: Arc::clone(&self.0), rpcs, about, origin: Origin { peer, activity } }
-    }
-}
-
-/// Services with [`Calls`] around them, on a connection.
-#[derive(Clone, Debug)]
-pub(crate) struct AroundCalls<S, R> {
-    shared: Arc<Shared>,
-    /// Our rpcs, which no router has to find.
-    rpcs: S,
-    /// Health and reflection.
-    about: R,
-    origin: Origin,
 }
 
 /// The connection that calls come from.
 #[derive(Clone, Debug)]
-struct Origin {
-    peer: Peer,
-    activity: Arc<Activity>,
-}
-
-impl<S, R> Service<Request<Body>> for AroundCalls<S, R>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
-    R: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        // Each call waits for a clone of its own.
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        // The time counts from here, not from the first poll.
-        let arrival = Instant::now();
-        let (shared, origin) = (Arc::clone(&self.shared), self.origin.clone());
-        if !is_grpc(&request) {
-            Box::pin(async move { Ok(hold(not_grpc(), || shared.leaving(&origin))) })
-        } else if is_about_the_server(request.uri().path()) {
-            let about = self.about.clone();
-            Box::pin(async move {
-                // From now on, for its peer may let it wait for the question as well.
-                let wait = shared.leaving(&origin);
-                Ok(hold(pass_on(about, request).await, || wait))
-            })
-        } else {
-            let rpcs = self.rpcs.clone();
-            Box::pin(async move {
-                let answer = shared.observe(request, rpcs, &origin, arrival).await;
-                Ok(hold(answer, || shared.leaving(&origin)))
-            })
-        }
-    }
+pub(super) struct Origin {
+    pub(super) peer: Peer,
+    pub(super) activity: Arc<Activity>,
 }
 
 impl Shared {
     /// An answer that is there for its peer to take.
-    fn leaving(&self, origin: &Origin) -> Wait {
+    pub(super) fn leaving(&self, origin: &Origin) -> Wait {
         self.leaving.begin(&origin.activity)
     }
 
     /// A call, which is told of when it has ended.
-    async fn observe<S>(
+    pub(super) async fn observe<S>(
         &self,
         mut request: Request<Body>,
         inner: S,
@@ -272,15 +217,8 @@ impl Shared {
     }
 }
 
-async fn pass_on<S>(inner: S, request: Request<Body>) -> Response<Body>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-{
-    ready(inner).await.call(request).await.unwrap_or_else(|never| match never {})
-}
-
 /// The service when it takes a call.
-async fn ready<S>(mut service: S) -> S
+pub(super) async fn ready<S>(mut service: S) -> S
 where
     S: Service<Request<Body>, Error = Infallible>,
 {

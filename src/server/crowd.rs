@@ -163,7 +163,7 @@ impl Activity {
         self.cut_off.cancel();
     }
 
-    /// Whether it has to.
+    /// Whether the connection has to end at once.
     pub(super) fn is_cut_off(&self) -> bool {
         self.cut_off.is_cancelled()
     }

@@ -1,0 +1,84 @@
+//! Which way a request goes: what is not gRPC is turned away, what is about the server is passed on, and our rpcs get the
+//! layer of [`Calls`].
+
+use std::{
+    convert::Infallible,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use futures_util::future::BoxFuture;
+use http::{Request, Response};
+use tokio::time::Instant;
+use tonic::body::Body;
+use tower::Service;
+
+use super::{
+    calls::{Calls, Origin, Shared, ready},
+    crowd::Activity,
+    grpc::{is_about_the_server, is_grpc, not_grpc},
+    held::hold,
+};
+use crate::peer::Peer;
+
+/// Services with [`Calls`] around them, on a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct AroundCalls<S, R> {
+    shared: Arc<Shared>,
+    /// Our rpcs, which no router has to find.
+    rpcs: S,
+    /// Health and reflection.
+    about: R,
+    origin: Origin,
+}
+
+impl<S, R> Service<Request<Body>> for AroundCalls<S, R>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    R: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        // Each call waits for a clone of its own.
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        // The time counts from here, not from the first poll.
+        let arrival = Instant::now();
+        let (shared, origin) = (Arc::clone(&self.shared), self.origin.clone());
+        if !is_grpc(&request) {
+            Box::pin(async move { Ok(hold(not_grpc(), || shared.leaving(&origin))) })
+        } else if is_about_the_server(request.uri().path()) {
+            let about = self.about.clone();
+            Box::pin(async move {
+                // From now on, for its peer may let it wait for the question as well.
+                let wait = shared.leaving(&origin);
+                Ok(hold(pass_on(about, request).await, || wait))
+            })
+        } else {
+            let rpcs = self.rpcs.clone();
+            Box::pin(async move {
+                let answer = shared.observe(request, rpcs, &origin, arrival).await;
+                Ok(hold(answer, || shared.leaving(&origin)))
+            })
+        }
+    }
+}
+
+impl Calls {
+    /// The service of our rpcs and those about the server, with this layer around them, for the calls of a connection.
+    pub(super) fn around<S, R>(&self, rpcs: S, about: R, peer: Peer, activity: Arc<Activity>) -> AroundCalls<S, R> {
+        AroundCalls { shared: Arc::clone(&self.0), rpcs, about, origin: Origin { peer, activity } }
+    }
+}
+
+async fn pass_on<S>(inner: S, request: Request<Body>) -> Response<Body>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+{
+    ready(inner).await.call(request).await.unwrap_or_else(|never| match never {})
+}
