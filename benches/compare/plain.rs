@@ -46,7 +46,7 @@ pub(crate) enum Kind {
 }
 
 /// Starts one in a process of its own, and waits until it serves.
-pub(crate) fn start(bench: &Bench, kind: Kind) -> Started {
+pub(crate) fn start(bench: &Bench, kind: Kind) -> Result<Started, String> {
     let mut command = leash::command(env::current_exe().unwrap());
     command
         .arg("peer")
@@ -57,7 +57,8 @@ pub(crate) fn start(bench: &Bench, kind: Kind) -> Started {
     let mut process = Process(command.spawn().unwrap());
     let mut line = String::new();
     BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    Started { process, address: line.trim().parse().unwrap(), telemetry: None }
+    let address = line.trim().parse().map_err(|_| "it does not start")?;
+    Ok(Started { process, address, telemetry: None })
 }
 
 /// Serves until it is killed, with one worker. Says where on standard output.
