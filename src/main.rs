@@ -11,7 +11,7 @@ use std::{
 use mimalloc::MiMalloc;
 use reset_gateway::{config, run};
 
-/// A call takes some hundred small pieces of memory, which glibc's allocator hands out at several times the cost.
+/// A call takes nearly a hundred pieces of memory, which glibc's allocator hands out at several times the cost.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 

@@ -107,7 +107,6 @@ struct ServeOptions {
     #[arg(long, env = "RESET_GATEWAY_WORKER_THREADS", hide_env_values = true, value_name = "NUMBER")]
     #[arg(value_parser = worker_threads, allow_negative_numbers = true)]
     worker_threads: Option<u16>,
-
     /// How long calls are still taken after the signal to stop, while health already says otherwise
     #[arg(long, env = "RESET_GATEWAY_DRAIN_DELAY", hide_env_values = true, value_name = "DURATION")]
     #[arg(default_value = "0s", value_parser = duration_or_zero, allow_negative_numbers = true)]

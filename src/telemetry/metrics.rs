@@ -103,7 +103,7 @@ impl Metrics {
             self.0.key_rejected.add(0, &[KeyValue::new("key.owner", owner.as_str())]);
         }
         for (rpc, reason) in Rpc::ALL.into_iter().flat_map(|rpc| CONTRACT_BROKEN.map(|reason| (rpc, reason))) {
-            let method = KeyValue::new(attribute::RPC_METHOD, rpc.full_name());
+            let method = rpc_method(Method::Known(rpc));
             self.0.contract_broken.add(0, &[method, KeyValue::new("reason", reason.as_str_name())]);
         }
         self.0.shed.add(0, &[]);
