@@ -1,15 +1,19 @@
-//! Where log lines go: to standard error, those that come close together in one write. A line waits for no longer than the
-//! tasks that are ready take; with nothing else to do it is written at once.
+//! Where log lines go: to standard error, those that come close together in one write. So a caller's next call does not wait
+//! until the line of the one before is written and its reader woken.
 
 use std::{
     io::{self, Write},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::{runtime::Handle, task::yield_now};
+use tokio::{runtime::Handle, time::sleep};
 
 /// How many bytes may wait: what a pipe takes as a whole or not at all, also beside other writers.
 const MOST: usize = 4096;
+/// How long a line waits for others: the shortest that the runtime's clock knows. If the process is killed in that time, the
+/// line is lost.
+const SOON: Duration = Duration::from_millis(1);
 
 static STDERR: Waiting<io::Stderr> = Waiting::new(io::stderr);
 
@@ -30,55 +34,57 @@ impl Write for Lines {
 
 /// The lines that wait to be written there.
 struct Waiting<W> {
-    lines: Mutex<Vec<u8>>,
+    lines: Mutex<Lot>,
     to: fn() -> W,
+}
+
+/// Lines that leave together.
+struct Lot {
+    text: Vec<u8>,
+    /// Whether a task will write them.
+    is_seen_to: bool,
 }
 
 impl<W: Write + 'static> Waiting<W> {
     const fn new(to: fn() -> W) -> Self {
-        Self { lines: Mutex::new(Vec::new()), to }
+        Self { lines: Mutex::new(Lot { text: Vec::new(), is_seen_to: false }), to }
     }
 
-    /// Writes the line, or has it written soon.
+    /// Has the line written soon; at once, where there is no runtime.
     fn take(&'static self, line: &[u8]) {
-        // Not with the lock held: where the runtime has ended, the task that writes does so at once.
-        if self.add(line) && !self.write_soon() {
-            self.write_all();
+        if self.add(line) {
+            return;
+        }
+        let last = Last(self);
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                let _last = last;
+                sleep(SOON).await;
+            });
         }
     }
 
-    /// Whether the line is the first that waits.
+    /// Whether the line was seen to before.
     fn add(&self, line: &[u8]) -> bool {
         let mut lines = self.lines();
-        if lines.len() + line.len() > MOST {
-            self.write(&mut lines);
+        if lines.text.len() + line.len() > MOST {
+            self.write(&mut lines.text);
         }
-        lines.extend_from_slice(line);
-        lines.len() == line.len()
-    }
-
-    /// Has what waits written when the tasks that are ready have run; `false` if there is no runtime here.
-    fn write_soon(&'static self) -> bool {
-        let Ok(runtime) = Handle::try_current() else { return false };
-        let last = Last(self);
-        runtime.spawn(async move {
-            let _last = last;
-            yield_now().await;
-        });
-        true
+        lines.text.extend_from_slice(line);
+        std::mem::replace(&mut lines.is_seen_to, true)
     }
 
     fn write_all(&self) {
-        self.write(&mut self.lines());
+        self.write(&mut self.lines().text);
     }
 
     /// Where nobody can read them, the lines are lost.
-    fn write(&self, lines: &mut Vec<u8>) {
-        let _ = (self.to)().write_all(lines);
-        lines.clear();
+    fn write(&self, text: &mut Vec<u8>) {
+        let _ = (self.to)().write_all(text);
+        text.clear();
     }
 
-    fn lines(&self) -> MutexGuard<'_, Vec<u8>> {
+    fn lines(&self) -> MutexGuard<'_, Lot> {
         self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -88,7 +94,9 @@ struct Last<W: Write + 'static>(&'static Waiting<W>);
 
 impl<W: Write> Drop for Last<W> {
     fn drop(&mut self) {
-        self.0.write_all();
+        let mut lines = self.0.lines();
+        lines.is_seen_to = false;
+        self.0.write(&mut lines.text);
     }
 }
 
@@ -97,26 +105,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_waits_for_the_tasks_and_not_for_a_runtime_that_has_ended() {
+    fn a_line_waits_a_moment_and_not_for_a_runtime_that_has_ended() {
         static LINES: Waiting<io::Sink> = Waiting::new(io::sink);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let line = [b'.'; 1000];
         runtime.block_on(async {
             LINES.take(&line);
-            assert_eq!(*LINES.lines(), line);
-            yield_now().await;
-            yield_now().await;
-            assert!(LINES.lines().is_empty());
+            assert_eq!(LINES.lines().text, line);
+            sleep(2 * SOON).await;
+            assert!(LINES.lines().text.is_empty());
             for _ in 0..=MOST / line.len() {
                 LINES.take(&line);
             }
-            assert_eq!(*LINES.lines(), line, "there was no room for it beside the others");
+            assert_eq!(LINES.lines().text, line, "there was no room for it beside the others");
         });
         let context = runtime.handle().clone();
         drop(runtime);
-        assert!(LINES.lines().is_empty(), "its end writes what waited");
+        assert!(LINES.lines().text.is_empty(), "its end writes what waited");
         let _in_context = context.enter();
         LINES.take(&line);
-        assert!(LINES.lines().is_empty());
+        assert!(LINES.lines().text.is_empty());
     }
 }
