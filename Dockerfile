@@ -1,27 +1,25 @@
 # Bookworm in both stages: a binary does not start on a glibc older than the one it was linked against. The slim image
 # has the C compiler that ring and mimalloc ask for; protoc is not needed.
 FROM rust:1.95-slim-bookworm AS builder
+RUN rustup component add llvm-tools
 WORKDIR /build
 
-# The dependencies have a layer of their own, which lasts until Cargo.toml or Cargo.lock changes: stubs stand in for the
-# code, and for the benchmarks to the end.
-COPY Cargo.toml Cargo.lock ./
-RUN mkdir -p src benches/compare \
-    && echo 'fn main() {}' > build.rs \
-    && cp build.rs src/main.rs \
-    && for bench in compare/main instructions overload parts soak telemetry; do cp build.rs benches/$bench.rs; done \
-    && touch src/lib.rs \
-    && cargo build --release --locked
-
-COPY build.rs ./
+COPY Cargo.toml Cargo.lock build.rs ./
 COPY proto proto
 COPY src src
-# A copied file keeps its time, which may be before the stubs were built, and cargo would then take the stubs for fresh.
-RUN touch build.rs src/main.rs src/lib.rs && cargo build --release --locked
+COPY benches benches
+COPY deploy/build deploy/fetch deploy/
+# What is downloaded and compiled lasts from one build of the image to the next. A copied file keeps its time, which may be
+# before what was compiled last, and cargo would then take that for fresh.
+RUN --mount=type=cache,target=/usr/local/cargo/registry \
+    --mount=type=cache,target=/build/target \
+    find build.rs proto src benches -type f -exec touch {} + \
+    && deploy/build \
+    && cp target/reset-gateway /reset-gateway
 
 # glibc, libgcc and the CA certificates that the API's certificate is checked against. No shell.
 FROM gcr.io/distroless/cc-debian12:nonroot
-COPY --from=builder /build/target/release/reset-gateway /reset-gateway
+COPY --from=builder /reset-gateway /reset-gateway
 
 # The program's own default is loopback, which in a container nobody else can reach.
 ENV RESET_GATEWAY_LISTEN=0.0.0.0:50051 \

@@ -1,7 +1,7 @@
 //! An API that answers from memory, on threads of its own.
 
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     thread,
 };
@@ -12,19 +12,24 @@ use super::answers::{REFUSED, success};
 
 /// Starts it; it goes with the process.
 pub(super) fn start() -> SocketAddr {
+    start_over(|connection| connection)
+}
+
+/// Starts it over what is made of each connection, such as TLS.
+pub(super) fn start_over<C: Read + Write>(made_of: impl Fn(TcpStream) -> C + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
         for connection in listener.incoming() {
-            let connection = connection.unwrap();
-            thread::spawn(move || serve(&connection));
+            let (connection, made_of) = (connection.unwrap(), made_of.clone());
+            thread::spawn(move || serve(made_of(connection)));
         }
     });
     address
 }
 
 /// Answers one request after the other.
-fn serve(connection: &TcpStream) {
+fn serve(connection: impl Read + Write) {
     let mut requests = BufReader::new(connection);
     while let Some((path, body)) = read(&mut requests) {
         let answer = answer(&path, &body);
@@ -32,7 +37,7 @@ fn serve(connection: &TcpStream) {
         let response = format!(
             "HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: {length}\r\n\r\n{answer}"
         );
-        (&mut &*connection).write_all(response.as_bytes()).unwrap();
+        requests.get_mut().write_all(response.as_bytes()).unwrap();
     }
 }
 
