@@ -96,7 +96,7 @@ fn start(program: &str, api: &[String], collector: SocketAddr) -> (Process, Sock
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{collector}"))
         .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
         .env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
-        .env("OTEL_TRACES_SAMPLER_ARG", "0.1")
+        .env("OTEL_TRACES_SAMPLER_ARG", "0.01")
         .stdout(Stdio::piped())
         .stderr(File::create("/dev/null").unwrap())
         .spawn()
