@@ -29,6 +29,8 @@ pub(crate) mod method;
 
 mod delivery;
 
+mod batches;
+
 pub(crate) mod room;
 
 pub(crate) mod rejected;

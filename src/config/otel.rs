@@ -27,8 +27,19 @@ pub struct OpenTelemetry {
     pub resource: Vec<(String, String)>,
     /// Which calls get spans (`OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`).
     pub sampler: Sampler,
-    /// The most spans that may wait to be sent (`OTEL_BSP_MAX_QUEUE_SIZE`).
-    pub max_queued_spans: usize,
+    /// How spans wait to be sent (`OTEL_BSP_MAX_QUEUE_SIZE`, `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, `OTEL_BSP_SCHEDULE_DELAY`).
+    pub spans: SpanBounds,
+}
+
+/// How many spans may wait to be sent, and how long.
+#[derive(Clone, Copy, Debug)]
+pub struct SpanBounds {
+    /// The most that may wait, those that are being sent among them.
+    pub waiting: usize,
+    /// The most in a request.
+    pub batch: usize,
+    /// The longest that the first of them waits for more.
+    pub delay: Duration,
 }
 
 /// Where a signal goes.
@@ -71,10 +82,13 @@ pub enum Protocol {
     HttpProtobuf,
 }
 
-const MAX_QUEUED_SPANS: usize = 2048;
+/// The standard's bounds for spans that wait.
+const MAX_WAITING: usize = 2048;
+const MAX_BATCH: usize = 512;
+const DELAY: Duration = Duration::from_secs(5);
 /// The SDK's default for an export.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// The SDK reserves memory for the whole queue at once.
+/// A span takes a kilobyte.
 const MAX_QUEUE: usize = 100_000;
 /// What every number of the SDK's can hold.
 const MAX_NUMBER: usize = 2_147_483_647;
@@ -92,7 +106,11 @@ impl OpenTelemetry {
             service_name: variable("OTEL_SERVICE_NAME")?,
             resource: pairs("OTEL_RESOURCE_ATTRIBUTES", |_, _| true, "takes key=value pairs, separated by commas")?,
             sampler: sampler()?,
-            max_queued_spans: number("OTEL_BSP_MAX_QUEUE_SIZE", MAX_QUEUE)?.unwrap_or(MAX_QUEUED_SPANS),
+            spans: SpanBounds {
+                waiting: number("OTEL_BSP_MAX_QUEUE_SIZE", MAX_QUEUE)?.unwrap_or(MAX_WAITING),
+                batch: number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", MAX_QUEUE)?.unwrap_or(MAX_BATCH),
+                delay: milliseconds("OTEL_BSP_SCHEDULE_DELAY")?.unwrap_or(DELAY),
+            },
         })
     }
 }
@@ -210,14 +228,10 @@ fn propagates_trace_context() -> Result<bool, ConfigError> {
 }
 
 fn check_what_the_sdk_reads() -> Result<(), ConfigError> {
-    for name in ["OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE"] {
-        number(name, MAX_QUEUE)?;
-    }
     for name in ["OTEL_BSP_EXPORT_TIMEOUT", "OTEL_METRIC_EXPORT_TIMEOUT"] {
         milliseconds(name)?;
     }
     for name in [
-        "OTEL_BSP_SCHEDULE_DELAY",
         "OTEL_METRIC_EXPORT_INTERVAL",
         "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
         "OTEL_SPAN_EVENT_COUNT_LIMIT",

@@ -1,8 +1,5 @@
 //! What becomes of what is measured. Of finished spans every one is delivered or counted as dropped, none waits beyond a
 //! fixed number, and a collector that does not take them is reported at most once a minute.
-//!
-//! The SDK's batch processor keeps its own count of what it drops to itself. So spans are let into it only as long as
-//! fewer wait than it has room for, and the exporter behind it tells how many left the queue.
 
 use std::{
     sync::{
@@ -12,22 +9,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use opentelemetry::Context;
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
     metrics::{Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
-    trace::{BatchSpanProcessor, Span, SpanData, SpanExporter, SpanProcessor},
+    trace::{SpanData, SpanExporter},
 };
 use tracing::warn;
 
 /// How often an unwilling collector is reported.
 const REPORT_EVERY: Duration = Duration::from_secs(60);
 
-/// The counts that the processor and the exporter share.
+/// The counts that the queue and the exporter share.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    waiting: AtomicUsize,
+    pub(super) waiting: AtomicUsize,
     queue_full: AtomicU64,
     export_failed: AtomicU64,
     rejected_points: AtomicU64,
@@ -88,50 +84,6 @@ impl Counts {
     /// Says that spans were lost.
     fn report(&self, why: &str) {
         self.complaint.make(|| warn!(why, dropped = self.queue_full() + self.export_failed(), "spans are dropped"));
-    }
-}
-
-/// Lets in no more spans than the batch processor has room for.
-#[derive(Debug)]
-pub(super) struct Bounded {
-    inner: BatchSpanProcessor,
-    counts: Arc<Counts>,
-    most: usize,
-}
-
-impl Bounded {
-    pub(super) fn new(inner: BatchSpanProcessor, counts: Arc<Counts>, most: usize) -> Self {
-        Self { inner, counts, most }
-    }
-}
-
-impl SpanProcessor for Bounded {
-    fn on_start(&self, span: &mut Span, cx: &Context) {
-        self.inner.on_start(span, cx);
-    }
-
-    fn on_end(&self, span: SpanData) {
-        if !span.span_context.is_sampled() {
-            return;
-        }
-        if self.counts.waiting.fetch_add(1, Ordering::Relaxed) < self.most {
-            self.inner.on_end(span);
-        } else {
-            self.counts.waiting.fetch_sub(1, Ordering::Relaxed);
-            self.counts.no_room();
-        }
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.inner.force_flush()
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.inner.shutdown_with_timeout(timeout)
-    }
-
-    fn set_resource(&mut self, resource: &Resource) {
-        self.inner.set_resource(resource);
     }
 }
 

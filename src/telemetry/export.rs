@@ -14,13 +14,14 @@ use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
     metrics::{MeterProviderBuilder, PeriodicReader, SdkMeterProvider},
-    trace::{BatchSpanProcessor, SdkTracerProvider, SpanExporter},
+    trace::{SdkTracerProvider, SpanExporter},
 };
 use opentelemetry_semantic_conventions::attribute;
 use tracing::warn;
 
 use super::{
-    delivery::{Bounded, Counted, Counts, Reported},
+    batches::Batches,
+    delivery::{Counted, Counts, Reported},
     metrics::observe_delivery,
     otlp,
     prometheus::{self, Page},
@@ -66,7 +67,7 @@ impl Export {
         }
         observe_delivery(&meter(), Arc::clone(&counts));
         let metrics = metrics.filter(|_| !matches!(config.otel.metrics, Exporter::None));
-        let room = Room::new(Arc::clone(&counts), config.otel.max_queued_spans, config.otel.sampler.clone());
+        let room = Room::new(Arc::clone(&counts), config.otel.spans.waiting, config.otel.sampler.clone());
         Ok(Self { traces, metrics, counts, room, page })
     }
 
@@ -129,14 +130,15 @@ fn tracer_provider(config: &OpenTelemetry, counts: &Arc<Counts>) -> Result<Optio
 }
 
 fn tracer_provider_over(
-    exporter: impl SpanExporter + 'static,
+    mut exporter: impl SpanExporter + 'static,
     config: &OpenTelemetry,
     counts: &Arc<Counts>,
 ) -> SdkTracerProvider {
-    let processor = BatchSpanProcessor::builder(Counted::new(exporter, Arc::clone(counts))).build();
-    let processor = Bounded::new(processor, Arc::clone(counts), config.max_queued_spans);
+    let resource = resource(config);
+    exporter.set_resource(&resource);
+    let processor = Batches::new(Counted::new(exporter, Arc::clone(counts)), Arc::clone(counts), config.spans);
     let provider = SdkTracerProvider::builder().with_sampler(config.sampler.clone()).with_span_processor(processor);
-    provider.with_resource(resource(config)).build()
+    provider.with_resource(resource).build()
 }
 
 fn meter_provider(

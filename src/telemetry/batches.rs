@@ -1,0 +1,253 @@
+//! Finished spans on their way to the exporter. They wait until there are enough for a request, or until they have waited long
+//! enough, and a thread sends them, so that no call waits for a collector.
+//!
+//! The SDK's batch processor does the same, but takes memory for the longest queue at once, and has whole batches in memory in
+//! four forms at a time; and it keeps its own count of what it drops to itself. Here the queue is as long as it has to be, and
+//! where spans are few, so are those in a request.
+
+use std::{
+    collections::VecDeque,
+    pin::pin,
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering},
+    task::{Context as TaskContext, Poll, Wake, Waker},
+    thread::{self, Thread},
+    time::{Duration, Instant},
+};
+
+use opentelemetry::Context;
+use opentelemetry_sdk::{
+    error::{OTelSdkError, OTelSdkResult},
+    trace::{Span, SpanData, SpanExporter, SpanProcessor},
+};
+
+use super::delivery::Counts;
+use crate::config::otel::SpanBounds;
+
+/// So many spans are sent without waiting for more,
+const FEW: usize = 64;
+/// if the last ones were sent as long ago as this. In between there may come enough for a full batch, which costs less.
+const PAUSE: Duration = Duration::from_millis(10);
+/// The most that a flush may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The queue, whose spans a thread takes to an exporter.
+#[derive(Debug)]
+pub(super) struct Batches(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    bounds: SpanBounds,
+    counts: Arc<Counts>,
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    spans: VecDeque<SpanData>,
+    /// Somebody waits for the queue to be empty.
+    is_hurried: bool,
+    /// No more will come.
+    is_closed: bool,
+}
+
+impl Batches {
+    pub(super) fn new(exporter: impl SpanExporter + 'static, counts: Arc<Counts>, bounds: SpanBounds) -> Self {
+        let shared = Arc::new(Shared { bounds, counts, queue: Mutex::default(), changed: Condvar::new() });
+        let sender = Arc::clone(&shared);
+        thread::spawn(move || sender.send(&exporter));
+        Self(shared)
+    }
+}
+
+impl SpanBounds {
+    /// How long ago the last batch must have been sent for the next one to be sent, if so many wait.
+    fn pause(&self, waiting: usize) -> Duration {
+        if waiting >= self.batch.min(self.waiting) {
+            Duration::ZERO
+        } else if waiting >= FEW {
+            PAUSE.min(self.delay)
+        } else {
+            self.delay
+        }
+    }
+}
+
+impl Shared {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what comes, to the end.
+    fn send(&self, exporter: &impl SpanExporter) {
+        // What exporting does is nobody's call.
+        let _suppressed = Context::enter_telemetry_suppressed_scope();
+        let mut last = Instant::now();
+        while let Some(batch) = self.next(last) {
+            last = Instant::now();
+            // The exporter counts and tells what goes wrong.
+            let _ = wait_for(exporter.export(batch));
+        }
+        let _ = exporter.shutdown();
+        self.queue().is_hurried = false;
+        self.changed.notify_all();
+    }
+
+    /// Waits for the batch that comes after that of `last`; none when there will be none.
+    fn next(&self, last: Instant) -> Option<Vec<SpanData>> {
+        let mut queue = self.queue();
+        loop {
+            let waiting = queue.spans.len();
+            if waiting == 0 && queue.is_closed {
+                return None;
+            }
+            if waiting == 0 && queue.is_hurried {
+                queue.is_hurried = false;
+                self.changed.notify_all();
+            }
+            let left = (last + self.bounds.pause(waiting)).saturating_duration_since(Instant::now());
+            if waiting > 0 && (left.is_zero() || queue.is_hurried) {
+                return Some(queue.spans.drain(..waiting.min(self.bounds.batch)).collect());
+            }
+            let left = if left.is_zero() { self.bounds.delay } else { left };
+            queue = self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+
+    /// Sends all that wait, whether there are enough or not.
+    fn empty(&self, mut queue: MutexGuard<'_, Queue>, timeout: Duration) -> OTelSdkResult {
+        queue.is_hurried = true;
+        self.changed.notify_all();
+        let result = self.changed.wait_timeout_while(queue, timeout, |queue| queue.is_hurried);
+        let queue = result.unwrap_or_else(PoisonError::into_inner).0;
+        if queue.is_hurried { Err(OTelSdkError::Timeout(timeout)) } else { Ok(()) }
+    }
+}
+
+impl SpanProcessor for Batches {
+    fn on_start(&self, _: &mut Span, _: &Context) {}
+
+    fn on_end(&self, span: SpanData) {
+        let Shared { bounds, counts, changed, .. } = &*self.0;
+        if !span.span_context.is_sampled() {
+            return;
+        }
+        if counts.waiting.fetch_add(1, Ordering::Relaxed) >= bounds.waiting {
+            counts.waiting.fetch_sub(1, Ordering::Relaxed);
+            counts.no_room();
+            return;
+        }
+        let mut queue = self.0.queue();
+        let before = queue.spans.len();
+        queue.spans.push_back(span);
+        drop(queue);
+        if bounds.pause(before + 1) < bounds.pause(before) {
+            changed.notify_all();
+        }
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.empty(self.0.queue(), PATIENCE)
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        let mut queue = self.0.queue();
+        if queue.is_closed {
+            return Err(OTelSdkError::AlreadyShutdown);
+        }
+        queue.is_closed = true;
+        self.0.empty(queue, timeout)
+    }
+}
+
+/// The future's output, for which this thread waits. It is no thread of the runtime's, since an exporter may block.
+fn wait_for<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{self, Receiver, Sender};
+
+    use opentelemetry::trace::{Tracer, TracerProvider};
+    use opentelemetry_sdk::trace::SdkTracerProvider;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+    const SOON: Duration = Duration::from_secs(20);
+
+    /// Tells how many spans each batch has.
+    #[derive(Debug)]
+    struct Sizes(Sender<usize>);
+
+    impl SpanExporter for Sizes {
+        async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+            // As one that waits for an answer.
+            tokio::task::yield_now().await;
+            self.0.send(batch.len()).unwrap();
+            Ok(())
+        }
+    }
+
+    fn queue(bounds: SpanBounds) -> (SdkTracerProvider, Receiver<usize>) {
+        let (sizes, batches) = mpsc::channel();
+        let processor = Batches::new(Sizes(sizes), Arc::default(), bounds);
+        (SdkTracerProvider::builder().with_span_processor(processor).build(), batches)
+    }
+
+    fn end_spans(provider: &SdkTracerProvider, count: usize) {
+        let tracer = provider.tracer("test");
+        (0..count).for_each(|_| drop(tracer.start("span")));
+    }
+
+    #[test]
+    fn a_few_spans_go_when_they_have_waited_or_are_flushed_and_more_at_once() {
+        let (provider, batches) = queue(SpanBounds { waiting: 2048, batch: 512, delay: HOUR });
+        end_spans(&provider, FEW - 1);
+        provider.force_flush().unwrap();
+        assert_eq!(batches.try_recv(), Ok(FEW - 1));
+        end_spans(&provider, FEW);
+        assert_eq!(batches.recv_timeout(SOON), Ok(FEW));
+
+        let delay = Duration::from_millis(20);
+        let (provider, batches) = queue(SpanBounds { waiting: 2048, batch: 512, delay });
+        end_spans(&provider, 1);
+        assert_eq!(batches.recv_timeout(SOON), Ok(1));
+    }
+
+    #[test]
+    fn a_full_batch_goes_at_once_and_none_is_larger() {
+        for (waiting, batch) in [(100, 10), (10, 100)] {
+            let (provider, batches) = queue(SpanBounds { waiting, batch, delay: HOUR });
+            end_spans(&provider, 10);
+            assert_eq!(batches.recv_timeout(SOON), Ok(10));
+        }
+        let (provider, batches) = queue(SpanBounds { waiting: 100, batch: 10, delay: HOUR });
+        end_spans(&provider, 35);
+        provider.force_flush().unwrap();
+        let sizes: Vec<_> = batches.try_iter().collect();
+        assert!(sizes.iter().all(|size| *size <= 10) && sizes.iter().sum::<usize>() == 35, "{sizes:?}");
+    }
+
+    #[test]
+    fn the_end_sends_what_waits_and_comes_once() {
+        let (provider, batches) = queue(SpanBounds { waiting: 100, batch: 10, delay: HOUR });
+        end_spans(&provider, 3);
+        provider.shutdown_with_timeout(SOON).unwrap();
+        assert_eq!(batches.iter().collect::<Vec<_>>(), [3]);
+    }
+}
