@@ -9,10 +9,10 @@ COPY proto proto
 COPY src src
 COPY benches benches
 COPY deploy/build deploy/fetch deploy/
-# What is downloaded and compiled lasts from one build of the image to the next. A copied file keeps its time, which may be
-# before what was compiled last, and cargo would then take that for fresh.
+# What is downloaded and compiled lasts from one build of the image to the next, dependencies with the counts of then. A
+# copied file keeps its time, which may be before what was compiled last, and cargo would then take that for fresh.
 RUN --mount=type=cache,target=/usr/local/cargo/registry \
-    --mount=type=cache,target=/build/target \
+    --mount=type=cache,target=/build/target,sharing=locked \
     find build.rs proto src benches -type f -exec touch {} + \
     && deploy/build \
     && cp target/reset-gateway /reset-gateway

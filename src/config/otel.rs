@@ -38,7 +38,7 @@ pub struct SpanBounds {
     pub waiting: usize,
     /// The most in a request.
     pub batch: usize,
-    /// The longest that the first of them waits for more.
+    /// How long after the last request one leaves that is not full.
     pub delay: Duration,
 }
 

@@ -7,13 +7,12 @@
 
 use std::{
     collections::VecDeque,
-    pin::pin,
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, atomic::Ordering},
-    task::{Context as TaskContext, Poll, Wake, Waker},
-    thread::{self, Thread},
+    thread,
     time::{Duration, Instant},
 };
 
+use futures_executor::block_on;
 use opentelemetry::Context;
 use opentelemetry_sdk::{
     error::{OTelSdkError, OTelSdkResult},
@@ -55,7 +54,9 @@ impl Batches {
     pub(super) fn new(exporter: impl SpanExporter + 'static, counts: Arc<Counts>, bounds: SpanBounds) -> Self {
         let shared = Arc::new(Shared { bounds, counts, queue: Mutex::default(), changed: Condvar::new() });
         let sender = Arc::clone(&shared);
-        thread::spawn(move || sender.send(&exporter));
+        // No thread of the runtime's, since an exporter may block.
+        let thread = thread::Builder::new().name("spans".to_owned()).spawn(move || sender.send(&exporter));
+        thread.expect("a thread can be started");
         Self(shared)
     }
 }
@@ -86,7 +87,7 @@ impl Shared {
         while let Some(batch) = self.next(last) {
             last = Instant::now();
             // The exporter counts and tells what goes wrong.
-            let _ = wait_for(exporter.export(batch));
+            let _ = block_on(exporter.export(batch));
         }
         let _ = exporter.shutdown();
         self.queue().is_hurried = false;
@@ -107,7 +108,12 @@ impl Shared {
             }
             let left = (last + self.bounds.pause(waiting)).saturating_duration_since(Instant::now());
             if waiting > 0 && (left.is_zero() || queue.is_hurried) {
-                return Some(queue.spans.drain(..waiting.min(self.bounds.batch)).collect());
+                let batch = queue.spans.drain(..waiting.min(self.bounds.batch)).collect();
+                if queue.spans.is_empty() {
+                    // What it took while the collector was down.
+                    queue.spans.shrink_to(self.bounds.batch);
+                }
+                return Some(batch);
             }
             let left = if left.is_zero() { self.bounds.delay } else { left };
             queue = self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -157,24 +163,6 @@ impl SpanProcessor for Batches {
         }
         queue.is_closed = true;
         self.0.empty(queue, timeout)
-    }
-}
-
-/// The future's output, for which this thread waits. It is no thread of the runtime's, since an exporter may block.
-fn wait_for<F: Future>(future: F) -> F::Output {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    loop {
-        match future.as_mut().poll(&mut TaskContext::from_waker(&waker)) {
-            Poll::Ready(output) => return output,
-            Poll::Pending => thread::park(),
-        }
     }
 }
 

@@ -87,7 +87,7 @@ fn tls(config: &Otlp) -> ClientTlsConfig {
     tls
 }
 
-/// A blocking client, since the SDK exports from a thread of its own. It is made in such a thread too: reqwest does not
+/// A blocking client, since exports are made from threads of their own. It is made in such a thread too: reqwest does not
 /// allow it within a runtime.
 fn client(config: &Otlp) -> Result<Client, ConfigError> {
     let made = std::thread::scope(|scope| scope.spawn(|| make_client(config)).join());
