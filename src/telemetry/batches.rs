@@ -218,6 +218,12 @@ mod tests {
     }
 
     #[test]
+    fn the_more_wait_the_sooner_they_go() {
+        let bounds = SpanBounds { waiting: 2048, batch: 512, delay: HOUR };
+        assert_eq!([FEW - 1, FEW, 511, 512].map(|waiting| bounds.pause(waiting)), [HOUR, PAUSE, PAUSE, Duration::ZERO]);
+    }
+
+    #[test]
     fn a_full_batch_goes_at_once_and_none_is_larger() {
         for (waiting, batch) in [(100, 10), (10, 100)] {
             let (provider, batches) = queue(SpanBounds { waiting, batch, delay: HOUR });

@@ -215,6 +215,7 @@ fn a_wrong_variable_of_another_standard_is_named() {
         ("OTEL_TRACES_SAMPLER", VALUE, samplers),
         ("OTEL_TRACES_SAMPLER_ARG", "1.5", "takes a number from 0 to 1"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "1000000000000", "takes a whole number from 1 to 100000"),
+        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0", "takes a whole number from 1 to 100000"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "0", number),
     ] {
         let mut command = serve(&taken, "", &["--upstream-url", "http://127.0.0.1:1"]);
