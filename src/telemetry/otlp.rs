@@ -9,7 +9,7 @@ use tonic::transport::{
 
 use crate::config::{
     ConfigError,
-    otel::{Otlp, Protocol},
+    otel::collector::{Otlp, Protocol},
 };
 
 const HTTP: opentelemetry_otlp::Protocol = opentelemetry_otlp::Protocol::HttpBinary;

@@ -210,6 +210,8 @@ fn a_wrong_variable_of_another_standard_is_named() {
         ("OTEL_EXPORTER_OTLP_HEADERS", "a=%0a", headers),
         ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", VALUE, "takes cumulative or delta or lowmemory"),
         ("OTEL_BSP_SCHEDULE_DELAY", VALUE, number),
+        ("OTEL_BSP_EXPORT_TIMEOUT", VALUE, number),
+        ("OTEL_METRIC_EXPORT_TIMEOUT", VALUE, number),
         ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", VALUE, number),
         ("OTEL_RESOURCE_ATTRIBUTES", VALUE, pairs),
         ("OTEL_TRACES_SAMPLER", VALUE, samplers),
