@@ -23,7 +23,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(60);
 /// The counts that the queue and the exporter share.
 #[derive(Debug, Default)]
 pub(crate) struct Counts {
-    pub(super) waiting: AtomicUsize,
+    waiting: AtomicUsize,
     queue_full: AtomicU64,
     export_failed: AtomicU64,
     rejected_points: AtomicU64,
@@ -53,6 +53,16 @@ impl Counts {
     /// Spans that were dropped because too many waited.
     pub(super) fn queue_full(&self) -> u64 {
         self.queue_full.load(Ordering::Relaxed)
+    }
+
+    /// One more span waits. `false` if that many do already: then it is dropped.
+    pub(super) fn enter(&self, most: usize) -> bool {
+        let has_room = self.waiting.fetch_add(1, Ordering::Relaxed) < most;
+        if !has_room {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.no_room();
+        }
+        has_room
     }
 
     /// A span was not made, because no more may wait.
