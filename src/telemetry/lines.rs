@@ -1,18 +1,18 @@
-//! Where log lines go: to standard error, those that come close together in one write. So a caller's next call does not wait
-//! until the line of the one before is written and its reader woken.
+//! Where log lines go: to standard error, by a thread of their own, those that come close together in one write. So no call
+//! waits until a line is written and its reader woken; and the runtime keeps no short timer for it, which would be set anew
+//! each time that it waits for its sockets.
 
 use std::{
     io::{self, Write},
-    sync::{Mutex, MutexGuard, PoisonError},
+    mem,
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
+    thread::{self, Thread},
     time::Duration,
 };
 
-use tokio::{runtime::Handle, time::sleep};
-
 /// How many bytes may wait: what a pipe takes as a whole or not at all, also beside other writers.
 const MOST: usize = 4096;
-/// How long a line waits for others: the shortest that the runtime's clock knows. If the process is killed in that time, the
-/// line is lost.
+/// How long a line waits for others. If the process is killed in that time, the line is lost.
 const SOON: Duration = Duration::from_millis(1);
 
 static STDERR: Waiting<io::Stderr> = Waiting::new(io::stderr);
@@ -27,103 +27,154 @@ impl Write for Lines {
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        STDERR.write_all();
+        STDERR.write();
         Ok(())
     }
 }
 
 /// The lines that wait to be written there.
 struct Waiting<W> {
-    lines: Mutex<Lot>,
+    lot: Mutex<Lot>,
+    /// What is being written, by one at a time and before anything that waits; empty in between.
+    leaving: Mutex<Vec<u8>>,
     to: fn() -> W,
+    /// None: there could be no such thread.
+    writer: OnceLock<Option<Thread>>,
 }
 
 /// Lines that leave together.
 struct Lot {
     text: Vec<u8>,
-    /// Whether a task will write them.
+    /// Whether the writer is awake and will look at them.
     is_seen_to: bool,
 }
 
 impl<W: Write + 'static> Waiting<W> {
     const fn new(to: fn() -> W) -> Self {
-        Self { lines: Mutex::new(Lot { text: Vec::new(), is_seen_to: false }), to }
+        let lot = Mutex::new(Lot { text: Vec::new(), is_seen_to: false });
+        Self { lot, leaving: Mutex::new(Vec::new()), to, writer: OnceLock::new() }
     }
 
-    /// Has the line written soon; at once, where there is no runtime.
+    /// Has the line written soon.
     fn take(&'static self, line: &[u8]) {
-        if self.add(line) {
-            return;
+        let mut lot = lock(&self.lot);
+        while !lot.text.is_empty() && lot.text.len() + line.len() > MOST {
+            drop(lot);
+            self.write();
+            lot = lock(&self.lot);
         }
-        let last = Last(self);
-        if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(async move {
-                let _last = last;
-                sleep(SOON).await;
-            });
+        lot.text.extend_from_slice(line);
+        if !mem::replace(&mut lot.is_seen_to, true) {
+            drop(lot);
+            self.wake_writer();
         }
     }
 
-    /// Whether the line was seen to before.
-    fn add(&self, line: &[u8]) -> bool {
-        let mut lines = self.lines();
-        if lines.text.len() + line.len() > MOST {
-            self.write(&mut lines.text);
+    /// Writes what waits; when this is done, all that was taken before is written. Where nobody can read them, the lines are
+    /// lost.
+    fn write(&self) {
+        let mut leaving = lock(&self.leaving);
+        mem::swap(&mut *leaving, &mut lock(&self.lot).text);
+        let _ = (self.to)().write_all(&leaving);
+        leaving.clear();
+    }
+
+    fn wake_writer(&'static self) {
+        let start = || thread::Builder::new().name("log".to_owned()).spawn(|| self.write_what_comes()).ok();
+        match self.writer.get_or_init(|| start().map(|handle| handle.thread().clone())) {
+            Some(writer) => writer.unpark(),
+            None => {
+                lock(&self.lot).is_seen_to = false;
+                self.write();
+            }
         }
-        lines.text.extend_from_slice(line);
-        std::mem::replace(&mut lines.is_seen_to, true)
     }
 
-    fn write_all(&self) {
-        self.write(&mut self.lines().text);
+    fn write_what_comes(&self) -> ! {
+        loop {
+            thread::sleep(SOON);
+            if self.is_quiet() {
+                thread::park();
+            } else {
+                self.write();
+            }
+        }
     }
 
-    /// Where nobody can read them, the lines are lost.
-    fn write(&self, text: &mut Vec<u8>) {
-        let _ = (self.to)().write_all(text);
-        text.clear();
-    }
-
-    fn lines(&self) -> MutexGuard<'_, Lot> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether nothing has come lately. If so, who takes the next line wakes the writer: while many come, nobody has to.
+    fn is_quiet(&self) -> bool {
+        let mut lot = lock(&self.lot);
+        lot.is_seen_to = !lot.text.is_empty();
+        !lot.is_seen_to
     }
 }
 
-/// Writes what waits at its end; also when the runtime ends before that, or has ended.
-struct Last<W: Write + 'static>(&'static Waiting<W>);
-
-impl<W: Write> Drop for Last<W> {
-    fn drop(&mut self) {
-        let mut lines = self.0.lines();
-        lines.is_seen_to = false;
-        self.0.write(&mut lines.text);
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Keeps what is written, each write by itself.
+    struct Pipe(&'static Mutex<Vec<Vec<u8>>>);
+
+    impl Write for Pipe {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            lock(self.0).push(bytes.to_vec());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[test]
-    fn a_line_waits_a_moment_and_not_for_a_runtime_that_has_ended() {
-        static LINES: Waiting<io::Sink> = Waiting::new(io::sink);
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
-        let line = [b'.'; 1000];
-        runtime.block_on(async {
-            LINES.take(&line);
-            assert_eq!(LINES.lines().text, line);
-            sleep(2 * SOON).await;
-            assert!(LINES.lines().text.is_empty());
-            for _ in 0..=MOST / line.len() {
-                LINES.take(&line);
+    fn every_line_is_written_once_whole_in_order_and_together_with_others() {
+        const THREADS: usize = 4;
+        const LINES: usize = 500;
+        static WRITTEN: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+        static WAITING: Waiting<Pipe> = Waiting::new(|| Pipe(&WRITTEN));
+        let line = |thread, number| format!("{thread} {number} {:.<50}\n", "");
+        let take = |thread| move || (0..LINES).for_each(|number| WAITING.take(line(thread, number).as_bytes()));
+        let threads: Vec<_> = (0..THREADS).map(|thread| thread::spawn(take(thread))).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        WAITING.write();
+        let written = lock(&WRITTEN);
+        assert!(written.iter().all(|lot| lot.len() <= MOST && lot.ends_with(b"\n")));
+        assert!(written.len() < THREADS * LINES / 2, "{} writes", written.len());
+        let text = String::from_utf8(written.concat()).unwrap();
+        for thread in 0..THREADS {
+            let of_thread: Vec<_> =
+                text.split_inclusive('\n').filter(|line| line.starts_with(&format!("{thread} "))).collect();
+            assert_eq!(of_thread, (0..LINES).map(|number| line(thread, number)).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn a_line_that_comes_alone_is_written_soon_also_after_a_rest() {
+        static WRITTEN: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+        static WAITING: Waiting<Pipe> = Waiting::new(|| Pipe(&WRITTEN));
+        for line in ["one\n", "another\n"] {
+            WAITING.take(line.as_bytes());
+            while lock(&WRITTEN).last().is_none_or(|last| last != line.as_bytes()) || lock(&WAITING.lot).is_seen_to {
+                thread::yield_now();
             }
-            assert_eq!(LINES.lines().text, line, "there was no room for it beside the others");
-        });
-        let context = runtime.handle().clone();
-        drop(runtime);
-        assert!(LINES.lines().text.is_empty(), "its end writes what waited");
-        let _in_context = context.enter();
-        LINES.take(&line);
-        assert!(LINES.lines().text.is_empty());
+        }
+        assert_eq!(lock(&WRITTEN).concat(), b"one\nanother\n");
+    }
+
+    #[test]
+    fn a_line_that_is_longer_than_all_that_may_wait_goes_by_itself() {
+        static WRITTEN: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+        static WAITING: Waiting<Pipe> = Waiting::new(|| Pipe(&WRITTEN));
+        let long = [b'.'; 2 * MOST];
+        WAITING.take(b"short\n");
+        WAITING.take(&long);
+        WAITING.take(b"short\n");
+        WAITING.write();
+        assert_eq!(lock(&WRITTEN).concat(), [b"short\n", long.as_slice(), b"short\n"].concat());
     }
 }
