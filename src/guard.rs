@@ -86,7 +86,7 @@ impl Attempts<'_> {
     /// # Errors
     ///
     /// [`Error::TooManyAttempts`], what ends the call while it waits, or whatever the attempt comes to.
-    pub(crate) async fn of_code<T>(self, attempt: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    pub(crate) async fn of_code<T>(self, attempt: impl AsyncFnOnce() -> Result<T, Error>) -> Result<T, Error> {
         self.make(&self.guard.codes, self.caller.0, attempt).await
     }
 
@@ -98,7 +98,7 @@ impl Attempts<'_> {
     pub(crate) async fn of_answer<T>(
         self,
         user: &str,
-        attempt: impl Future<Output = Result<T, Error>>,
+        attempt: impl AsyncFnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
         self.make(&self.guard.answers, self.guard.user(user), attempt).await
     }
@@ -107,10 +107,10 @@ impl Attempts<'_> {
         self,
         limit: &Limit,
         key: u64,
-        attempt: impl Future<Output = Result<T, Error>>,
+        attempt: impl AsyncFnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
         let permit = limit.permit(key, self.call).await?;
-        let result = attempt.await;
+        let result = attempt().await;
         permit.settle(result.as_ref().is_err_and(|error| costs(error, self.call.is_hurried)));
         result
     }

@@ -81,7 +81,7 @@ impl Api<'_> {
     /// # Errors
     ///
     /// Whatever kept the answer from arriving whole. An answer of any HTTP status is no error here.
-    pub(crate) async fn send(self, payload: Payload<'_>, mut values: Values) -> Result<Answer, Error> {
+    pub(crate) async fn send(&self, payload: Payload<'_>, mut values: Values) -> Result<Answer, Error> {
         values.add(self.key.to_str().unwrap_or_default());
         self.call.check()?;
         self.rest.breaker.check()?;
@@ -133,12 +133,15 @@ impl Api<'_> {
         payload: &Payload<'_>,
         span: &mut ClientSpan<'_>,
     ) -> Result<Answer, Error> {
-        // Lets the runtime look at the sockets: an idle connection that the API has closed by now is not written to then.
-        tokio::task::yield_now().await;
-        let response = self.execute(endpoint, payload, span).await.map_err(|error| broken(error, self.call))?;
+        if !self.call.rpc.only_reads() {
+            // Lets the runtime look at the sockets: an idle connection that the API has closed by now is not written to
+            // then. A read that is can be repeated.
+            tokio::task::yield_now().await;
+        }
+        let mut response = self.execute(endpoint, payload, span).await.map_err(|error| broken(error, self.call))?;
         self.call.record.answered(response.status().as_u16());
         span.answered(&response);
-        read(response, self.call).await
+        read(&mut response, self.call).await
     }
 
     /// The response to come, which is small where a request is large.
@@ -236,7 +239,7 @@ pub(crate) fn client(
 }
 
 /// Reads the whole answer, if it is not too long.
-async fn read(mut response: Response, call: &Call) -> Result<Answer, Error> {
+async fn read(response: &mut Response, call: &Call) -> Result<Answer, Error> {
     let http_status = response.status().as_u16();
     let too_large = Error::TooLarge { http_status };
     if response.content_length().is_some_and(|length| length > MAX_ANSWER as u64) {

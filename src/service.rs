@@ -63,21 +63,26 @@ impl PasswordResetService for Service {
 
 impl Service {
     /// Takes a step with the call's key and deadline, and tells its error as a status.
-    async fn answer<Req, Res>(
+    ///
+    /// Not an `async fn`: its future would keep room for the request, of which only the message is still needed.
+    fn answer<Req, Res>(
         &self,
         mut request: Request<Req>,
-        step: impl AsyncFnOnce(Api<'_>, Req) -> Result<Res, Error>,
-    ) -> Result<Response<Res>, Status> {
+        step: impl AsyncFnOnce(&Api<'_>, Req) -> Result<Res, Error>,
+    ) -> impl Future<Output = Result<Response<Res>, Status>> {
         let call: Call = request.extensions_mut().remove().expect("the calls layer is around every rpc");
         let key = self.keys.of_call(request.metadata());
         let caller = self.callers.of_call(request.metadata(), call.peer);
-        let attempts = self.guard.attempts(caller, &call);
-        let result = match key {
-            Ok(key) => step(Api { rest: &self.rest, call: &call, key, attempts }, request.into_inner()).await,
-            Err(error) => Err(error),
-        };
-        self.learn(&result);
-        result.map(Response::new).map_err(|error| self.tell(&error, &call))
+        let message = request.into_inner();
+        async move {
+            let attempts = self.guard.attempts(caller, &call);
+            let result = match key {
+                Ok(key) => step(&Api { rest: &self.rest, call: &call, key, attempts }, message).await,
+                Err(error) => Err(error),
+            };
+            self.learn(&result);
+            result.map(Response::new).map_err(|error| self.tell(&error, &call))
+        }
     }
 
     /// Whether the API accepts the gateway's own key is seen in every answer of its.

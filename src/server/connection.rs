@@ -1,7 +1,8 @@
 //! The life of a connection: its bounds, and its end.
 
-use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, iter, pin::pin, sync::Arc, time::Duration};
 
+use futures_util::{StreamExt, stream::FuturesUnordered};
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -94,16 +95,15 @@ pub(super) async fn serve<S>(
     let activity = Arc::clone(&member.activity);
     let stream = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
     let mut connection = pin!(http.serve_connection(stream, TowerToHyperService::new(service)));
-    // However it ends: what a peer does wrong is no event here.
+    // Looked at when one of its events has come, and not each time that there is something to do for the connection.
+    let mut end: FuturesUnordered<_> = iter::once(end(&activity, &ends)).collect();
     let end = tokio::select! {
+        biased;
+        // However it ends: what a peer does wrong is no event here.
         _ = connection.as_mut() => return,
-        () = ends.cut.cancelled() => return,
-        () = activity.until_cut_off() => return,
-        () = silence(&activity) => return,
-        () = activity.told_to_leave() => if activity.was_of_use() { End::Leaving } else { return },
-        () = age(ends.max_age) => End::OfAge,
-        () = ends.drain.cancelled() => End::Draining,
+        Some(end) = end.next() => end,
     };
+    let Some(end) = end else { return };
     if !activity.is_greeted() {
         let _ = timeout(LAST_GREETING, connection.as_mut()).await;
     }
@@ -121,6 +121,18 @@ enum End {
     Leaving,
     OfAge,
     Draining,
+}
+
+/// Completes when the connection has to end; with nothing, if at once.
+async fn end(activity: &Activity, ends: &Ends) -> Option<End> {
+    tokio::select! {
+        () = ends.cut.cancelled() => None,
+        () = activity.until_cut_off() => None,
+        () = silence(activity) => None,
+        () = activity.told_to_leave() => activity.was_of_use().then_some(End::Leaving),
+        () = age(ends.max_age) => Some(End::OfAge),
+        () = ends.drain.cancelled() => Some(End::Draining),
+    }
 }
 
 /// Completes when a connection that has to end is not waited for any longer. The calls that it has are: what was sent to the

@@ -20,16 +20,16 @@ struct Body<'a> {
 }
 
 pub(crate) async fn generate_token(
-    api: Api<'_>,
+    api: &Api<'_>,
     request: GenerateTokenRequest,
 ) -> Result<GenerateTokenResponse, Error> {
-    let (code, attempts) = (request.code.as_str(), api.attempts);
+    let code = request.code.as_str();
     let values = Fields::default().required("code", code).check()?;
-    let guess = async {
+    let guess = async || {
         let answer = api.send(Payload::json(&Body { code }), values).await?;
         verdict(&answer).map_err(Error::Refused)
     };
-    attempts.of_code(guess).await
+    api.attempts.of_code(guess).await
 }
 
 /// `Model` is the token; a success without one is none.

@@ -12,7 +12,7 @@ use crate::{
 use super::fields::Fields;
 
 pub(crate) async fn get_secret_question(
-    api: Api<'_>,
+    api: &Api<'_>,
     request: GetSecretQuestionRequest,
 ) -> Result<GetSecretQuestionResponse, Error> {
     let username = request.username.as_str();

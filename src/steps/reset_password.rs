@@ -23,21 +23,20 @@ struct Body<'a> {
 }
 
 pub(crate) async fn reset_password(
-    api: Api<'_>,
+    api: &Api<'_>,
     request: ResetPasswordRequest,
 ) -> Result<ResetPasswordResponse, Error> {
     let user = request.user.as_str();
     let secret_question_answer = request.secret_question_answer.as_deref();
     let values =
         Fields::default().required("user", user).optional("secret_question_answer", secret_question_answer).check()?;
-    let attempts = api.attempts;
-    let reset = async {
+    let reset = async || {
         let answer = api.send(Payload::json(&Body { user, secret_question_answer }), values).await?;
         verdict(&answer, secret_question_answer.is_some()).map_err(Error::Refused)
     };
     match secret_question_answer {
-        Some(_) => attempts.of_answer(user, reset).await,
-        None => reset.await,
+        Some(_) => api.attempts.of_answer(user, reset).await,
+        None => reset().await,
     }
 }
 

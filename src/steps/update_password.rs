@@ -22,7 +22,7 @@ struct Body<'a> {
 }
 
 pub(crate) async fn update_password(
-    api: Api<'_>,
+    api: &Api<'_>,
     request: UpdatePasswordRequest,
 ) -> Result<UpdatePasswordResponse, Error> {
     let (token, password) = (request.token.as_str(), request.password.as_str());
