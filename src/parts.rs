@@ -88,6 +88,8 @@ impl Gateway {
 
     /// The answer to a request.
     pub async fn call(&self, request: Request<Body>) -> Response<Body> {
-        self.0.clone().oneshot(request).await.unwrap_or_else(|never| match never {})
+        let Ok(answer) = self.0.clone().oneshot(request).await;
+        self.0.tell();
+        answer
     }
 }

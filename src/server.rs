@@ -14,6 +14,8 @@ mod accept;
 
 mod batch;
 
+mod afterwards;
+
 mod crowd;
 
 mod files;

@@ -1,6 +1,6 @@
 //! Accepting connections, until the drain.
 
-use std::{convert::Infallible, io, time::Duration};
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
@@ -12,6 +12,7 @@ use tower::Service;
 use tracing::warn;
 
 use super::{
+    afterwards::Telling,
     batch::Batch,
     connection::{self, Ends},
     crowd::{Crowd, Member},
@@ -87,8 +88,9 @@ impl Acceptor {
     {
         let Some(member) = self.crowd.enter() else { return };
         let service = service_for(peer, &member);
+        let activity = Arc::clone(&member.activity);
         let connection = connection::serve(stream, self.http.clone(), service, member, self.ends.clone());
-        self.connections.spawn(Batch::new(connection));
+        self.connections.spawn(Batch::new(Telling::new(connection, activity)));
     }
 }
 

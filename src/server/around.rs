@@ -11,10 +11,10 @@ use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use tokio::time::Instant;
 use tonic::body::Body;
-use tower::Service;
+use tower::{Service, ServiceExt};
 
 use super::{
-    calls::{Calls, Origin, Shared, ready},
+    calls::{Calls, Origin, Shared},
     crowd::Activity,
     grpc::{is_about_the_server, is_grpc, not_grpc},
     held::hold,
@@ -46,26 +46,33 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         // The time counts from here, not from the first poll.
         let arrival = Instant::now();
         let (shared, origin) = (Arc::clone(&self.shared), self.origin.clone());
         if !is_grpc(&request) {
             Box::pin(async move { Ok(hold(not_grpc(), || shared.leaving(&origin))) })
         } else if is_about_the_server(request.uri().path()) {
-            let about = self.about.clone();
+            let mut about = self.about.clone();
             Box::pin(async move {
                 // From now on, for its peer may let it wait for the question as well.
                 let wait = shared.leaving(&origin);
-                Ok(hold(pass_on(about, request).await, || wait))
+                Ok(hold(pass_on(&mut about, request).await, || wait))
             })
         } else {
-            let rpcs = self.rpcs.clone();
+            let mut rpcs = self.rpcs.clone();
             Box::pin(async move {
-                let answer = shared.observe(request, rpcs, &origin, arrival).await;
+                let answer = shared.observe(&mut request, &mut rpcs, &origin, arrival).await;
                 Ok(hold(answer, || shared.leaving(&origin)))
             })
         }
+    }
+}
+
+impl<S, R> AroundCalls<S, R> {
+    /// Tells of the calls that are answered; where there is a connection, its task does.
+    pub(crate) fn tell(&self) {
+        self.origin.activity.afterwards.tell();
     }
 }
 
@@ -76,9 +83,10 @@ impl Calls {
     }
 }
 
-async fn pass_on<S>(inner: S, request: Request<Body>) -> Response<Body>
+async fn pass_on<S>(inner: &mut S, request: Request<Body>) -> Response<Body>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
-    ready(inner).await.call(request).await.unwrap_or_else(|never| match never {})
+    let Ok(inner) = inner.ready().await;
+    inner.call(request).await.unwrap_or_else(|never| match never {})
 }

@@ -8,17 +8,17 @@ use std::{
 
 /// The task of a connection, which goes last.
 pub(super) struct Batch<F> {
-    task: Pin<Box<F>>,
+    task: F,
     has_waited: bool,
 }
 
 impl<F> Batch<F> {
     pub(super) fn new(task: F) -> Self {
-        Self { task: Box::pin(task), has_waited: false }
+        Self { task, has_waited: false }
     }
 }
 
-impl<F: Future> Future for Batch<F> {
+impl<F: Future + Unpin> Future for Batch<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -28,7 +28,7 @@ impl<F: Future> Future for Batch<F> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        self.task.as_mut().poll(cx)
+        Pin::new(&mut self.task).poll(cx)
     }
 }
 
@@ -47,11 +47,11 @@ mod tests {
         };
         let (wake, woken) = tokio::sync::oneshot::channel();
         let (first, second) = (note("connection"), note("connection again"));
-        let connection = tokio::spawn(Batch::new(async move {
+        let connection = tokio::spawn(Batch::new(Box::pin(async move {
             first();
             woken.await.unwrap();
             second();
-        }));
+        })));
         let (answer, other_answer) = (note("answer"), note("other answer"));
         tokio::spawn(async move { answer() }).await.unwrap();
         while order.lock().unwrap().len() < 2 {

@@ -3,7 +3,7 @@
 
 use std::{
     convert::Infallible,
-    future::poll_fn,
+    mem,
     panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     time::Duration,
@@ -14,7 +14,7 @@ use http::{HeaderName, Request, Response};
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tonic::{Code, Status, body::Body};
-use tower::Service;
+use tower::{Service, ServiceExt};
 
 use super::{
     crowd::Activity,
@@ -88,11 +88,13 @@ impl Shared {
         self.leaving.begin(&origin.activity)
     }
 
-    /// A call, which is told of when it has ended.
+    /// A call, which is told of when it has ended and its answer has left.
+    ///
+    /// A request is large, and each function that took it would keep room for it in its future: so they are lent it.
     pub(super) async fn observe<S>(
         &self,
-        mut request: Request<Body>,
-        inner: S,
+        request: &mut Request<Body>,
+        inner: &mut S,
         origin: &Origin,
         arrival: Instant,
     ) -> Response<Body>
@@ -105,7 +107,7 @@ impl Shared {
         }
         let rpc = Rpc::by_path(request.uri().path());
         let method = rpc.map_or(method::Method::Other, method::Method::Known);
-        let observed = self.observer.begin(method, request.headers(), origin.peer, arrival.into_std());
+        let mut observed = self.observer.begin(method, request.headers(), origin.peer, arrival.into_std());
         let answer = match rpc {
             Some(rpc) => {
                 let budget = budget(request.headers(), self.timeout);
@@ -126,6 +128,7 @@ impl Shared {
             None => self.refuse(&Error::Unread(Code::Unimplemented), false, observed.record()),
         };
         observed.finish(code_of(&answer));
+        origin.activity.afterwards.add(observed);
         answer
     }
 
@@ -133,8 +136,8 @@ impl Shared {
     /// it must not take the place of one that is not.
     async fn admit<S>(
         &self,
-        inner: S,
-        mut request: Request<Body>,
+        inner: &mut S,
+        request: &mut Request<Body>,
         call: &Call,
         activity: &Arc<Activity>,
     ) -> Response<Body>
@@ -144,14 +147,13 @@ impl Shared {
         if self.in_flight.available_permits() == 0 {
             return self.refuse_call(&Error::Overloaded, call);
         }
-        if let Err(error) = self.read(&mut request, call, activity).await {
+        if let Err(error) = self.read(request, call, activity).await {
             return self.refuse_call(&error, call);
         }
         let _open = activity.request();
         if call.place.enter() {
-            // Not in the future that waits: a request is large, and each function that has it would keep a place for it.
-            let mut inner = ready(inner).await;
-            match catch_unwind(AssertUnwindSafe(|| inner.call(request))) {
+            let Ok(inner) = inner.ready().await;
+            match catch_unwind(AssertUnwindSafe(|| inner.call(mem::take(request)))) {
                 Ok(answer) => self.answer(answer, call).await,
                 Err(_panic) => self.panicked(call),
             }
@@ -217,21 +219,12 @@ impl Shared {
     }
 }
 
-/// The service when it takes a call.
-pub(super) async fn ready<S>(mut service: S) -> S
-where
-    S: Service<Request<Body>, Error = Infallible>,
-{
-    poll_fn(|cx| service.poll_ready(cx)).await.unwrap_or_else(|never| match never {});
-    service
-}
-
 #[cfg(test)]
 mod tests {
     use http::{Version, header};
     use opentelemetry_sdk::trace::Sampler;
     use tonic_types::StatusExt;
-    use tower::{ServiceExt, service_fn};
+    use tower::service_fn;
 
     use super::*;
     use crate::{server::crowd::Crowd, telemetry::room::Room};

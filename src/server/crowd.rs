@@ -13,6 +13,8 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 
+use super::afterwards::Afterwards;
+
 /// The connections that there are.
 #[derive(Clone, Debug)]
 pub(crate) struct Crowd(Arc<Shared>);
@@ -45,6 +47,8 @@ pub(crate) struct Activity {
     last: AtomicU64,
     leave: CancellationToken,
     cut_off: CancellationToken,
+    /// What has still to be told of calls that are answered.
+    pub(super) afterwards: Afterwards,
 }
 
 /// A connection's place; given back when it is dropped.
@@ -127,6 +131,7 @@ impl Activity {
             last: AtomicU64::new(0),
             leave: CancellationToken::new(),
             cut_off: CancellationToken::new(),
+            afterwards: Afterwards::default(),
         }
     }
 

@@ -42,6 +42,8 @@ pub(crate) struct Observed {
     peer: &'static str,
     record: Arc<Record>,
     code: Code,
+    /// Until it was answered.
+    took: Option<Duration>,
 }
 
 impl Observer {
@@ -57,6 +59,7 @@ impl Observer {
             peer: peer.transport(),
             record: Arc::default(),
             code: Code::Cancelled,
+            took: None,
         }
     }
 }
@@ -72,17 +75,25 @@ impl Observed {
         &self.record
     }
 
-    /// The call is answered.
-    pub(crate) fn finish(mut self, code: Code) {
+    /// The call is answered. What there is to tell of it is told when this is dropped.
+    pub(crate) fn finish(&mut self, code: Code) {
         self.code = code;
+        self.took = Some(self.arrival.elapsed());
+        self.finish_span();
+    }
+
+    fn finish_span(&self) {
+        self.span.finish(self.code, self.record.failure().map(|failure| failure.verdict));
     }
 }
 
 impl Drop for Observed {
     fn drop(&mut self) {
-        let took = self.arrival.elapsed();
+        let took = self.took.unwrap_or_else(|| {
+            self.finish_span();
+            self.arrival.elapsed()
+        });
         let failure = self.record.failure();
-        self.span.finish(self.code, failure.map(|failure| failure.verdict));
         self.metrics.call_ended(self.method, self.code, failure.map(|failure| (failure.verdict, failure.key)), took);
         self.log(took);
     }
