@@ -56,3 +56,79 @@ impl<F: Future> Future for Telling<F> {
         result
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, io, iter, time::Instant};
+
+    use http::HeaderMap;
+    use tokio::task::yield_now;
+
+    use super::*;
+    use crate::{
+        peer::Peer,
+        server::crowd::Crowd,
+        telemetry::{method::Method, observer::Observer},
+    };
+
+    /// Log lines.
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<usize>>);
+
+    impl io::Write for Lines {
+        fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+            *self.0.lock().unwrap() += 1;
+            Ok(line.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Lines {
+        fn count(&self) -> usize {
+            *self.0.lock().unwrap()
+        }
+    }
+
+    fn call() -> Observed {
+        let peer = Peer::Unix { uid: None };
+        let mut call = Observer::without_export().begin(Method::Other, &HeaderMap::new(), peer, Instant::now());
+        call.finish(tonic::Code::Ok);
+        call
+    }
+
+    #[tokio::test]
+    async fn a_call_is_told_of_when_its_connection_has_had_its_turn_and_at_the_latest_when_it_ends() {
+        let lines = Lines::default();
+        let to = lines.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || to.clone()).finish();
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let crowd = Crowd::new(1);
+        let member = crowd.enter().unwrap();
+        let activity = Arc::clone(&member.activity);
+        let before_each_turn = Arc::<Mutex<Vec<usize>>>::default();
+        let (seen, counted) = (Arc::clone(&before_each_turn), lines.clone());
+        let connection = tokio::spawn(Telling::new(
+            poll_fn(move |_| {
+                seen.lock().unwrap().push(counted.count());
+                Poll::<()>::Pending
+            }),
+            Arc::clone(&activity),
+        ));
+        yield_now().await;
+        // Nothing else would wake the connection.
+        iter::repeat_with(call).take(2).for_each(|call| activity.afterwards.add(call));
+        assert_eq!(lines.count(), 0, "the answers are not written yet");
+        yield_now().await;
+        assert_eq!(lines.count(), 2);
+        assert_eq!(*before_each_turn.lock().unwrap(), [0, 0]);
+
+        activity.afterwards.add(call());
+        connection.abort();
+        assert!(connection.await.unwrap_err().is_cancelled());
+        drop((member, activity));
+        assert_eq!(lines.count(), 3);
+    }
+}

@@ -222,12 +222,11 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use http::{Version, header};
-    use opentelemetry_sdk::trace::Sampler;
     use tonic_types::StatusExt;
     use tower::service_fn;
 
     use super::*;
-    use crate::{server::crowd::Crowd, telemetry::room::Room};
+    use crate::server::crowd::Crowd;
 
     /// The answer of a handler behind the layer to a gRPC call of step 4.
     async fn answer_of<S>(handler: S) -> Status
@@ -235,9 +234,7 @@ mod tests {
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
         S::Future: Send,
     {
-        let metrics = crate::telemetry::metrics::Metrics::new(&opentelemetry::global::meter("test"));
-        let room = Room::new(Arc::default(), 1, Sampler::AlwaysOff);
-        let observer = Observer { metrics, takes_up_traces: true, room };
+        let observer = Observer::without_export();
         let places = Arc::new(Semaphore::new(1));
         let patience = Patience { arriving: 1, leaving: 1 };
         let stop = CancellationToken::new();
