@@ -54,7 +54,7 @@ pub enum Failure {
 ///
 /// Why it could not be done.
 pub fn run(command: Command) -> Result<(), Failure> {
-    match command {
+    let result = match command {
         Command::Serve(config) => serve(*config),
         Command::Sandbox(config) => sandbox(&config),
         Command::Probe(address) => runtime(None)?.block_on(probe::probe(&address)).map_err(Failure::Other),
@@ -62,7 +62,9 @@ pub fn run(command: Command) -> Result<(), Failure> {
             let status = explain::explain(&config).map_err(failed_to("read the body"))?;
             writeln!(io::stdout(), "{status}").map_err(failed_to("write the status"))
         }
-    }
+    };
+    logs::flush();
+    result
 }
 
 /// Runs the gateway until it is told to stop.
@@ -86,7 +88,6 @@ fn serve(config: Serve) -> Result<(), Failure> {
     });
     // A name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
-    logs::flush();
     result
 }
 

@@ -20,7 +20,9 @@ pub(crate) struct Level {
     /// In seconds.
     pub(crate) cpu_per_call: f64,
     /// To that of the rounds' load.
-    pub(crate) ratio: f64,
+    pub(crate) to_rounds: f64,
+    /// To the mean of all levels, the middle of the range.
+    pub(crate) to_mean: f64,
 }
 
 /// Measures all of them in turns, each in a fresh process.
@@ -35,10 +37,12 @@ pub(crate) fn levels(bench: &Bench, sizes: &Sizes) -> Result<Vec<Level>, String>
         }
         rounds.push(costs);
     }
+    let mean = |costs: &[f64]| costs.iter().sum::<f64>() / costs.len() as f64;
     let level = |(at, streams): (usize, &u32)| Level {
         calls_at_a_time: CONNECTIONS * streams,
         cpu_per_call: median(rounds.iter().map(|costs| costs[at]).collect()),
-        ratio: median(rounds.iter().map(|costs| costs[at] / costs[1]).collect()),
+        to_rounds: median(rounds.iter().map(|costs| costs[at] / costs[1]).collect()),
+        to_mean: median(rounds.iter().map(|costs| costs[at] / mean(costs)).collect()),
     };
     Ok(STREAMS_EACH.iter().enumerate().map(level).collect())
 }

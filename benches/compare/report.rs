@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::{
     candidate::Candidate,
+    concurrency::Level,
     machine::Facts,
     measure::{Results, Sizes},
     promises::{Bound, Promise, Unit, Verdict},
@@ -120,10 +121,11 @@ impl Report {
         if levels.is_empty() {
             return String::new();
         }
-        let mut table = "| calls at a time | CPU per call | ratio |\n| --- | --- | --- |\n".to_owned();
-        for level in levels {
-            let cost = level.cpu_per_call * 1e6;
-            writeln!(table, "| {} | {cost:.1} µs | {:.2} |", level.calls_at_a_time, level.ratio).unwrap();
+        let mut table =
+            "| calls at a time | CPU per call | to that of 64 | to the mean |\n| --- | --- | --- | --- |\n".to_owned();
+        for Level { calls_at_a_time, cpu_per_call, to_rounds, to_mean } in levels {
+            let cost = cpu_per_call * 1e6;
+            writeln!(table, "| {calls_at_a_time} | {cost:.1} µs | {to_rounds:.2} | {to_mean:.2} |").unwrap();
         }
         table
     }
