@@ -21,7 +21,7 @@ pub(crate) struct Level {
     pub(crate) cpu_per_call: f64,
     /// To that of the rounds' load.
     pub(crate) to_rounds: f64,
-    /// To the mean of all levels, the middle of the range.
+    /// To the mean of all levels.
     pub(crate) to_mean: f64,
 }
 

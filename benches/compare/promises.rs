@@ -98,7 +98,7 @@ pub(crate) fn judge(results: &Results, cores: usize) -> Vec<Promise> {
     promises
 }
 
-/// The cost of a call at each number of calls at a time, held to the middle of them all.
+/// The cost of a call at each number of calls at a time, held to the mean of them all: none is the one that is right.
 fn at_a_time(results: &Results) -> Vec<Promise> {
     [8, 64, 256, 1000]
         .map(|calls| {

@@ -1,5 +1,7 @@
-//! What has still to be told of calls that are answered: their log lines and measurements. They are made when the answers
-//! have been written to the connection, so that nobody waits for them; and those of several calls together, which is faster.
+//! What has still to be told of calls that are answered: their log lines and measurements. They are made when the connection's
+//! task has had its turn, by which it writes the answers, so that nobody waits for them; and those of several calls together,
+//! which is faster. Where there are several workers, that turn may come before the answer is handed over: then it waits for its
+//! line, as it would without this.
 
 use std::{
     mem,
@@ -30,7 +32,9 @@ impl Afterwards {
 
     /// Tells of all that there are.
     pub(super) fn tell(&self) {
-        drop(mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner)));
+        let calls = mem::take(&mut *self.calls.lock().unwrap_or_else(PoisonError::into_inner));
+        // Not under the lock, for which an answer may wait.
+        drop(calls);
     }
 }
 

@@ -98,10 +98,11 @@ pub(super) async fn serve<S>(
     // Looked at when one of its events has come, and not each time that there is something to do for the connection.
     let mut end: FuturesUnordered<_> = iter::once(end(&activity, &ends)).collect();
     let end = tokio::select! {
+        // Before the connection, which can take all the time that the runtime grants a turn, again and again.
         biased;
+        Some(end) = end.next() => end,
         // However it ends: what a peer does wrong is no event here.
         _ = connection.as_mut() => return,
-        Some(end) = end.next() => end,
     };
     let Some(end) = end else { return };
     if !activity.is_greeted() {
@@ -171,5 +172,81 @@ async fn age(most: Option<Duration>) {
     match most {
         Some(most) => sleep(most.mul_f64(rand::random_range(0.9..1.1))).await,
         None => std::future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        pin::Pin,
+        task::{Context, Poll, ready},
+    };
+
+    use tokio::{
+        io::ReadBuf,
+        task::{consume_budget, yield_now},
+    };
+    use tower::service_fn;
+
+    use super::*;
+    use crate::server::crowd::Crowd;
+
+    /// A peer that never stops sending what costs it nothing, so that each turn ends because its time is over.
+    struct Flood {
+        /// In bytes.
+        sent: usize,
+    }
+
+    impl AsyncRead for Flood {
+        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+            const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+            const PRIORITY: &[u8] = b"\0\0\x05\x02\0\0\0\0\x01\0\0\0\0\0";
+            ready!(pin!(consume_budget()).poll(cx));
+            let all =
+                GREETING.iter().chain(PRIORITY.iter().cycle().skip(self.sent.saturating_sub(GREETING.len()) % 14));
+            let next: Vec<_> = all.skip(self.sent.min(GREETING.len())).take(buf.remaining()).copied().collect();
+            buf.put_slice(&next);
+            self.sent += next.len();
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    impl AsyncWrite for Flood {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Ok(bytes.len()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_peer_that_never_stops_sending_is_cut_off_all_the_same() {
+        let member = Crowd::new(1).enter().unwrap();
+        let activity = Arc::clone(&member.activity);
+        let ends = Ends {
+            drain: CancellationToken::new(),
+            cut: CancellationToken::new(),
+            hurry: Arc::default(),
+            max_age: None,
+            age_grace: Duration::ZERO,
+        };
+        let service = service_fn(async |_: Request<Incoming>| Ok(Response::new(Body::empty())));
+        let connection = tokio::spawn(serve(Flood { sent: 0 }, http(1), service, member, ends));
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        assert!(activity.is_greeted() && !connection.is_finished());
+        activity.cut_off();
+        for _ in 0..10 {
+            yield_now().await;
+        }
+        assert!(connection.is_finished());
     }
 }

@@ -99,7 +99,9 @@ fn key(connection: &Arc<Activity>) -> usize {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.waits.waiting().streams.remove(self.key);
+        let stream = self.waits.waiting().streams.remove(self.key);
+        // Not under the lock: its connection may be gone but for this, and then tells what it has still to tell.
+        drop(stream);
     }
 }
 
