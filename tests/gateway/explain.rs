@@ -98,7 +98,7 @@ fn text(reply: &Reply) -> String {
     format!(
         "{}",
         String::from_utf8_lossy(match reply {
-            Reply::Bytes(bytes) | Reply::Last(bytes) | Reply::Late(_, bytes) => bytes,
+            Reply::Bytes(bytes) | Reply::Last(bytes) | Reply::Late(_, bytes) | Reply::Held(bytes) => bytes,
             Reply::Silence | Reply::Reset | Reply::By(_) => b"",
         })
     )

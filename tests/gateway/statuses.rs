@@ -836,7 +836,7 @@ async fn an_answer_without_a_length_is_cut_off_at_the_limit() {
 
 fn text(reply: &Reply) -> String {
     match reply {
-        Reply::Bytes(bytes) | Reply::Last(bytes) | Reply::Late(_, bytes) => {
+        Reply::Bytes(bytes) | Reply::Last(bytes) | Reply::Late(_, bytes) | Reply::Held(bytes) => {
             String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned()
         }
         Reply::Silence | Reply::By(_) => "nothing".to_owned(),

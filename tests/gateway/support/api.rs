@@ -13,7 +13,7 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::TcpListener,
-    sync::watch,
+    sync::{Notify, futures::Notified, watch},
     task::JoinHandle,
 };
 
@@ -32,6 +32,8 @@ pub enum Reply {
     Silence,
     /// Waits, then sends these bytes.
     Late(Duration, Vec<u8>),
+    /// Waits to be released, then sends these bytes.
+    Held(Vec<u8>),
     /// Does what the function makes of the request.
     By(fn(&str) -> Self),
 }
@@ -76,6 +78,7 @@ struct Shared {
     open: AtomicUsize,
     waiting: AtomicUsize,
     hang_up: watch::Sender<HangUp>,
+    release: Notify,
 }
 
 /// How the API closes a connection on which nothing is under way.
@@ -159,6 +162,11 @@ impl Api {
         self.shared.waiting.load(Ordering::SeqCst)
     }
 
+    /// Sends the replies that are held now.
+    pub fn release(&self) {
+        self.shared.release.notify_waiters();
+    }
+
     /// Closes all connections on which nothing is under way.
     pub async fn hang_up(&self, how: HangUp) {
         self.shared.hang_up.send_replace(how);
@@ -183,6 +191,7 @@ impl Shared {
             open: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),
             hang_up: watch::Sender::new(HangUp::Finish),
+            release: Notify::new(),
         })
     }
 
@@ -206,8 +215,10 @@ async fn converse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), shared: &S
             reply = choose(&request);
         }
         shared.requests.lock().unwrap().push(request);
+        // Made before anybody is told of the request, so that a release that follows is not missed.
+        let release = shared.release.notified();
         shared.waiting.fetch_add(1, Ordering::SeqCst);
-        let end = answer(stream, shared, reply).await;
+        let end = answer(stream, shared, reply, release).await;
         shared.waiting.fetch_sub(1, Ordering::SeqCst);
         if let Err(how) = end {
             return how;
@@ -220,9 +231,14 @@ async fn answer(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     shared: &Shared,
     reply: Reply,
+    release: Notified<'_>,
 ) -> Result<(), Option<HangUp>> {
     let (delay, bytes, is_last) = match reply {
         Reply::By(_) => unreachable!("chosen before"),
+        Reply::Held(bytes) => {
+            release.await;
+            (None, bytes, false)
+        }
         Reply::Bytes(bytes) => (None, bytes, false),
         Reply::Last(bytes) => (None, bytes, true),
         Reply::Late(delay, bytes) => (Some(delay), bytes, false),
