@@ -1,7 +1,7 @@
-//! What has still to be told of calls that are answered: their log lines and measurements. They are made when the connection's
-//! task has had its turn, by which it writes the answers, so that nobody waits for them; and those of several calls together,
-//! which is faster. Where there are several workers, that turn may come before the answer is handed over: then it waits for its
-//! line, as it would without this.
+//! What has still to be told of calls that are answered: their log lines. They are made when the connection's task has had its
+//! turn, by which it writes the answers, so that nobody waits for them; and those of several calls together, which is faster.
+//! Where there are several workers, that turn may come before the answer is handed over: then it waits for its line, as it
+//! would without this.
 
 use std::{
     mem,

@@ -88,5 +88,6 @@ where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
 {
     let Ok(inner) = inner.ready().await;
-    inner.call(request).await.unwrap_or_else(|never| match never {})
+    let Ok(answer) = inner.call(request).await;
+    answer
 }

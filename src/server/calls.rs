@@ -88,7 +88,7 @@ impl Shared {
         self.leaving.begin(&origin.activity)
     }
 
-    /// A call, which is told of when it has ended and its answer has left.
+    /// A call, which is measured when it has ended, and logged when its answer has left.
     ///
     /// A request is large, and each function that took it would keep room for it in its future: so they are lent it.
     pub(super) async fn observe<S>(

@@ -75,26 +75,25 @@ impl Observed {
         &self.record
     }
 
-    /// The call is answered. What there is to tell of it is told when this is dropped.
+    /// The call is answered, and measured. Its line is logged when this is dropped.
     pub(crate) fn finish(&mut self, code: Code) {
         self.code = code;
-        self.took = Some(self.arrival.elapsed());
-        self.finish_span();
+        self.took = Some(self.measure());
     }
 
-    fn finish_span(&self) {
-        self.span.finish(self.code, self.record.failure().map(|failure| failure.verdict));
+    /// Ends the span and counts the call. Gives how long it took until now.
+    fn measure(&self) -> Duration {
+        let took = self.arrival.elapsed();
+        let failure = self.record.failure();
+        self.span.finish(self.code, failure.map(|failure| failure.verdict));
+        self.metrics.call_ended(self.method, self.code, failure.map(|failure| (failure.verdict, failure.key)), took);
+        took
     }
 }
 
 impl Drop for Observed {
     fn drop(&mut self) {
-        let took = self.took.unwrap_or_else(|| {
-            self.finish_span();
-            self.arrival.elapsed()
-        });
-        let failure = self.record.failure();
-        self.metrics.call_ended(self.method, self.code, failure.map(|failure| (failure.verdict, failure.key)), took);
+        let took = self.took.unwrap_or_else(|| self.measure());
         self.log(took);
     }
 }

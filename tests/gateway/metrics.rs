@@ -1,6 +1,6 @@
 //! The metrics, at `/metrics` and as a collector receives them.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 
@@ -15,8 +15,6 @@ const PACKAGE: &str = "autoshares.passwordreset.v1.PasswordResetService";
 
 /// The page, each sample by its name and labels, the scope left out.
 async fn page(gateway: &Gateway) -> HashMap<String, f64> {
-    // The last call is counted in a moment: its answer does not wait for that.
-    tokio::time::sleep(Duration::from_millis(50)).await;
     let (status, text) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
     assert_eq!(status, 200);
     let samples = text.lines().filter(|line| !line.starts_with('#'));
