@@ -133,7 +133,8 @@ impl Shared {
     }
 
     /// Finds the call a place among those in flight, if there is one, when its message is here: a caller that is slow to send
-    /// it must not take the place of one that is not.
+    /// it must not take the place of one that is not. Nor is a call refused before: h2 takes what still comes of it for an
+    /// error, of which it forgives a connection 1024 before it ends it, with all the calls that it has.
     async fn admit<S>(
         &self,
         inner: &mut S,
@@ -144,9 +145,6 @@ impl Shared {
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
-        if self.in_flight.available_permits() == 0 {
-            return self.refuse_call(&Error::Overloaded, call);
-        }
         if let Err(error) = self.read(request, call, activity).await {
             return self.refuse_call(&error, call);
         }
