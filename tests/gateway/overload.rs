@@ -63,11 +63,13 @@ async fn ten_times_the_capacity_leaves_no_place_empty_and_refusals_wait_for_no_a
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_connection_outlives_any_number_of_refusals() {
+async fn refusals_wait_for_nothing_and_a_connection_outlives_any_number_of_them() {
     /// At a time: h2 does not remember more than some of the streams that it has ended before their message was here. What
     /// comes on the others counts as an error, of which it forgives a connection 1024.
     const AT_A_TIME: u32 = 60;
     const TIMES: u32 = 200;
+    /// So many pings, one after the other, take longer than all that a refusal has to do.
+    const PINGS: u32 = 1000;
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--max-in-flight", "1"]);
     let mut client = gateway.client().await;
@@ -79,30 +81,33 @@ async fn a_connection_outlives_any_number_of_refusals() {
     let (mut unread, mut refused) = (Vec::new(), 0);
     for time in 0..TIMES {
         let streams = || (time * AT_A_TIME..(time + 1) * AT_A_TIME).map(|call| 2 * call + 1);
-        let heads = streams().map(|id| frame(HEADERS, END_HEADERS, id, &head));
+        let heads: Vec<_> = streams().map(|id| frame(HEADERS, END_HEADERS, id, &head)).collect();
+        stream.write_all(&heads.concat()).await.unwrap();
         // The messages come when the gateway has long had the heads.
-        let begin = heads.chain([frame(PING, 0, 0, &[0; 8])]).collect::<Vec<_>>().concat();
-        stream.write_all(&begin).await.unwrap();
-        refused += refusals_until(PING, &mut stream, &mut unread).await;
+        refused += ping(&mut stream, &mut unread).await;
         let messages: Vec<_> = streams().map(|id| frame(DATA, END_STREAM, id, &Call::Question.framed())).collect();
         stream.write_all(&messages.concat()).await.unwrap();
+        let mut pings = 0;
         while refused < (time + 1) * AT_A_TIME {
-            refused += refusals_until(HEADERS, &mut stream, &mut unread).await;
+            assert!(pings < PINGS, "only {refused} calls are refused");
+            refused += ping(&mut stream, &mut unread).await;
+            pings += 1;
         }
     }
     assert!(!in_flight.is_finished(), "the call under way goes on");
 }
 
-/// Reads until a frame of that kind has come; how many calls were refused meanwhile.
-async fn refusals_until(awaited: u8, stream: &mut TcpStream, unread: &mut Vec<u8>) -> u32 {
-    let (mut refusals, mut has_come) = (0, false);
-    while !has_come {
+/// Sends a ping and reads until it is answered; how many calls were refused meanwhile.
+async fn ping(stream: &mut TcpStream, unread: &mut Vec<u8>) -> u32 {
+    stream.write_all(&frame(PING, 0, 0, &[0; 8])).await.unwrap();
+    let (mut refusals, mut is_answered) = (0, false);
+    while !is_answered {
         assert!(stream.read_buf(unread).await.unwrap() > 0, "the gateway has closed the connection");
         let read = frames(unread);
         for (kind, flags, _, _) in &read {
             assert_ne!(*kind, GOAWAY, "the gateway ends the connection");
             refusals += u32::from(*kind == HEADERS && flags & END_STREAM != 0);
-            has_come |= *kind == awaited;
+            is_answered |= *kind == PING;
         }
         let taken: usize = read.iter().map(|(.., payload)| 9 + payload.len()).sum();
         unread.drain(..taken);
