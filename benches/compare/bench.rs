@@ -1,4 +1,4 @@
-//! What all measurements share: the programs, the API, the collector and a place for files.
+//! What all measurements share: the programs, the API and a place for files.
 
 use std::path::PathBuf;
 
@@ -21,8 +21,7 @@ pub(crate) struct Tools {
 pub(crate) struct Bench {
     pub(crate) tools: Tools,
     pub(crate) api: Api,
-    pub(crate) collector: Collector,
-    /// For the collector, and for the client that asks each candidate once.
+    /// For the collectors, and for the client that asks each candidate once.
     pub(crate) runtime: Runtime,
     pub(crate) scratch: TempDir,
 }
@@ -33,9 +32,13 @@ impl Bench {
         let scratch = tempfile::tempdir().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let api = Api::start(&tools.nginx, scratch.path());
-        let collector = runtime.block_on(Collector::serve());
         load::write_request(scratch.path());
-        Self { tools, api, collector, runtime, scratch }
+        Self { tools, api, runtime, scratch }
+    }
+
+    /// Starts a collector, which nobody else sends to.
+    pub(crate) fn collector(&self) -> Collector {
+        self.runtime.block_on(Collector::serve())
     }
 }
 

@@ -8,6 +8,8 @@ use crate::{
     load::Load,
     measure::Sizes,
     rounds::{CONNECTIONS, STREAMS, median},
+    running::{Cost, Running},
+    turns,
 };
 
 /// Streams on each connection; the second is that of the rounds.
@@ -25,17 +27,20 @@ pub(crate) struct Level {
     pub(crate) to_mean: f64,
 }
 
-/// Measures all of them in turns, each in a fresh process.
+/// A process at its level.
+struct Entrant<'a> {
+    level: usize,
+    load: Load,
+    running: Running<'a>,
+    cost: Cost,
+}
+
+/// Measures all of them in turns, each in a process that is fresh in each round.
 pub(crate) fn levels(bench: &Bench, sizes: &Sizes) -> Result<Vec<Level>, String> {
     let mut rounds = Vec::new();
     for round in 0..sizes.rounds as usize {
         eprintln!("round {} of {}", round + 1, sizes.rounds);
-        let mut costs = [0.0; STREAMS_EACH.len()];
-        for turn in 0..costs.len() {
-            let level = (round + turn) % costs.len();
-            costs[level] = cost(bench, STREAMS_EACH[level], sizes.calls)?;
-        }
-        rounds.push(costs);
+        rounds.push(costs(bench, round, sizes.calls)?);
     }
     let mean = |costs: &[f64]| costs.iter().sum::<f64>() / costs.len() as f64;
     let level = |(at, streams): (usize, &u32)| Level {
@@ -47,9 +52,36 @@ pub(crate) fn levels(bench: &Bench, sizes: &Sizes) -> Result<Vec<Level>, String>
     Ok(STREAMS_EACH.iter().enumerate().map(level).collect())
 }
 
-fn cost(bench: &Bench, streams: u32, calls: u32) -> Result<f64, String> {
-    let mut running = Candidate::Gateway.start(bench)?;
-    let cost = running.load(Load { connections: CONNECTIONS, streams, calls })?;
-    running.end()?;
-    Ok(cost.cpu_per_call)
+/// What a call costs at each level, in seconds; the first turn is that of another one each round.
+fn costs(bench: &Bench, round: usize, calls: u32) -> Result<[f64; STREAMS_EACH.len()], String> {
+    let mut costs = [0.0; STREAMS_EACH.len()];
+    let mut entrants = (0..costs.len())
+        .map(|turn| Entrant::start(bench, (round + turn) % costs.len(), calls))
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut failure = Ok(());
+    turns::take(&mut entrants, |entrant| {
+        let part = entrant.part();
+        part.map_err(|why| failure = Err(why)).is_ok()
+    });
+    failure?;
+    for Entrant { level, running, cost, .. } in entrants {
+        running.end()?;
+        costs[level] = cost.cpu_per_call();
+    }
+    Ok(costs)
+}
+
+impl<'a> Entrant<'a> {
+    /// Starts it, and warms it up.
+    fn start(bench: &'a Bench, level: usize, calls: u32) -> Result<Self, String> {
+        let load = Load { connections: CONNECTIONS, streams: STREAMS_EACH[level], calls };
+        let mut running = Candidate::Gateway.start(bench)?;
+        running.load(load.warm_up())?;
+        Ok(Self { level, load, running, cost: Cost::default() })
+    }
+
+    fn part(&mut self) -> Result<(), String> {
+        self.cost += self.running.load(self.load.part())?;
+        Ok(())
+    }
 }

@@ -12,10 +12,15 @@ pub(crate) struct Failure {
 }
 
 impl Failures {
-    /// Measures something, and says so while it does; a failure is kept.
+    /// Measures something, and says so before; keeps a failure.
     pub(crate) fn attempt<T>(&mut self, what: &str, measure: impl FnOnce() -> Result<T, String>) -> Option<T> {
         eprintln!("{what}");
-        let why = match measure() {
+        self.keep(what, measure())
+    }
+
+    /// Keeps a failure.
+    pub(crate) fn keep<T>(&mut self, what: &str, measured: Result<T, String>) -> Option<T> {
+        let why = match measured {
             Ok(measured) => return Some(measured),
             Err(why) => why,
         };

@@ -9,12 +9,12 @@ use std::{
 
 use prost::Message;
 use reset_gateway::proto::{GetSecretQuestionRequest, GetSecretQuestionResponse};
-use serde::Serialize;
 
 use crate::{
     api::{self, QUESTION, USERNAME},
     bench::Bench,
     leash,
+    turns::PARTS,
 };
 
 /// gRPC's frame around a message: a flag and the length.
@@ -31,11 +31,16 @@ pub(crate) struct Load {
     pub(crate) calls: u32,
 }
 
-/// How long the calls took, in seconds.
-#[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Latency {
-    pub(crate) median: f64,
-    pub(crate) mean: f64,
+impl Load {
+    /// What comes before it and is not measured, a tenth of it.
+    pub(crate) fn warm_up(self) -> Self {
+        Self { calls: self.calls / 10, ..self }
+    }
+
+    /// A part of it.
+    pub(crate) fn part(self) -> Self {
+        Self { calls: self.calls / PARTS, ..self }
+    }
 }
 
 /// Writes the request to a file, as h2load wants it.
@@ -55,18 +60,18 @@ pub(crate) fn run(bench: &Bench, server: SocketAddr, load: Load) -> Result<f64, 
     Ok(word_before(&output, "req/s").unwrap())
 }
 
-/// Calls a gRPC server, one call at a time.
+/// Calls a gRPC server, one call at a time. Gives how long each took, in seconds.
 ///
 /// # Errors
 ///
 /// If not every call got an answer of the right length.
-pub(crate) fn one_at_a_time(bench: &Bench, server: SocketAddr, calls: u32) -> Result<Latency, String> {
+pub(crate) fn one_at_a_time(bench: &Bench, server: SocketAddr, calls: u32) -> Result<Vec<f64>, String> {
     let load = Load { connections: 1, streams: 1, calls };
     timed(bench, &mut grpc(bench, server, load), calls, answer_length())
 }
 
-/// Asks the API directly, one request at a time.
-pub(crate) fn directly(bench: &Bench, calls: u32) -> Latency {
+/// Asks the API directly, one request at a time. Gives how long each took, in seconds.
+pub(crate) fn directly(bench: &Bench, calls: u32) -> Vec<f64> {
     let mut command = h2load(bench, Load { connections: 1, streams: 1, calls });
     command.arg("--h1").arg(bench.api.url());
     timed(bench, &mut command, calls, api::answer().len()).unwrap()
@@ -94,7 +99,7 @@ fn h2load(bench: &Bench, load: Load) -> Command {
     command
 }
 
-fn timed(bench: &Bench, command: &mut Command, calls: u32, length: usize) -> Result<Latency, String> {
+fn timed(bench: &Bench, command: &mut Command, calls: u32, length: usize) -> Result<Vec<f64>, String> {
     let log = bench.scratch.path().join(LOG);
     // It adds to a file that is there.
     let _ = fs::remove_file(&log);
@@ -102,10 +107,7 @@ fn timed(bench: &Bench, command: &mut Command, calls: u32, length: usize) -> Res
     succeeded(command, calls, length)?;
     // When it began, the HTTP status, and how many microseconds it took.
     let log = fs::read_to_string(log).unwrap();
-    let mut took: Vec<f64> =
-        log.lines().map(|line| line.split('\t').nth(2).unwrap().parse::<f64>().unwrap() / 1e6).collect();
-    took.sort_by(f64::total_cmp);
-    Ok(Latency { median: took[took.len() / 2], mean: took.iter().sum::<f64>() / took.len() as f64 })
+    Ok(log.lines().map(|line| line.split('\t').nth(2).unwrap().parse::<f64>().unwrap() / 1e6).collect())
 }
 
 /// What h2load printed, if every call was answered. It looks at the HTTP status alone, and an error of gRPC has a good

@@ -3,9 +3,9 @@
 //! `benches/compare/run` fetches what it takes, and runs this; `benches/compare/run --help` tells the options. It prints a
 //! table in Markdown, writes it as Markdown and as JSON, and fails where a promise is not kept or where somebody did not
 //! do the work: each candidate is started anew for each round and asked by a real client, and a load only counts if every
-//! call got an answer of the right length, and the API saw as many requests. The rounds take turns, A B C B C A, and
-//! ratios are made round by round, so that they hold when the machine's speed drifts. CPU is the process's own user and
-//! system time.
+//! call got an answer of the right length, and the API saw as many requests. Within a round all take turns at their loads,
+//! a tenth at a time, A B C B C A, and ratios are made round by round, so that they hold when the machine's speed changes.
+//! CPU is the process's own user and system time.
 //!
 //! h2load makes the calls, one rpc alone: `GetSecretQuestion`, the only one that may be repeated as often as one likes.
 //! nginx is the API: it answers from memory, and costs less than any candidate.
@@ -32,6 +32,7 @@ mod rounds;
 mod running;
 mod starts;
 mod telemetry;
+mod turns;
 mod wait;
 
 #[path = "../support/collector.rs"]

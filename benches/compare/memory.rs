@@ -26,8 +26,10 @@ pub(crate) struct Growth {
 /// The most resident memory of a fresh process at a thousand streams, in bytes.
 pub(crate) fn peak(bench: &Bench, candidate: Candidate, calls: u32) -> Result<f64, String> {
     let mut running = candidate.start(bench)?;
-    running.load(Load { connections: CONNECTIONS, streams: MANY_STREAMS, calls })?;
-    let peak = running.process.peak() as f64 * 1024.0;
+    let load = Load { connections: CONNECTIONS, streams: MANY_STREAMS, calls };
+    running.load(load.warm_up())?;
+    running.load(load)?;
+    let peak = running.peak();
     running.end()?;
     Ok(peak)
 }

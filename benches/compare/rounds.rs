@@ -8,13 +8,22 @@ use crate::{
     bench::Bench,
     candidate::Candidate,
     failures::Failures,
-    load::{self, Latency, Load},
+    load::{self, Load},
     measure::Sizes,
+    running::{Cost, Running},
+    turns::{self, PARTS},
 };
 
 /// The load of the rounds.
 pub(crate) const CONNECTIONS: u32 = 8;
 pub(crate) const STREAMS: u32 = 8;
+
+/// How long calls took, in seconds.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Latency {
+    pub(crate) median: f64,
+    pub(crate) mean: f64,
+}
 
 /// What a round tells of a candidate.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -40,21 +49,24 @@ pub(crate) struct Round {
 #[derive(Debug, Serialize)]
 pub(crate) struct Rounds(pub(crate) Vec<Round>);
 
+/// A candidate in a round.
+struct Entrant<'a> {
+    candidate: Candidate,
+    running: Running<'a>,
+    cost: Cost,
+    /// Of the calls one at a time, in seconds.
+    took: Vec<f64>,
+}
+
 /// Measures the candidates in turns. One that fails is not measured again.
 pub(crate) fn measure(bench: &Bench, candidates: &[Candidate], sizes: &Sizes, failures: &mut Failures) -> Rounds {
     let mut rounds = Rounds(Vec::new());
     let mut order = candidates.to_vec();
     for number in 1..=sizes.rounds {
-        let direct = load::directly(bench, sizes.single_calls);
-        let mut samples = BTreeMap::new();
         eprintln!("round {number} of {}", sizes.rounds);
-        for candidate in order.clone() {
-            match failures.attempt(candidate.title(), || sample(bench, candidate, sizes)) {
-                Some(sample) => drop(samples.insert(candidate, sample)),
-                None => order.retain(|other| *other != candidate),
-            }
-        }
-        rounds.0.push(Round { direct, samples });
+        let round = round(bench, &order, sizes, failures);
+        order.retain(|candidate| round.samples.contains_key(candidate));
+        rounds.0.push(round);
         if !order.is_empty() {
             order.rotate_left(1);
         }
@@ -62,13 +74,64 @@ pub(crate) fn measure(bench: &Bench, candidates: &[Candidate], sizes: &Sizes, fa
     rounds
 }
 
-fn sample(bench: &Bench, candidate: Candidate, sizes: &Sizes) -> Result<Sample, String> {
-    let mut running = candidate.start(bench)?;
-    let cost = running.load(Load { connections: CONNECTIONS, streams: STREAMS, calls: sizes.calls })?;
-    let peak_memory = running.process.peak() as f64 * 1024.0;
-    let latency = running.one_at_a_time(sizes.single_calls)?;
-    running.end()?;
-    Ok(Sample { cpu_per_call: cost.cpu_per_call, calls_per_second: cost.calls_per_second, peak_memory, latency })
+fn round(bench: &Bench, candidates: &[Candidate], sizes: &Sizes, failures: &mut Failures) -> Round {
+    let load = Load { connections: CONNECTIONS, streams: STREAMS, calls: sizes.calls };
+    let mut entrants: Vec<_> = candidates
+        .iter()
+        .filter_map(|&candidate| failures.keep(candidate.title(), Entrant::start(bench, candidate, load, sizes)))
+        .collect();
+    turns::take(&mut entrants, |entrant| {
+        let part = entrant.load(load.part());
+        failures.keep(entrant.candidate.title(), part).is_some()
+    });
+    let peaks: BTreeMap<_, _> = entrants.iter().map(|entrant| (entrant.candidate, entrant.running.peak())).collect();
+    let mut direct = Vec::new();
+    turns::take(&mut entrants, |entrant| {
+        direct.extend(load::directly(bench, sizes.single_calls / PARTS));
+        let part = entrant.one_at_a_time(sizes.single_calls / PARTS);
+        failures.keep(entrant.candidate.title(), part).is_some()
+    });
+    let samples = entrants
+        .into_iter()
+        .filter_map(|entrant| {
+            let (candidate, peak) = (entrant.candidate, peaks[&entrant.candidate]);
+            failures.keep(candidate.title(), entrant.end(peak)).map(|sample| (candidate, sample))
+        })
+        .collect();
+    Round { direct: Latency::of(direct), samples }
+}
+
+impl<'a> Entrant<'a> {
+    /// Starts it, and warms it up.
+    fn start(bench: &'a Bench, candidate: Candidate, load: Load, sizes: &Sizes) -> Result<Self, String> {
+        let mut running = candidate.start(bench)?;
+        running.load(load.warm_up())?;
+        running.one_at_a_time(sizes.single_calls / PARTS)?;
+        Ok(Self { candidate, running, cost: Cost::default(), took: Vec::new() })
+    }
+
+    fn load(&mut self, load: Load) -> Result<(), String> {
+        self.cost += self.running.load(load)?;
+        Ok(())
+    }
+
+    fn one_at_a_time(&mut self, calls: u32) -> Result<(), String> {
+        self.took.extend(self.running.one_at_a_time(calls)?);
+        Ok(())
+    }
+
+    /// Ends it. The peak is that of the load.
+    fn end(self, peak_memory: f64) -> Result<Sample, String> {
+        self.running.end()?;
+        let (cpu_per_call, calls_per_second) = (self.cost.cpu_per_call(), self.cost.calls_per_second());
+        Ok(Sample { cpu_per_call, calls_per_second, peak_memory, latency: Latency::of(self.took) })
+    }
+}
+
+impl Latency {
+    fn of(took: Vec<f64>) -> Self {
+        Self { mean: took.iter().sum::<f64>() / took.len() as f64, median: median(took) }
+    }
 }
 
 /// What is read off a sample.

@@ -1,6 +1,6 @@
 //! A running candidate: loads, and what tells that it did its work.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, ops::AddAssign, time::Duration};
 
 use reset_gateway::proto::{GetSecretQuestionRequest, password_reset_service_client::PasswordResetServiceClient};
 use tonic::{Status, transport::Endpoint};
@@ -8,7 +8,7 @@ use tonic::{Status, transport::Endpoint};
 use crate::{
     api::{QUESTION, USERNAME},
     bench::Bench,
-    load::{self, Latency, Load},
+    load::{self, Load},
     process::Process,
     telemetry::Telemetry,
 };
@@ -32,12 +32,12 @@ pub(crate) struct Running<'a> {
     calls: u32,
 }
 
-/// What a load cost.
-#[derive(Clone, Copy, Debug)]
+/// What calls cost, in seconds.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cost {
-    /// In seconds.
-    pub(crate) cpu_per_call: f64,
-    pub(crate) calls_per_second: f64,
+    calls: f64,
+    cpu: f64,
+    time: f64,
 }
 
 impl<'a> Running<'a> {
@@ -57,20 +57,16 @@ impl<'a> Running<'a> {
         }
     }
 
-    /// Loads it, after a tenth of the load to warm it up. The CPU includes what it takes until the spans are sent, if all
-    /// are.
+    /// Loads it. The CPU includes what it takes until the spans are sent, if all are.
     pub(crate) fn load(&mut self, load: Load) -> Result<Cost, String> {
-        let calls = load.calls;
-        let warm_up = Load { calls: calls / 10, ..load };
-        self.counted(warm_up.calls, |bench, address| load::run(bench, address, warm_up))?;
         let before = self.process.cpu();
-        let calls_per_second = self.counted(calls, |bench, address| load::run(bench, address, load))?;
-        Ok(Cost { cpu_per_call: (self.process.cpu() - before) / f64::from(calls), calls_per_second })
+        let calls_per_second = self.counted(load.calls, |bench, address| load::run(bench, address, load))?;
+        let calls = f64::from(load.calls);
+        Ok(Cost { calls, cpu: self.process.cpu() - before, time: calls / calls_per_second })
     }
 
-    /// Calls it, one call at a time, after a tenth of the calls to warm it up.
-    pub(crate) fn one_at_a_time(&mut self, calls: u32) -> Result<Latency, String> {
-        self.counted(calls / 10, |bench, address| load::one_at_a_time(bench, address, calls / 10))?;
+    /// Calls it, one call at a time. Gives how long each took, in seconds.
+    pub(crate) fn one_at_a_time(&mut self, calls: u32) -> Result<Vec<f64>, String> {
         self.counted(calls, |bench, address| load::one_at_a_time(bench, address, calls))
     }
 
@@ -90,9 +86,14 @@ impl<'a> Running<'a> {
         }
         self.calls += calls;
         if let Some(telemetry) = &self.telemetry {
-            telemetry.wait_for_spans(self.bench, self.calls)?;
+            telemetry.wait_for_spans(self.calls)?;
         }
         Ok(made)
+    }
+
+    /// The most resident memory that it had, in bytes.
+    pub(crate) fn peak(&self) -> f64 {
+        self.process.peak() as f64 * 1024.0
     }
 
     /// Ends it.
@@ -103,7 +104,26 @@ impl<'a> Running<'a> {
     pub(crate) fn end(self) -> Result<(), String> {
         let Some(telemetry) = self.telemetry else { return Ok(()) };
         self.process.stop();
-        telemetry.check(self.bench, self.calls)
+        telemetry.check(self.calls)
+    }
+}
+
+impl Cost {
+    /// In seconds.
+    pub(crate) fn cpu_per_call(&self) -> f64 {
+        self.cpu / self.calls
+    }
+
+    pub(crate) fn calls_per_second(&self) -> f64 {
+        self.calls / self.time
+    }
+}
+
+impl AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.calls += other.calls;
+        self.cpu += other.cpu;
+        self.time += other.time;
     }
 }
 

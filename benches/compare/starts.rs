@@ -24,10 +24,11 @@ pub(crate) struct Starts {
 
 /// Starts the gateway that often.
 pub(crate) fn of_gateway(bench: &Bench, times: u32) -> Result<Starts, String> {
+    let collector = bench.collector();
     measure(times, || {
         let (address, mut command) = (port::free(), bare(&bench.tools.gateway));
         let settings = gateway::Settings { workers: 1, sampled: 0.01 };
-        gateway::configure(&mut command, bench, settings, &address.to_string());
+        gateway::configure(&mut command, bench, &collector, settings, &address.to_string());
         time(&mut command, address)
     })
 }

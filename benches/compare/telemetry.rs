@@ -10,7 +10,7 @@ use std::{
     thread,
 };
 
-use crate::{bench::Bench, wait};
+use crate::{collector::Collector, wait};
 
 /// A client span and a server span.
 const SPANS_PER_CALL: f64 = 2.0;
@@ -20,33 +20,33 @@ pub(crate) struct Telemetry {
     sampled: f64,
     /// The lines of its log.
     lines: Arc<AtomicUsize>,
-    /// How many spans the collector had before.
-    spans_before: usize,
+    /// Its own.
+    collector: Collector,
 }
 
 impl Telemetry {
-    /// Of a gateway that is just started.
-    pub(crate) fn new(log: ChildStderr, bench: &Bench, sampled: f64) -> Self {
-        Self { sampled, lines: count_lines(log), spans_before: bench.collector.spans() }
+    /// Of a gateway that is just started, with its log and its collector.
+    pub(crate) fn new(log: ChildStderr, collector: Collector, sampled: f64) -> Self {
+        Self { sampled, lines: count_lines(log), collector }
     }
 
     /// Waits until the spans of so many calls have arrived, if all calls have spans: sending them is part of the cost.
-    pub(crate) fn wait_for_spans(&self, bench: &Bench, calls: u32) -> Result<(), String> {
+    pub(crate) fn wait_for_spans(&self, calls: u32) -> Result<(), String> {
         let expected = (SPANS_PER_CALL * f64::from(calls)) as usize;
-        if self.sampled < 1.0 || wait::until(|| self.spans(bench) >= expected) {
+        if self.sampled < 1.0 || wait::until(|| self.collector.spans() >= expected) {
             return Ok(());
         }
-        Err(format!("{} spans of {calls} calls", self.spans(bench)))
+        Err(format!("{} spans of {calls} calls", self.collector.spans()))
     }
 
     /// Whether so many calls have been logged and have had spans, after the end of the gateway: or it was cheap for the
     /// wrong reason.
-    pub(crate) fn check(&self, bench: &Bench, calls: u32) -> Result<(), String> {
+    pub(crate) fn check(&self, calls: u32) -> Result<(), String> {
         let lines = || self.lines.load(Ordering::SeqCst);
         if !wait::until(|| lines() >= calls as usize) {
             return Err(format!("{} log lines of {calls} calls", lines()));
         }
-        let traced = self.spans(bench) as f64 / SPANS_PER_CALL;
+        let traced = self.collector.spans() as f64 / SPANS_PER_CALL;
         let expected = self.sampled * f64::from(calls);
         // Which calls are sampled is chance. All of them is none.
         let deviation = (expected * (1.0 - self.sampled)).sqrt();
@@ -54,10 +54,6 @@ impl Telemetry {
             return Err(format!("{traced} of {calls} calls have spans"));
         }
         Ok(())
-    }
-
-    fn spans(&self, bench: &Bench) -> usize {
-        bench.collector.spans() - self.spans_before
     }
 }
 
