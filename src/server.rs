@@ -32,6 +32,8 @@ mod grpc;
 
 mod message;
 
+mod resets;
+
 mod waits;
 
 mod held;

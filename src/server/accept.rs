@@ -90,7 +90,7 @@ impl Acceptor {
         let service = service_for(peer, &member);
         let activity = Arc::clone(&member.activity);
         let connection = connection::serve(stream, self.http.clone(), service, member, self.ends.clone());
-        self.connections.spawn(Batch::new(Telling::new(connection, activity)));
+        self.connections.spawn(Batch::new(Telling::new(connection, Arc::clone(&activity)), activity));
     }
 }
 

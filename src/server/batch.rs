@@ -3,18 +3,22 @@
 
 use std::{
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
+
+use super::crowd::Activity;
 
 /// The task of a connection, which goes last.
 pub(super) struct Batch<F> {
     task: F,
+    activity: Arc<Activity>,
     has_waited: bool,
 }
 
 impl<F> Batch<F> {
-    pub(super) fn new(task: F) -> Self {
-        Self { task, has_waited: false }
+    pub(super) fn new(task: F, activity: Arc<Activity>) -> Self {
+        Self { task, activity, has_waited: false }
     }
 }
 
@@ -28,15 +32,17 @@ impl<F: Future + Unpin> Future for Batch<F> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        self.activity.begin_turn();
         Pin::new(&mut self.task).poll(cx)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::sync::Mutex;
 
     use super::*;
+    use crate::server::crowd::Crowd;
 
     #[tokio::test]
     async fn it_goes_after_the_tasks_that_are_ready_each_time() {
@@ -47,11 +53,13 @@ mod tests {
         };
         let (wake, woken) = tokio::sync::oneshot::channel();
         let (first, second) = (note("connection"), note("connection again"));
-        let connection = tokio::spawn(Batch::new(Box::pin(async move {
+        let member = Crowd::new(1).enter().unwrap();
+        let task = Box::pin(async move {
             first();
             woken.await.unwrap();
             second();
-        })));
+        });
+        let connection = tokio::spawn(Batch::new(task, Arc::clone(&member.activity)));
         let (answer, other_answer) = (note("answer"), note("other answer"));
         tokio::spawn(async move { answer() }).await.unwrap();
         while order.lock().unwrap().len() < 2 {

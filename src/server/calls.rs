@@ -19,7 +19,8 @@ use tower::{Service, ServiceExt};
 use super::{
     crowd::Activity,
     grpc::code_of,
-    message,
+    message::{self, Unread},
+    resets::Begun,
     waits::{Wait, Waits},
 };
 use crate::{
@@ -122,7 +123,7 @@ impl Shared {
                     record: Arc::clone(observed.record()),
                 };
                 request.extensions_mut().insert(call.clone());
-                self.admit(inner, request, &call, &origin.activity).await
+                self.take(inner, request, &call, &origin.activity, arrival).await
             }
             // tonic would say so too, but without details.
             None => self.refuse(&Error::Unread(Code::Unimplemented), false, observed.record()),
@@ -132,9 +133,30 @@ impl Shared {
         answer
     }
 
-    /// Finds the call a place among those in flight, if there is one, when its message is here: a caller that is slow to send
-    /// it must not take the place of one that is not. Nor is a call refused before: h2 takes what still comes of it for an
-    /// error, of which it forgives a connection 1024 before it ends it, with all the calls that it has.
+    /// Finds the call a place among those in flight when its message is here: a caller that is slow to send it must not take
+    /// the place of one that is not. Nor is a call refused before: h2 takes what still comes of it for an error, of which it
+    /// forgives a connection 1024 before it ends it, with all the calls that it has.
+    async fn take<S>(
+        &self,
+        inner: &mut S,
+        request: &mut Request<Body>,
+        call: &Call,
+        activity: &Arc<Activity>,
+        arrival: Instant,
+    ) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    {
+        let mut begun = Begun::new(activity, &call.record, arrival);
+        let answer = match self.read(request, call, &mut begun).await {
+            Ok(()) => self.admit(inner, request, call, activity).await,
+            Err(error) => self.refuse_call(&error, call),
+        };
+        begun.answered();
+        answer
+    }
+
+    /// Passes the call on, if there is a place for it.
     async fn admit<S>(
         &self,
         inner: &mut S,
@@ -145,9 +167,6 @@ impl Shared {
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
-        if let Err(error) = self.read(request, call, activity).await {
-            return self.refuse_call(&error, call);
-        }
         let _open = activity.request();
         if call.place.enter() {
             let Ok(inner) = inner.ready().await;
@@ -161,11 +180,16 @@ impl Shared {
     }
 
     /// Waits until the request's message is here.
-    async fn read(&self, request: &mut Request<Body>, call: &Call, activity: &Arc<Activity>) -> Result<(), Error> {
-        let _wait = self.arriving.begin(activity);
+    async fn read(&self, request: &mut Request<Body>, call: &Call, begun: &mut Begun<'_>) -> Result<(), Error> {
+        let _wait = self.arriving.begin(begun.activity);
         tokio::select! {
             biased;
-            result = message::read(request.body_mut()) => result,
+            result = message::read(request.body_mut()) => result.map_err(|unread| {
+                if let Unread::BrokenOff(_) = unread {
+                    begun.broke_off();
+                }
+                unread.into()
+            }),
             error = call.end() => Err(error),
         }
     }

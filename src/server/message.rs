@@ -16,19 +16,33 @@ use crate::error::Error;
 /// What gRPC puts before a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
+/// Why a message is not read to its end.
+#[derive(Debug)]
+pub(super) enum Unread {
+    /// It is longer than a message may be.
+    TooLong,
+    /// Its peer has given the stream up, or broken it.
+    BrokenOff(Code),
+}
+
+impl From<Unread> for Error {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLong => Self::Unread(Code::OutOfRange),
+            Unread::BrokenOff(code) => Self::Unread(code),
+        }
+    }
+}
+
 /// Reads the body to its end; from then on its bytes are all there.
-///
-/// # Errors
-///
-/// It is longer than a message may be, or its stream broke.
-pub(super) async fn read(body: &mut Body) -> Result<(), Error> {
+pub(super) async fn read(body: &mut Body) -> Result<(), Unread> {
     let mut whole = Parts::default();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-        let frame = frame.map_err(|status| Error::Unread(status.code()))?;
+        let frame = frame.map_err(|status| Unread::BrokenOff(status.code()))?;
         // A request's trailers say nothing in gRPC.
         let Ok(data) = frame.into_data() else { continue };
         if whole.len() + data.len() > PREFIX + MAX_MESSAGE {
-            return Err(Error::Unread(Code::OutOfRange));
+            return Err(Unread::TooLong);
         }
         whole.push(data);
     }

@@ -1,5 +1,5 @@
-//! A peer's socket: tells what the peer sends, and gives up a peer that takes nothing of what is sent to it. HTTP/2's pings
-//! do not find that one out: they wait behind the rest.
+//! A peer's socket: tells what the peer sends, hands on so much of it a turn, and gives up a peer that takes nothing of what is
+//! sent to it. HTTP/2's pings do not find that one out: they wait behind the rest.
 
 use std::{
     io::{self, ErrorKind, IoSlice},
@@ -10,7 +10,7 @@ use std::{
 };
 
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncBufRead, AsyncRead, AsyncWrite, BufReader, ReadBuf},
     time::{Sleep, sleep},
 };
 
@@ -20,15 +20,17 @@ use super::crowd::Activity;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(super) struct Socket<S> {
-    stream: S,
+    /// What it has read is no more on its way when the connection is closed: the system would tell the peer of that, and forget
+    /// what the peer has still to be told of the reason.
+    stream: BufReader<S>,
     activity: Arc<Activity>,
     /// Ends the peer's time, if it takes nothing now.
     stalled: Option<Pin<Box<Sleep>>>,
 }
 
-impl<S> Socket<S> {
+impl<S: AsyncRead> Socket<S> {
     pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream, activity, stalled: None }
+        Self { stream: BufReader::new(stream), activity, stalled: None }
     }
 
     /// Notes whether the peer takes what is written.
@@ -45,14 +47,24 @@ impl<S> Socket<S> {
 
 impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.activity.hear(buf.filled().len() - before);
+        let allowance = self.activity.allowance();
+        if allowance == 0 {
+            // The rest in the next turn.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let mut stream = Pin::new(&mut self.stream);
+        let read = ready!(stream.as_mut().poll_fill_buf(cx))?;
+        let part = &read[..read.len().min(allowance).min(buf.remaining())];
+        buf.put_slice(part);
+        let taken = part.len();
+        stream.consume(taken);
+        self.activity.hear(taken);
         Poll::Ready(Ok(()))
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.wrote(written, cx)
@@ -77,5 +89,42 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Socket<S> {
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{iter, task::Waker};
+
+    use super::*;
+    use crate::server::crowd::Crowd;
+
+    /// What is handed on until there is nothing more in this turn.
+    fn turn(socket: &mut Socket<&[u8]>) -> Vec<u8> {
+        socket.activity.begin_turn();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut handed_on = Vec::new();
+        loop {
+            let mut room = [0; 100];
+            let mut buf = ReadBuf::new(&mut room);
+            match Pin::new(&mut *socket).poll_read(&mut cx, &mut buf) {
+                Poll::Ready(result) => result.unwrap(),
+                Poll::Pending => return handed_on,
+            }
+            if buf.filled().is_empty() {
+                return handed_on;
+            }
+            handed_on.extend_from_slice(buf.filled());
+        }
+    }
+
+    #[test]
+    fn what_comes_is_handed_on_a_part_each_turn_until_all_is() {
+        let sent: Vec<u8> = (0..=u8::MAX).cycle().take(10_000).collect();
+        let member = Crowd::new(1).enter().unwrap();
+        let mut socket = Socket::new(sent.as_slice(), Arc::clone(&member.activity));
+        let turns: Vec<_> = iter::repeat_with(|| turn(&mut socket)).take_while(|part| !part.is_empty()).collect();
+        assert!(turns.iter().all(|part| part.len() <= 256));
+        assert_eq!(turns.concat(), sent);
     }
 }

@@ -123,7 +123,7 @@ async fn who_does_not_begin_in_time_is_cut_off() {
 /// More than fits into the connection's window, on streams each of which has room for it and none of which is read: their
 /// questions are valid, but nobody takes the answers to the first of them.
 fn too_much_data() -> Vec<u8> {
-    const STREAMS: u32 = 16;
+    const STREAMS: u32 = 64;
     /// Lists the services, again and again; in all less than a stream has room for before its settings are acknowledged.
     const QUESTION: &[u8] = &[0, 0, 0, 0, 2, 0x3a, 0];
     let data = QUESTION.repeat(16_384 / QUESTION.len());
@@ -317,11 +317,10 @@ async fn rapid_resets_end_the_connection() {
         let mut stream = greet(gateway, NO_SETTINGS).await;
         let (mut reader, mut writer) = stream.split();
         let mut answer = Vec::new();
-        let (_, end) = timeout(SOON, async { tokio::join!(writer.write_all(&storm), reader.read_to_end(&mut answer)) })
-            .await
-            .expect("closed");
-        // A reset may overtake the reason.
-        assert!(end.is_err() || reason(&answer) == Some(11), "{:?}", reason(&answer));
+        let storming = async { tokio::join!(writer.write_all(&storm), reader.read_to_end(&mut answer)) };
+        timeout(SOON, storming).await.expect("closed").1.ok();
+        // There may be none, or a reset may overtake it.
+        assert!(reason(&answer).is_none_or(|reason| reason == 11), "{:?}", reason(&answer));
     })
     .await;
 }
