@@ -8,9 +8,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream};
 use tokio_util::either::Either;
 
+use super::socket::PATIENCE;
 use crate::{address::Address, peer::Peer};
 
 /// How many connections may wait to be accepted. The library's 128 are full at once when all clients come back together, and
@@ -106,6 +108,9 @@ impl Drop for SocketFile {
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // Accepted connections inherit it. It ends those whose peers take nothing while the system has room for all that is sent
+    // to them, where no write ever waits.
+    sockopt::set_tcp_user_timeout(&socket, PATIENCE.as_millis() as u32)?;
     // Connections of a process that has ended do not keep the next one from the port.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;

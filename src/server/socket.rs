@@ -17,11 +17,12 @@ use tokio::{
 use super::crowd::Activity;
 
 /// How long a peer may take none of what is there for it.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// How much is read ahead, in bytes: some twenty calls. Every connection has room for as much.
+const READ_AHEAD: usize = 2048;
 
 pub(super) struct Socket<S> {
-    /// What it has read is no more on its way when the connection is closed: the system would tell the peer of that, and forget
-    /// what the peer has still to be told of the reason.
+    /// Reads ahead, as a turn takes less than comes at once.
     stream: BufReader<S>,
     activity: Arc<Activity>,
     /// Ends the peer's time, if it takes nothing now.
@@ -30,7 +31,7 @@ pub(super) struct Socket<S> {
 
 impl<S: AsyncRead> Socket<S> {
     pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream: BufReader::new(stream), activity, stalled: None }
+        Self { stream: BufReader::with_capacity(READ_AHEAD, stream), activity, stalled: None }
     }
 
     /// Notes whether the peer takes what is written.
