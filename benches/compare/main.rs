@@ -3,9 +3,9 @@
 //! `benches/compare/run` fetches what it takes, and runs this; `benches/compare/run --help` tells the options. It prints a
 //! table in Markdown, writes it as Markdown and as JSON, and fails where a promise is not kept or where somebody did not
 //! do the work: each candidate is started anew for each round and asked by a real client, and a load only counts if every
-//! call got an answer of the right length, and the API saw as many requests. Within a round all take turns at their loads,
-//! a tenth at a time, A B C B C A, and ratios are made round by round, so that they hold when the machine's speed changes.
-//! CPU is the process's own user and system time.
+//! call got an answer of the right length, and the API saw as many requests. Within a round all take turns, A B C A B C,
+//! with a tenth of their loads at a time, and ratios are made round by round, so that they hold when the machine's speed
+//! changes; the next round begins with B. CPU is the process's own user and system time.
 //!
 //! h2load makes the calls, one rpc alone: `GetSecretQuestion`, the only one that may be repeated as often as one likes.
 //! nginx is the API: it answers from memory, and costs less than any candidate.
@@ -47,6 +47,7 @@ use clap::{Parser, Subcommand};
 use bench::{Bench, Tools};
 use candidate::Candidate;
 use measure::Sizes;
+use turns::PARTS;
 
 /// Compares the gateway with what else one could deploy in its place.
 #[derive(Debug, Parser)]
@@ -57,7 +58,7 @@ struct Cli {
     #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     rounds: u32,
     /// How many calls make a load
-    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1000..))]
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(10_000..))]
     calls: u32,
     /// How many calls are made one at a time, for the latency
     #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(100..))]
@@ -112,7 +113,9 @@ fn main() -> ExitCode {
 }
 
 fn compare(cli: Cli) -> ExitCode {
-    let sizes = Sizes { rounds: cli.rounds, calls: cli.calls, single_calls: cli.single_calls, starts: cli.starts };
+    let whole = |calls| calls / PARTS * PARTS;
+    let (calls, single_calls) = (whole(cli.calls), whole(cli.single_calls));
+    let sizes = Sizes { rounds: cli.rounds, calls, single_calls, starts: cli.starts };
     let tools = Tools { gateway: cli.gateway, envoy: cli.envoy, nginx: cli.nginx, h2load: cli.h2load };
     let candidates = if cli.only.is_empty() { Candidate::ALL.to_vec() } else { cli.only };
     let facts = match machine::facts(&tools) {

@@ -10,7 +10,7 @@ use crate::{
     concurrency::{self, Level},
     failures::Failures,
     memory::{self, Growth},
-    rounds::{self, Rounds},
+    rounds::{self, CPU, Rounds},
     starts::{self, Starts},
 };
 
@@ -60,21 +60,26 @@ pub(crate) fn all(bench: &Bench, candidates: &[Candidate], sizes: &Sizes) -> Res
 }
 
 impl Results {
+    /// Whether it did its work in every round.
+    fn has_served(&self, candidate: Candidate) -> bool {
+        self.rounds.median(candidate, CPU).is_some()
+    }
+
     fn measure_memory(&mut self, bench: &Bench, sizes: &Sizes) {
         for candidate in [Candidate::Gateway, Candidate::Envoy, Candidate::Reqwest] {
-            if self.candidates.contains(&candidate) {
+            if self.has_served(candidate) {
                 let what = format!("1000 streams, {}", candidate.title());
                 let peak = self.failures.attempt(&what, || memory::peak(bench, candidate, sizes.calls));
                 self.peaks.extend(peak.map(|peak| (candidate, peak)));
             }
         }
-        if self.candidates.contains(&Candidate::Gateway) {
+        if self.has_served(Candidate::Gateway) {
             self.growth = self.failures.attempt("ten times the calls", || memory::growth(bench, sizes.calls));
         }
     }
 
     fn measure_concurrency(&mut self, bench: &Bench, sizes: &Sizes) {
-        if self.candidates.contains(&Candidate::Gateway) {
+        if self.has_served(Candidate::Gateway) {
             let levels = self.failures.attempt("calls at a time", || concurrency::levels(bench, sizes));
             self.levels = levels.unwrap_or_default();
         }
@@ -84,7 +89,7 @@ impl Results {
         for (candidate, measure) in
             [(Candidate::Gateway, starts::of_gateway as Way), (Candidate::Envoy, starts::of_envoy)]
         {
-            if self.candidates.contains(&candidate) {
+            if self.has_served(candidate) {
                 let what = format!("starts, {}", candidate.title());
                 let starts = self.failures.attempt(&what, || measure(bench, sizes.starts));
                 self.starts.extend(starts.map(|starts| (candidate, starts)));

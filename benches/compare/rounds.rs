@@ -85,7 +85,7 @@ fn round(bench: &Bench, candidates: &[Candidate], sizes: &Sizes, failures: &mut 
         failures.keep(entrant.candidate.title(), part).is_some()
     });
     let peaks: BTreeMap<_, _> = entrants.iter().map(|entrant| (entrant.candidate, entrant.running.peak())).collect();
-    let mut direct = Vec::new();
+    let mut direct = load::directly(bench, sizes.single_calls / PARTS);
     turns::take(&mut entrants, |entrant| {
         direct.extend(load::directly(bench, sizes.single_calls / PARTS));
         let part = entrant.one_at_a_time(sizes.single_calls / PARTS);

@@ -32,7 +32,7 @@ pub(crate) struct Running<'a> {
     calls: u32,
 }
 
-/// What calls cost, in seconds.
+/// What so many calls cost, in seconds.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Cost {
     calls: f64,
