@@ -10,16 +10,17 @@ use std::{
 use futures_util::future::BoxFuture;
 use http::{Request, Response};
 use tokio::time::Instant;
-use tonic::body::Body;
+use tonic::{Code, body::Body};
 use tower::{Service, ServiceExt};
 
 use super::{
     calls::{Calls, Origin, Shared},
     crowd::Activity,
-    grpc::{is_about_the_server, is_grpc, not_grpc},
+    grpc::{code_of, is_about_the_server, is_grpc, not_grpc},
     held::hold,
+    resets::Begun,
 };
-use crate::peer::Peer;
+use crate::{call::Record, peer::Peer};
 
 /// Services with [`Calls`] around them, on a connection.
 #[derive(Clone, Debug)]
@@ -51,13 +52,19 @@ where
         let arrival = Instant::now();
         let (shared, origin) = (Arc::clone(&self.shared), self.origin.clone());
         if !is_grpc(&request) {
+            origin.activity.resets.count(&origin.activity);
             Box::pin(async move { Ok(hold(not_grpc(), || shared.leaving(&origin))) })
         } else if is_about_the_server(request.uri().path()) {
             let mut about = self.about.clone();
             Box::pin(async move {
                 // From now on, for its peer may let it wait for the question as well.
-                let wait = shared.leaving(&origin);
-                Ok(hold(pass_on(&mut about, request).await, || wait))
+                let (wait, record) = (shared.leaving(&origin), Record::default());
+                let begun = Begun::new(&origin.activity, &record, arrival);
+                let answer = pass_on(&mut about, request).await;
+                if code_of(&answer) == Code::Ok {
+                    begun.answered();
+                }
+                Ok(hold(answer, || wait))
             })
         } else {
             let mut rpcs = self.rpcs.clone();

@@ -19,7 +19,7 @@ use tower::{Service, ServiceExt};
 use super::{
     crowd::Activity,
     grpc::code_of,
-    message::{self, Unread},
+    message,
     resets::Begun,
     waits::{Wait, Waits},
 };
@@ -126,7 +126,10 @@ impl Shared {
                 self.take(inner, request, &call, &origin.activity, arrival).await
             }
             // tonic would say so too, but without details.
-            None => self.refuse(&Error::Unread(Code::Unimplemented), false, observed.record()),
+            None => {
+                origin.activity.resets.count(&origin.activity);
+                self.refuse(&Error::Unread(Code::Unimplemented), false, observed.record())
+            }
         };
         observed.finish(code_of(&answer));
         origin.activity.afterwards.add(observed);
@@ -147,12 +150,16 @@ impl Shared {
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
-        let mut begun = Begun::new(activity, &call.record, arrival);
-        let answer = match self.read(request, call, &mut begun).await {
+        let begun = Begun::new(activity, &call.record, arrival);
+        let read = self.read(request, call, activity).await;
+        let is_broken_off = message::is_broken_off(&read);
+        let answer = match read {
             Ok(()) => self.admit(inner, request, call, activity).await,
             Err(error) => self.refuse_call(&error, call),
         };
-        begun.answered();
+        if !is_broken_off {
+            begun.answered();
+        }
         answer
     }
 
@@ -180,16 +187,11 @@ impl Shared {
     }
 
     /// Waits until the request's message is here.
-    async fn read(&self, request: &mut Request<Body>, call: &Call, begun: &mut Begun<'_>) -> Result<(), Error> {
-        let _wait = self.arriving.begin(begun.activity);
+    async fn read(&self, request: &mut Request<Body>, call: &Call, activity: &Arc<Activity>) -> Result<(), Error> {
+        let _wait = self.arriving.begin(activity);
         tokio::select! {
             biased;
-            result = message::read(request.body_mut()) => result.map_err(|unread| {
-                if let Unread::BrokenOff(_) = unread {
-                    begun.broke_off();
-                }
-                unread.into()
-            }),
+            result = message::read(request.body_mut()) => result,
             error = call.end() => Err(error),
         }
     }
@@ -243,7 +245,9 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use http::{Version, header};
+    use http_body_util::Full;
     use tonic_types::StatusExt;
     use tower::service_fn;
 
@@ -272,7 +276,7 @@ mod tests {
     fn update_password() -> Request<Body> {
         let path = format!("http://gateway/{}", Rpc::UpdatePassword.full_name());
         let request = Request::post(path).version(Version::HTTP_2).header(header::CONTENT_TYPE, "application/grpc");
-        request.body(Body::empty()).unwrap()
+        request.body(Body::new(Full::new(Bytes::from_static(&[0; 5])))).unwrap()
     }
 
     #[tokio::test]

@@ -16,38 +16,37 @@ use crate::error::Error;
 /// What gRPC puts before a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
 
-/// Why a message is not read to its end.
-#[derive(Debug)]
-pub(super) enum Unread {
-    /// It is longer than a message may be.
-    TooLong,
-    /// Its peer has given the stream up, or broken it.
-    BrokenOff(Code),
-}
-
-impl From<Unread> for Error {
-    fn from(unread: Unread) -> Self {
-        match unread {
-            Unread::TooLong => Self::Unread(Code::OutOfRange),
-            Unread::BrokenOff(code) => Self::Unread(code),
-        }
-    }
-}
-
 /// Reads the body to its end; from then on its bytes are all there.
-pub(super) async fn read(body: &mut Body) -> Result<(), Unread> {
+pub(super) async fn read(body: &mut Body) -> Result<(), Error> {
     let mut whole = Parts::default();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-        let frame = frame.map_err(|status| Unread::BrokenOff(status.code()))?;
+        let frame = frame.map_err(|status| Error::Unread(status.code()))?;
         // A request's trailers say nothing in gRPC.
         let Ok(data) = frame.into_data() else { continue };
         if whole.len() + data.len() > PREFIX + MAX_MESSAGE {
-            return Err(Unread::TooLong);
+            return Err(Error::Unread(Code::OutOfRange));
         }
         whole.push(data);
     }
-    *body = Body::new(Whole(whole.join()));
+    let whole = whole.join();
+    if !is_message(&whole) {
+        // As tonic would say. A stream that its peer resets without an error looks like that.
+        return Err(Error::Unread(Code::Internal));
+    }
+    *body = Body::new(Whole(whole));
     Ok(())
+}
+
+/// Whether the message was given up on the way, rather than refused or waited for in vain.
+pub(super) fn is_broken_off(read: &Result<(), Error>) -> bool {
+    matches!(read, Err(Error::Unread(code)) if *code != Code::OutOfRange)
+}
+
+/// Whether a message is all there, as far as its length is one that is taken.
+fn is_message(bytes: &[u8]) -> bool {
+    let Some((&[_, a, b, c, d], message)) = bytes.split_first_chunk::<PREFIX>() else { return false };
+    let length = u32::from_be_bytes([a, b, c, d]) as usize;
+    length > MAX_MESSAGE || message.len() >= length
 }
 
 /// What has come of a message. Nearly always one frame has it all, which is then not copied.

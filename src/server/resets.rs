@@ -1,12 +1,10 @@
-//! Calls that a peer gives up as soon as it has begun them, again and again ("rapid reset", CVE-2023-44487): they cost it little,
-//! and never count among the streams that it may have. h2's account of them has only those that it has not handed out when
-//! they are reset; here calls are handed out as they come.
+//! Requests that a peer gives up as soon as it has begun them, again and again ("rapid reset", CVE-2023-44487): they cost it
+//! little, and never count among the streams that it may have. h2 has an account of those that it has not handed out when
+//! they are reset; here requests are handed out as they come, and it sees few. Those that cannot be answered for what has
+//! come of them count as well: whether the peer would have taken a refusal cannot be told.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
@@ -15,72 +13,59 @@ use tokio::time::Instant;
 use super::crowd::Activity;
 use crate::call::Record;
 
-/// How soon a call has to be given up to count. Who holds more of them open for longer than that comes to the most streams
-/// that there may be.
-const SOON: Duration = Duration::from_millis(100);
-/// The most by which they may outnumber the calls that are answered: a client that gives up all that it has under way, and is
-/// unlucky again and again, is none that storms.
+/// How soon a request has to be over to count. A client that gives up its calls whenever the API is slow waits for longer.
+const SOON: Duration = Duration::from_millis(10);
+/// The most of them in a second. A client that gives up all that it has under way, and begins and gives it up again, is none
+/// that storms.
 const MOST: u32 = 1024;
 
 /// A connection's account.
 #[derive(Debug, Default)]
-pub(super) struct Resets(AtomicU32);
+pub(super) struct Resets(Mutex<Option<Second>>);
 
-/// A call that has begun and not ended yet.
-pub(super) struct Begun<'a> {
-    pub(super) activity: &'a Arc<Activity>,
-    record: Arc<Record>,
-    arrival: Instant,
-    state: State,
+#[derive(Debug)]
+struct Second {
+    began: Instant,
+    resets: u32,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Its peer gives it up, if that is where it ends.
-    UnderWay,
-    /// Its message has broken off: the answer is for nobody.
-    BrokenOff,
-    Answered,
+/// A request that has begun. If it is not answered, it is given up.
+pub(super) struct Begun<'a> {
+    activity: &'a Activity,
+    record: &'a Record,
+    arrival: Instant,
+    is_answered: bool,
 }
 
 impl<'a> Begun<'a> {
-    /// A call on the connection of that activity, which came at that time.
-    pub(super) fn new(activity: &'a Arc<Activity>, record: &Arc<Record>, arrival: Instant) -> Self {
-        Self { activity, record: Arc::clone(record), arrival, state: State::UnderWay }
+    /// A request on the connection of that activity, which came at that time.
+    pub(super) fn new(activity: &'a Activity, record: &'a Record, arrival: Instant) -> Self {
+        Self { activity, record, arrival, is_answered: false }
     }
 
-    pub(super) fn broke_off(&mut self) {
-        self.state = State::BrokenOff;
-    }
-
+    /// It is answered, and not only refused for what has come of it.
     pub(super) fn answered(mut self) {
-        if self.state == State::UnderWay {
-            self.state = State::Answered;
-        }
+        self.is_answered = true;
     }
 }
 
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
-        if self.state == State::Answered {
-            self.activity.resets.forgive();
-        } else if !self.record.was_sent() && self.arrival.elapsed() < SOON && self.activity.resets.count() > MOST {
-            self.activity.cut_off();
+        if !self.is_answered && !self.record.was_sent() && self.arrival.elapsed() < SOON {
+            self.activity.resets.count(self.activity);
         }
     }
 }
 
 impl Resets {
-    /// Counts another one. Gives how many there are.
-    fn count(&self) -> u32 {
-        self.0.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
-    /// Forgives one.
-    fn forgive(&self) {
-        // Most connections have none.
-        if self.0.load(Ordering::Relaxed) > 0 {
-            let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |resets| resets.checked_sub(1));
+    /// Counts another one, and cuts their connection off if there are too many.
+    pub(super) fn count(&self, connection: &Activity) {
+        let (mut second, now) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
+        let since = second.take().filter(|second| now - second.began < Duration::from_secs(1));
+        let Second { began, resets } = since.unwrap_or(Second { began: now, resets: 0 });
+        *second = Some(Second { began, resets: resets + 1 });
+        if resets >= MOST {
+            connection.cut_off();
         }
     }
 }
@@ -90,57 +75,54 @@ mod tests {
     use super::*;
     use crate::server::crowd::Crowd;
 
-    /// Whether so many calls that are given up like that have their connection cut off.
-    fn is_cut_off_by(times: u32, give_up: impl Fn(&Arc<Activity>)) -> bool {
+    /// Whether so many requests that end like that have their connection cut off.
+    fn is_cut_off_by(times: u32, mut end: impl FnMut(Begun<'_>)) -> bool {
         let member = Crowd::new(1).enter().unwrap();
-        (0..times).for_each(|_| give_up(&member.activity));
+        (0..times).for_each(|_| end(Begun::new(&member.activity, &Record::default(), Instant::now())));
         member.activity.is_cut_off()
     }
 
-    fn begin(activity: &Arc<Activity>, was_sent: bool) -> Begun<'_> {
-        let record = Arc::<Record>::default();
-        assert!(!was_sent || record.send());
-        Begun::new(activity, &record, Instant::now())
+    #[tokio::test(start_paused = true)]
+    async fn who_gives_up_its_requests_as_they_begin_is_cut_off() {
+        assert!(!is_cut_off_by(MOST, |begun| drop(begun)));
+        assert!(is_cut_off_by(MOST + 1, |begun| drop(begun)));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_gives_up_all_its_calls_as_they_begin_is_cut_off() {
-        let give_up = |activity: &_| drop(begin(activity, false));
-        assert!(!is_cut_off_by(MOST, give_up));
-        assert!(is_cut_off_by(MOST + 1, give_up));
-        // So has one that never sends the rest of their messages.
-        assert!(is_cut_off_by(MOST + 1, |activity| {
-            let mut call = begin(activity, false);
-            call.broke_off();
-            call.answered();
-        }));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_waits_for_every_other_answer_is_not() {
-        let give_up_one_of_two = |activity: &_| {
-            drop(begin(activity, false));
-            begin(activity, false).answered();
+    async fn nobody_pays_for_it_by_other_requests() {
+        let mut is_even = false;
+        let every_other_answered = |begun: Begun<'_>| {
+            is_even = !is_even;
+            if is_even { begun.answered() } else { drop(begun) }
         };
-        assert!(!is_cut_off_by(10 * MOST, give_up_one_of_two));
-        // Answers are no provision for later.
-        let member = Crowd::new(1).enter().unwrap();
-        (0..MOST).for_each(|_| begin(&member.activity, false).answered());
-        (0..=MOST).for_each(|_| drop(begin(&member.activity, false)));
-        assert!(member.activity.is_cut_off());
+        assert!(is_cut_off_by(2 * MOST + 2, every_other_answered));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_answered_is_not() {
+        assert!(!is_cut_off_by(10 * MOST, |begun| begun.answered()));
     }
 
     #[tokio::test(start_paused = true)]
     async fn who_gives_up_what_the_api_has_is_not() {
-        assert!(!is_cut_off_by(10 * MOST, |activity| drop(begin(activity, true))));
+        let sent = Record::default();
+        assert!(sent.send());
+        let member = Crowd::new(1).enter().unwrap();
+        (0..10 * MOST).for_each(|_| drop(Begun::new(&member.activity, &sent, Instant::now())));
+        assert!(!member.activity.is_cut_off());
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_has_waited_is_not() {
-        let member = Crowd::new(1).enter().unwrap();
-        let calls: Vec<_> = (0..10 * MOST).map(|_| begin(&member.activity, false)).collect();
+    async fn who_has_waited_or_takes_its_time_is_not() {
+        let (member, record) = (Crowd::new(1).enter().unwrap(), Record::default());
+        let begin = || Begun::new(&member.activity, &record, Instant::now());
+        let calls: Vec<_> = (0..10 * MOST).map(|_| begin()).collect();
         tokio::time::advance(SOON).await;
         drop(calls);
+        for _ in 0..10 {
+            (0..MOST).for_each(|_| drop(begin()));
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
         assert!(!member.activity.is_cut_off());
     }
 }

@@ -95,22 +95,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
 
 #[cfg(test)]
 mod tests {
-    use std::{iter, task::Waker};
+    use std::{
+        iter,
+        sync::atomic::{AtomicBool, Ordering},
+        task::Wake,
+    };
 
     use super::*;
     use crate::server::crowd::Crowd;
 
+    /// Whether the connection will have another turn.
+    #[derive(Default)]
+    struct Woken(AtomicBool);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// What is handed on until there is nothing more in this turn.
     fn turn(socket: &mut Socket<&[u8]>) -> Vec<u8> {
         socket.activity.begin_turn();
-        let mut cx = Context::from_waker(Waker::noop());
+        let woken = Arc::<Woken>::default();
+        let waker = Arc::clone(&woken).into();
         let mut handed_on = Vec::new();
         loop {
             let mut room = [0; 100];
             let mut buf = ReadBuf::new(&mut room);
-            match Pin::new(&mut *socket).poll_read(&mut cx, &mut buf) {
+            match Pin::new(&mut *socket).poll_read(&mut Context::from_waker(&waker), &mut buf) {
                 Poll::Ready(result) => result.unwrap(),
-                Poll::Pending => return handed_on,
+                Poll::Pending => {
+                    assert!(woken.0.load(Ordering::Relaxed), "the rest would never come");
+                    return handed_on;
+                }
             }
             if buf.filled().is_empty() {
                 return handed_on;

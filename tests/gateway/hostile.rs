@@ -310,17 +310,28 @@ fn calls(path: &str, flags: u8, count: u32) -> Vec<Vec<u8>> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rapid_resets_end_the_connection() {
+    const NO_ERROR: u32 = 0;
+    const CANCEL: u32 = 8;
+    let storm = |path, code: u32| -> Vec<u8> {
+        let reset = |stream| frame(RST_STREAM, 0, stream, &code.to_be_bytes());
+        (0..).zip(calls(path, 0, 20_000)).flat_map(|(i, head)| [head, reset(2 * i + 1)]).flatten().collect()
+    };
+    let storms = [
+        ("of calls", storm(RESET, CANCEL)),
+        ("of calls, without an error", storm(RESET, NO_ERROR)),
+        ("of calls of no method", storm("/no.Service/Method", CANCEL)),
+        ("of health checks", storm(CHECK, CANCEL)),
+    ];
     withstands(&[], 48, async |gateway| {
-        let reset = |stream| frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes());
-        let storm: Vec<u8> =
-            (0..).zip(calls(RESET, 0, 5000)).flat_map(|(i, head)| [head, reset(2 * i + 1)]).flatten().collect();
-        let mut stream = greet(gateway, NO_SETTINGS).await;
-        let (mut reader, mut writer) = stream.split();
-        let mut answer = Vec::new();
-        let storming = async { tokio::join!(writer.write_all(&storm), reader.read_to_end(&mut answer)) };
-        timeout(SOON, storming).await.expect("closed").1.ok();
-        // There may be none, or a reset may overtake it.
-        assert!(reason(&answer).is_none_or(|reason| reason == 11), "{:?}", reason(&answer));
+        for (what, storm) in &storms {
+            let mut stream = greet(gateway, NO_SETTINGS).await;
+            let (mut reader, mut writer) = stream.split();
+            let mut answer = Vec::new();
+            let storming = async { tokio::join!(writer.write_all(storm), reader.read_to_end(&mut answer)) };
+            timeout(SOON, storming).await.unwrap_or_else(|_| panic!("{what}: open")).1.ok();
+            // There may be none, or a reset may overtake it.
+            assert!(reason(&answer).is_none_or(|reason| reason == 11), "{what}: {:?}", reason(&answer));
+        }
     })
     .await;
 }
