@@ -15,9 +15,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::{afterwards::Afterwards, resets::Resets};
 
-/// How much is taken of a peer in a turn of its connection, in bytes: two or three calls. The others wait in the system's
-/// buffer until those that have begun have had their turn: so less memory is in use at a time, more of which the processor
-/// has in its cache, and nobody's burst of calls goes before all that the others have.
+/// How much is taken of a peer in a turn of its connection, in bytes: two or three calls. The rest waits until those that have
+/// begun have had their turn: so less memory is in use at a time, more of which the processor has in its cache, and nobody's
+/// burst of calls goes before all that the others have.
 const TURN: usize = 256;
 
 /// The connections that there are.
@@ -54,7 +54,7 @@ pub(crate) struct Activity {
     last: AtomicU64,
     leave: CancellationToken,
     cut_off: CancellationToken,
-    /// The calls that the peer gave up as soon as they had begun.
+    /// The requests that the peer gave up as soon as they had begun.
     pub(super) resets: Resets,
     /// What has still to be told of calls that are answered.
     pub(super) afterwards: Afterwards,
