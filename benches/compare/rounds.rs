@@ -54,6 +54,8 @@ struct Entrant<'a> {
     candidate: Candidate,
     running: Running<'a>,
     cost: Cost,
+    /// Of memory, when it has been loaded, in bytes.
+    peak: f64,
     /// Of the calls one at a time, in seconds.
     took: Vec<f64>,
 }
@@ -84,7 +86,7 @@ fn round(bench: &Bench, candidates: &[Candidate], sizes: &Sizes, failures: &mut 
         let part = entrant.load(load.part());
         failures.keep(entrant.candidate.title(), part).is_some()
     });
-    let peaks: BTreeMap<_, _> = entrants.iter().map(|entrant| (entrant.candidate, entrant.running.peak())).collect();
+    entrants.iter_mut().for_each(|entrant| entrant.peak = entrant.running.peak());
     let mut direct = load::directly(bench, sizes.single_calls / PARTS);
     turns::take(&mut entrants, |entrant| {
         direct.extend(load::directly(bench, sizes.single_calls / PARTS));
@@ -94,8 +96,8 @@ fn round(bench: &Bench, candidates: &[Candidate], sizes: &Sizes, failures: &mut 
     let samples = entrants
         .into_iter()
         .filter_map(|entrant| {
-            let (candidate, peak) = (entrant.candidate, peaks[&entrant.candidate]);
-            failures.keep(candidate.title(), entrant.end(peak)).map(|sample| (candidate, sample))
+            let candidate = entrant.candidate;
+            failures.keep(candidate.title(), entrant.end()).map(|sample| (candidate, sample))
         })
         .collect();
     Round { direct: Latency::of(direct), samples }
@@ -107,7 +109,7 @@ impl<'a> Entrant<'a> {
         let mut running = candidate.start(bench)?;
         running.load(load.warm_up())?;
         running.one_at_a_time(sizes.single_calls / PARTS)?;
-        Ok(Self { candidate, running, cost: Cost::default(), took: Vec::new() })
+        Ok(Self { candidate, running, cost: Cost::default(), peak: 0.0, took: Vec::new() })
     }
 
     fn load(&mut self, load: Load) -> Result<(), String> {
@@ -120,11 +122,10 @@ impl<'a> Entrant<'a> {
         Ok(())
     }
 
-    /// Ends it. The peak is that of the load.
-    fn end(self, peak_memory: f64) -> Result<Sample, String> {
+    fn end(self) -> Result<Sample, String> {
         self.running.end()?;
         let (cpu_per_call, calls_per_second) = (self.cost.cpu_per_call(), self.cost.calls_per_second());
-        Ok(Sample { cpu_per_call, calls_per_second, peak_memory, latency: Latency::of(self.took) })
+        Ok(Sample { cpu_per_call, calls_per_second, peak_memory: self.peak, latency: Latency::of(self.took) })
     }
 }
 

@@ -52,7 +52,8 @@ where
         let arrival = Instant::now();
         let (shared, origin) = (Arc::clone(&self.shared), self.origin.clone());
         if !is_grpc(&request) {
-            origin.activity.resets.count(&origin.activity);
+            // What still comes of it is not read.
+            origin.activity.given_up();
             Box::pin(async move { Ok(hold(not_grpc(), || shared.leaving(&origin))) })
         } else if is_about_the_server(request.uri().path()) {
             let mut about = self.about.clone();

@@ -1,6 +1,6 @@
 //! Lets the tasks that are ready go before a connection's, each time that it has something to do: so the answers of several
 //! calls leave in one write, where else each would leave in its own. Who is alone loses nothing by it.
-//! Each time, so much of what the peer has sent is taken, and no more.
+//! In each such turn it takes only so much of what its peer has sent.
 
 use std::{
     pin::Pin,

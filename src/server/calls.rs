@@ -127,7 +127,7 @@ impl Shared {
             }
             // tonic would say so too, but without details.
             None => {
-                origin.activity.resets.count(&origin.activity);
+                origin.activity.given_up();
                 self.refuse(&Error::Unread(Code::Unimplemented), false, observed.record())
             }
         };

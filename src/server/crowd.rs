@@ -55,7 +55,7 @@ pub(crate) struct Activity {
     leave: CancellationToken,
     cut_off: CancellationToken,
     /// The requests that the peer gave up as soon as they had begun.
-    pub(super) resets: Resets,
+    resets: Resets,
     /// What has still to be told of calls that are answered.
     pub(super) afterwards: Afterwards,
 }
@@ -193,6 +193,13 @@ impl Activity {
     /// Whether the connection has to end at once.
     pub(super) fn is_cut_off(&self) -> bool {
         self.cut_off.is_cancelled()
+    }
+
+    /// The peer has given a request up as soon as it had begun it; who does so too often has its connection end.
+    pub(super) fn given_up(&self) {
+        if self.resets.are_too_many() {
+            self.cut_off();
+        }
     }
 
     /// Completes when the connection has to end at once.

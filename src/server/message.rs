@@ -17,6 +17,10 @@ use crate::error::Error;
 const PREFIX: usize = 5;
 
 /// Reads the body to its end; from then on its bytes are all there.
+///
+/// # Errors
+///
+/// It is longer than a message may be; or its stream broke, or ended before the message.
 pub(super) async fn read(body: &mut Body) -> Result<(), Error> {
     let mut whole = Parts::default();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {

@@ -52,21 +52,19 @@ impl<'a> Begun<'a> {
 impl Drop for Begun<'_> {
     fn drop(&mut self) {
         if !self.is_answered && !self.record.was_sent() && self.arrival.elapsed() < SOON {
-            self.activity.resets.count(self.activity);
+            self.activity.given_up();
         }
     }
 }
 
 impl Resets {
-    /// Counts another one, and cuts their connection off if there are too many.
-    pub(super) fn count(&self, connection: &Activity) {
+    /// Counts another one. Whether there are too many with it.
+    pub(super) fn are_too_many(&self) -> bool {
         let (mut second, now) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
         let since = second.take().filter(|second| now - second.began < Duration::from_secs(1));
         let Second { began, resets } = since.unwrap_or(Second { began: now, resets: 0 });
         *second = Some(Second { began, resets: resets + 1 });
-        if resets >= MOST {
-            connection.cut_off();
-        }
+        resets >= MOST
     }
 }
 
