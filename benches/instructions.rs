@@ -25,9 +25,12 @@ use cases::Case;
 fn main() -> ExitCode {
     // Cargo adds a `--bench` of its own.
     let args: Vec<_> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
-    let (options, names): (Vec<&str>, Vec<&str>) =
-        args.iter().map(String::as_str).partition(|arg| arg.starts_with("--"));
-    let is_meant = |case: &Case| names.is_empty() || names.iter().any(|name| case.name.contains(name));
+    let (options, names): (Vec<&str>, Vec<&str>) = args
+        .iter()
+        .map(String::as_str)
+        .partition(|arg| arg.starts_with("--"));
+    let is_meant =
+        |case: &Case| names.is_empty() || names.iter().any(|name| case.name.contains(name));
     match options[..] {
         [callgrind::REPEAT] => callgrind::repeat(&case_named(names[0])),
         [] => return check(is_meant),
@@ -38,7 +41,10 @@ fn main() -> ExitCode {
 }
 
 fn case_named(name: &str) -> Case {
-    cases::all().into_iter().find(|case| case.name == name).unwrap()
+    cases::all()
+        .into_iter()
+        .find(|case| case.name == name)
+        .unwrap()
 }
 
 /// Counts and compares with the bounds.
@@ -57,7 +63,11 @@ fn check(is_meant: impl Fn(&Case) -> bool) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     eprintln!("\n{}", failures.join("\n"));
-    eprintln!("recorded with {}, counted with {}", bounds.tools(), callgrind::tools());
+    eprintln!(
+        "recorded with {}, counted with {}",
+        bounds.tools(),
+        callgrind::tools()
+    );
     eprintln!("if that is how it has to be: cargo bench --bench instructions -- --record");
     ExitCode::FAILURE
 }
@@ -72,5 +82,8 @@ fn record(is_meant: impl Fn(&Case) -> bool) {
             bounds.set(case.name, count);
         }
     }
-    bounds.write(cases::all().iter().map(|case| case.name), &callgrind::tools());
+    bounds.write(
+        cases::all().iter().map(|case| case.name),
+        &callgrind::tools(),
+    );
 }

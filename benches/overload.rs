@@ -22,7 +22,9 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Response, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use reset_gateway::proto::{GetSecretQuestionRequest, password_reset_service_client::PasswordResetServiceClient};
+use reset_gateway::proto::{
+    GetSecretQuestionRequest, password_reset_service_client::PasswordResetServiceClient,
+};
 use tokio::{
     net::TcpListener,
     task::JoinSet,
@@ -101,8 +103,20 @@ struct Gateway {
 impl Gateway {
     fn start(log: &str, api: SocketAddr) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_reset-gateway"))
-            .args(["--listen", "127.0.0.1:0", "--admin-listen", "off", "--app-key", "bench"])
-            .args(["--upstream-url", &format!("http://{api}"), "--max-in-flight", &IN_FLIGHT.to_string()])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "off",
+                "--app-key",
+                "bench",
+            ])
+            .args([
+                "--upstream-url",
+                &format!("http://{api}"),
+                "--max-in-flight",
+                &IN_FLIGHT.to_string(),
+            ])
             .env_clear()
             .env("RUST_LOG", log)
             .stdout(Stdio::piped())
@@ -110,12 +124,22 @@ impl Gateway {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("gRPC on ").unwrap().parse().unwrap();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line
+            .trim()
+            .strip_prefix("gRPC on ")
+            .unwrap()
+            .parse()
+            .unwrap();
         // Read as a container's runtime would.
         let mut stderr = child.stderr.take().unwrap();
         std::thread::spawn(move || while let Ok(1..) = stderr.read(&mut [0; 64 * 1024]) {});
-        Self { process: Process(child), address }
+        Self {
+            process: Process(child),
+            address,
+        }
     }
 
     /// Offers that many times what the gateway can take.
@@ -140,10 +164,17 @@ impl Gateway {
             }
         }
         ends.extend(calls.join_all().await);
-        let mut refusals: Vec<_> = ends.iter().filter_map(|(refusal, took)| refusal.then_some(*took)).collect();
+        let mut refusals: Vec<_> = ends
+            .iter()
+            .filter_map(|(refusal, took)| refusal.then_some(*took))
+            .collect();
         refusals.sort_unstable();
         let served = (ends.len() - refusals.len()) as f64;
-        Outcome { served_per_second: served / start.elapsed().as_secs_f64(), refusals, cpu: self.process.cpu() - cpu }
+        Outcome {
+            served_per_second: served / start.elapsed().as_secs_f64(),
+            refusals,
+            cpu: self.process.cpu() - cpu,
+        }
     }
 }
 
@@ -155,7 +186,9 @@ async fn connect(gateway: SocketAddr) -> PasswordResetServiceClient<Channel> {
 /// Whether the call was refused, as it should have been, and how long it took.
 async fn call(mut client: PasswordResetServiceClient<Channel>) -> (bool, Duration) {
     let start = Instant::now();
-    let request = GetSecretQuestionRequest { username: "robert.zak".to_owned() };
+    let request = GetSecretQuestionRequest {
+        username: "robert.zak".to_owned(),
+    };
     let end = client.get_secret_question(request).await;
     let took = start.elapsed();
     if let Err(status) = &end {
@@ -167,14 +200,24 @@ async fn call(mut client: PasswordResetServiceClient<Channel>) -> (bool, Duratio
 fn check_refusal(status: &Status) {
     let details = status.get_error_details();
     let info = details.error_info().unwrap();
-    assert_eq!((status.code(), info.reason.as_str()), (Code::ResourceExhausted, "GATEWAY_OVERLOADED"), "{status:?}");
+    assert_eq!(
+        (status.code(), info.reason.as_str()),
+        (Code::ResourceExhausted, "GATEWAY_OVERLOADED"),
+        "{status:?}"
+    );
     assert_eq!(info.metadata["outcome"], "not_sent");
-    assert!(details.retry_info().is_some_and(|retry| retry.retry_delay.is_some()), "{status:?}");
+    assert!(
+        details
+            .retry_info()
+            .is_some_and(|retry| retry.retry_delay.is_some()),
+        "{status:?}"
+    );
 }
 
 /// An API that takes its time.
 async fn serve_api() -> SocketAddr {
-    const ANSWER: &[u8] = br#"{"Model":"What street did you live on in third grade?","Errors":[],"IsSucceed":true}"#;
+    const ANSWER: &[u8] =
+        br#"{"Model":"What street did you live on in third grade?","Errors":[],"IsSucceed":true}"#;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -184,7 +227,11 @@ async fn serve_api() -> SocketAddr {
             let answer = service_fn(|_| async {
                 sleep(LATENCY).await;
                 let response = Response::builder().header("content-type", "application/json");
-                Ok::<_, Infallible>(response.body(Full::new(Bytes::from_static(ANSWER))).unwrap())
+                Ok::<_, Infallible>(
+                    response
+                        .body(Full::new(Bytes::from_static(ANSWER)))
+                        .unwrap(),
+                )
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
         }

@@ -91,8 +91,13 @@ fn main() {
 /// How long to go on.
 fn seconds() -> u64 {
     let args: Vec<_> = env::args().collect();
-    let given = args.iter().position(|arg| arg == "--seconds").and_then(|at| args.get(at + 1));
-    given.map_or(SECONDS, |seconds| seconds.parse().expect("--seconds takes a whole number"))
+    let given = args
+        .iter()
+        .position(|arg| arg == "--seconds")
+        .and_then(|at| args.get(at + 1));
+    given.map_or(SECONDS, |seconds| {
+        seconds.parse().expect("--seconds takes a whole number")
+    })
 }
 
 /// All that was measured while the load ran.
@@ -108,7 +113,11 @@ async fn run(gateway: &Gateway, how_long: Duration) -> Run {
     for _ in 0..CONNECTIONS {
         let client = gateway.client().await;
         for _ in 0..STREAMS {
-            callers.push(tokio::spawn(call_until(end, client.clone(), Arc::clone(&next))));
+            callers.push(tokio::spawn(call_until(
+                end,
+                client.clone(),
+                Arc::clone(&next),
+            )));
         }
     }
     let (mut memory, mut files) = (Vec::new(), Vec::new());
@@ -123,8 +132,16 @@ async fn run(gateway: &Gateway, how_long: Duration) -> Run {
             assert!(made.insert(id, call).is_none(), "one answer a call");
         }
     }
-    assert_eq!(made.len() as u64, next.load(Ordering::SeqCst), "an answer for every call");
-    Run { made, memory, files }
+    assert_eq!(
+        made.len() as u64,
+        next.load(Ordering::SeqCst),
+        "an answer for every call"
+    );
+    Run {
+        made,
+        memory,
+        files,
+    }
 }
 
 async fn call_until(end: Instant, mut client: Client, next: Arc<AtomicU64>) -> Vec<(u64, Made)> {
@@ -142,46 +159,85 @@ type Client = PasswordResetServiceClient<Channel>;
 async fn call(client: &mut Client, id: u64) -> Made {
     let (which, deadline, patience) = {
         let mut random = rand::rng();
-        let deadline = if random.random_ratio(1, 20) { random.random_range(5..50) } else { 2000 };
-        let patience = if random.random_ratio(1, 30) { random.random_range(0..20) } else { 10_000 };
-        (random.random_range(0..4), deadline, Duration::from_millis(patience))
+        let deadline = if random.random_ratio(1, 20) {
+            random.random_range(5..50)
+        } else {
+            2000
+        };
+        let patience = if random.random_ratio(1, 30) {
+            random.random_range(0..20)
+        } else {
+            10_000
+        };
+        (
+            random.random_range(0..4),
+            deadline,
+            Duration::from_millis(patience),
+        )
     };
     let text = format!("id-{id}-");
     let answer = async {
         match which {
             0 => {
-                let request = ResetPasswordRequest { user: text, secret_question_answer: None };
-                client.reset_password(within(request, deadline)).await.map(drop)
+                let request = ResetPasswordRequest {
+                    user: text,
+                    secret_question_answer: None,
+                };
+                client
+                    .reset_password(within(request, deadline))
+                    .await
+                    .map(drop)
             }
             1 => {
                 let request = GetSecretQuestionRequest { username: text };
-                client.get_secret_question(within(request, deadline)).await.map(drop)
+                client
+                    .get_secret_question(within(request, deadline))
+                    .await
+                    .map(drop)
             }
-            2 => client.generate_token(within(GenerateTokenRequest { code: text }, deadline)).await.map(drop),
+            2 => client
+                .generate_token(within(GenerateTokenRequest { code: text }, deadline))
+                .await
+                .map(drop),
             _ => {
                 let request = UpdatePasswordRequest {
                     token: text,
                     password: "a new password".to_owned(),
                     password_confirmation: None,
                 };
-                client.update_password(within(request, deadline)).await.map(drop)
+                client
+                    .update_password(within(request, deadline))
+                    .await
+                    .map(drop)
             }
         }
     };
-    let told = timeout(patience, answer).await.map_or(Told::GoneAway, |answer| told(answer.err()));
-    Made { only_reads: which == 1, told }
+    let told = timeout(patience, answer)
+        .await
+        .map_or(Told::GoneAway, |answer| told(answer.err()));
+    Made {
+        only_reads: which == 1,
+        told,
+    }
 }
 
 fn within<T>(message: T, milliseconds: u64) -> Request<T> {
     let mut request = Request::new(message);
-    request.metadata_mut().insert("grpc-timeout", format!("{milliseconds}m").parse().unwrap());
+    request
+        .metadata_mut()
+        .insert("grpc-timeout", format!("{milliseconds}m").parse().unwrap());
     request
 }
 
 fn told(status: Option<Status>) -> Told {
-    let Some(status) = status else { return Told::Ok };
+    let Some(status) = status else {
+        return Told::Ok;
+    };
     match status.get_details_error_info() {
-        Some(info) => Told::Failed { code: format!("{:?}", status.code()), outcome: info.metadata["outcome"].clone() },
+        Some(info) => Told::Failed {
+            code: format!("{:?}", status.code()),
+            outcome: info.metadata["outcome"].clone(),
+        },
         // The client's own timer, which ends no earlier than the gateway's but may be read first.
         None if status.code() == tonic::Code::Cancelled => Told::GoneAway,
         None => panic!("{status:?}"),
@@ -201,8 +257,14 @@ fn check(made: &HashMap<u64, Made>, seen: &HashMap<u64, u32>, metrics: &str) {
                 "Ok".to_owned()
             }
             Told::Failed { code, outcome } => {
-                assert!(outcome != "not_sent" || times == 0, "call {id} was seen and told not_sent: {call:?}");
-                assert!(!(code == "Unavailable" && outcome == "unknown"), "call {id}: {call:?}");
+                assert!(
+                    outcome != "not_sent" || times == 0,
+                    "call {id} was seen and told not_sent: {call:?}"
+                );
+                assert!(
+                    !(code == "Unavailable" && outcome == "unknown"),
+                    "call {id}: {call:?}"
+                );
                 format!("{code} {outcome}")
             }
             Told::GoneAway => "gone away".to_owned(),
@@ -216,18 +278,28 @@ fn check(made: &HashMap<u64, Made>, seen: &HashMap<u64, u32>, metrics: &str) {
     let (made, answered) = (made.len() as u64, made.len() as u64 - gone);
     let counted = sum(metrics, "reset_gateway_answers_total");
     println!("{made:>9}  made, {counted} counted by the gateway");
-    assert!((answered..=made).contains(&counted), "{answered} answered, {gone} gone away, {counted} counted");
+    assert!(
+        (answered..=made).contains(&counted),
+        "{answered} answered, {gone} gone away, {counted} counted"
+    );
     let requests: u64 = seen.values().map(|times| u64::from(*times)).sum();
     let measured = sum(metrics, "http_client_request_duration_seconds_count");
     println!("{requests:>9}  requests at the API, {measured} measured by the gateway");
-    assert!(measured >= requests, "the API saw what the gateway did not measure");
+    assert!(
+        measured >= requests,
+        "the API saw what the gateway did not measure"
+    );
     assert_eq!(sum(metrics, "reset_gateway_calls_in_flight"), 0);
 }
 
 /// The sum of all samples of that name.
 fn sum(metrics: &str, name: &str) -> u64 {
-    let samples = metrics.lines().filter(|line| line.starts_with(&format!("{name}{{")));
-    samples.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64).sum()
+    let samples = metrics
+        .lines()
+        .filter(|line| line.starts_with(&format!("{name}{{")));
+    samples
+        .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap() as u64)
+        .sum()
 }
 
 /// Compares the second half of the values with the first, its very beginning left out.
@@ -254,8 +326,20 @@ struct Gateway {
 impl Gateway {
     fn start(api: SocketAddr) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_reset-gateway"))
-            .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--app-key", "soak"])
-            .args(["--upstream-url", &format!("http://{api}"), "--timeout", "1s"])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "127.0.0.1:0",
+                "--app-key",
+                "soak",
+            ])
+            .args([
+                "--upstream-url",
+                &format!("http://{api}"),
+                "--timeout",
+                "1s",
+            ])
             // An API that fails at random refuses codes at random, too.
             .args(["--code-attempts", "off", "--code-attempts-total", "off"])
             .env_clear()
@@ -263,11 +347,23 @@ impl Gateway {
             .stderr(File::create("/dev/null").unwrap())
             .spawn()
             .unwrap();
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let mut announced =
-            |beginning: &str| lines.find_map(|line| line.strip_prefix(beginning).map(str::to_owned)).unwrap();
-        let (address, admin) = (announced("gRPC on ").parse().unwrap(), announced("admin on "));
-        Self { process: Process(child), address, admin }
+        let mut lines = BufReader::new(child.stdout.take().unwrap())
+            .lines()
+            .map(Result::unwrap);
+        let mut announced = |beginning: &str| {
+            lines
+                .find_map(|line| line.strip_prefix(beginning).map(str::to_owned))
+                .unwrap()
+        };
+        let (address, admin) = (
+            announced("gRPC on ").parse().unwrap(),
+            announced("admin on "),
+        );
+        Self {
+            process: Process(child),
+            address,
+            admin,
+        }
     }
 
     async fn client(&self) -> Client {
@@ -278,9 +374,18 @@ impl Gateway {
     async fn metrics(&self) -> String {
         // The last calls that were given up may still be on their way out.
         sleep(Duration::from_secs(1)).await;
-        rustls::crypto::ring::default_provider().install_default().unwrap();
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .unwrap();
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        client.get(format!("{}/metrics", self.admin)).send().await.unwrap().text().await.unwrap()
+        client
+            .get(format!("{}/metrics", self.admin))
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
     }
 }
 
@@ -310,7 +415,10 @@ async fn converse(mut stream: TcpStream, seen: Seen) {
 /// Answers at random: well, mostly. `None`: the connection is over.
 async fn answer(stream: &mut TcpStream) -> Option<()> {
     const JSON: &str = "application/json";
-    let (fate, delay) = (rand::rng().random_range(0..100), rand::rng().random_range(0..10));
+    let (fate, delay) = (
+        rand::rng().random_range(0..100),
+        rand::rng().random_range(0..10),
+    );
     sleep(Duration::from_millis(delay)).await;
     let success = r#"{"Model":"ba6b8cac-6738","Errors":[],"IsSucceed":true}"#;
     let answer = match fate {
@@ -334,7 +442,10 @@ async fn answer(stream: &mut TcpStream) -> Option<()> {
         96..98 => return None,
         // Answers, and closes the connection that the gateway would keep.
         _ => {
-            stream.write_all(response(200, JSON, success).as_bytes()).await.ok()?;
+            stream
+                .write_all(response(200, JSON, success).as_bytes())
+                .await
+                .ok()?;
             return None;
         }
     };
@@ -343,7 +454,10 @@ async fn answer(stream: &mut TcpStream) -> Option<()> {
 }
 
 fn response(status: u16, content_type: &str, body: &str) -> String {
-    format!("HTTP/1.1 {status} S\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+    format!(
+        "HTTP/1.1 {status} S\r\nContent-Type: {content_type}\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
 }
 
 /// The number of the call whose request comes; `None` at the end of the connection.
@@ -352,8 +466,12 @@ async fn read_request(stream: &mut TcpStream) -> Option<u64> {
     loop {
         let text = String::from_utf8_lossy(&bytes);
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let length =
-                head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+            let length = head.lines().find_map(|line| {
+                line.to_lowercase()
+                    .strip_prefix("content-length: ")?
+                    .parse()
+                    .ok()
+            });
             if body.len() >= length.unwrap_or(0) {
                 return text.split("id-").nth(1)?.split('-').next()?.parse().ok();
             }

@@ -26,7 +26,9 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Response, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
-use reset_gateway::proto::{GetSecretQuestionRequest, password_reset_service_client::PasswordResetServiceClient};
+use reset_gateway::proto::{
+    GetSecretQuestionRequest, password_reset_service_client::PasswordResetServiceClient,
+};
 use tokio::net::TcpListener;
 use tonic::transport::Endpoint;
 
@@ -72,13 +74,26 @@ fn main() {
                 let gateway = Gateway::start(mode, api);
                 let before = collector.spans();
                 load(gateway.address, WARM_UP).await;
-                let spans = if mode.exports { 2 * (WARM_UP + CALLS) } else { 0 };
+                let spans = if mode.exports {
+                    2 * (WARM_UP + CALLS)
+                } else {
+                    0
+                };
                 let all_sent = || collector.spans() - before >= spans;
                 costs.push(gateway.measure(CALLS, all_sent).await);
                 gateway.process.stop();
                 // Two of each call, or it was cheap for the wrong reason.
-                let all = if mode.exports { 2 * (WARM_UP + CALLS + PACED_CALLS) } else { 0 };
-                assert_eq!(collector.spans() - before, all, "spans of \"{}\"", mode.name);
+                let all = if mode.exports {
+                    2 * (WARM_UP + CALLS + PACED_CALLS)
+                } else {
+                    0
+                };
+                assert_eq!(
+                    collector.spans() - before,
+                    all,
+                    "spans of \"{}\"",
+                    mode.name
+                );
             }
         }
         print_table(&modes, &costs);
@@ -89,7 +104,9 @@ fn main() {
 
 /// What the README says of the cost of telemetry.
 fn check_promises(costs: &[Vec<Cost>], grown: f64) {
-    let [off, metrics, again, spans, _, dead] = costs else { panic!("six modes") };
+    let [off, metrics, again, spans, _, dead] = costs else {
+        panic!("six modes")
+    };
     let both = [metrics.as_slice(), again].concat();
     let most = |what: &str, ratio: f64, most: f64| {
         println!("{what}: {ratio:.2}, at most {most:.2}");
@@ -100,8 +117,16 @@ fn check_promises(costs: &[Vec<Cost>], grown: f64) {
     let p99 = |cost: &Cost| cost.p99;
     println!();
     let kept = [
-        most("CPU with metrics alone, of that with telemetry off", ratio(&both, &off.repeat(2), cpu), 1.15),
-        most("CPU with every span exported, of that with telemetry off", ratio(spans, off, cpu), 1.6),
+        most(
+            "CPU with metrics alone, of that with telemetry off",
+            ratio(&both, &off.repeat(2), cpu),
+            1.15,
+        ),
+        most(
+            "CPU with every span exported, of that with telemetry off",
+            ratio(spans, off, cpu),
+            1.6,
+        ),
         most(
             "time for all calls with the collector dead, of that with nothing exported",
             ratio(dead, metrics, time),
@@ -113,19 +138,34 @@ fn check_promises(costs: &[Vec<Cost>], grown: f64) {
             median(dead.iter().map(p99).collect()) / median(both.iter().map(p99).collect()),
             1.0 + noise(metrics, again, p99),
         ),
-        most("memory with the collector dead after ten times the calls", grown, 1.1),
+        most(
+            "memory with the collector dead after ten times the calls",
+            grown,
+            1.1,
+        ),
     ];
     assert!(!kept.contains(&false), "a promise is not kept");
 }
 
 /// The median of the ratios, round by round, so that a slow moment weighs on both sides.
 fn ratio(costs: &[Cost], base: &[Cost], value: impl Fn(&Cost) -> f64) -> f64 {
-    median(costs.iter().zip(base).map(|(cost, base)| value(cost) / value(base)).collect())
+    median(
+        costs
+            .iter()
+            .zip(base)
+            .map(|(cost, base)| value(cost) / value(base))
+            .collect(),
+    )
 }
 
 /// How far two runs of the same are apart in a round, typically.
 fn noise(one: &[Cost], other: &[Cost], value: impl Fn(&Cost) -> f64) -> f64 {
-    let apart = median(one.iter().zip(other).map(|(one, other)| (value(one) / value(other)).ln().abs()).collect());
+    let apart = median(
+        one.iter()
+            .zip(other)
+            .map(|(one, other)| (value(one) / value(other)).ln().abs())
+            .collect(),
+    );
     // A machine on which the same differs by more is not fit to measure on.
     (apart.exp() - 1.0).clamp(0.03, 0.1)
 }
@@ -137,9 +177,21 @@ fn modes(collector: SocketAddr) -> Vec<Mode> {
     let queue = || ("OTEL_BSP_MAX_QUEUE_SIZE", "100000".to_owned());
     let to = |address: String| ("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{address}"));
     vec![
-        Mode { name: "off", variables: vec![quiet(), ("OTEL_SDK_DISABLED", "true".to_owned())], exports: false },
-        Mode { name: "nothing exported", variables: vec![quiet()], exports: false },
-        Mode { name: "the same again", variables: vec![quiet()], exports: false },
+        Mode {
+            name: "off",
+            variables: vec![quiet(), ("OTEL_SDK_DISABLED", "true".to_owned())],
+            exports: false,
+        },
+        Mode {
+            name: "nothing exported",
+            variables: vec![quiet()],
+            exports: false,
+        },
+        Mode {
+            name: "the same again",
+            variables: vec![quiet()],
+            exports: false,
+        },
         Mode {
             name: "every span exported",
             variables: vec![quiet(), grpc(), queue(), to(collector.to_string())],
@@ -150,7 +202,11 @@ fn modes(collector: SocketAddr) -> Vec<Mode> {
             variables: vec![grpc(), queue(), to(collector.to_string())],
             exports: true,
         },
-        Mode { name: "collector dead", variables: vec![quiet(), grpc(), to("127.0.0.1:1".to_owned())], exports: false },
+        Mode {
+            name: "collector dead",
+            variables: vec![quiet(), grpc(), to("127.0.0.1:1".to_owned())],
+            exports: false,
+        },
     ]
 }
 
@@ -199,7 +255,14 @@ struct Gateway {
 impl Gateway {
     fn start(mode: &Mode, api: SocketAddr) -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_reset-gateway"))
-            .args(["--listen", "127.0.0.1:0", "--admin-listen", "off", "--app-key", "bench"])
+            .args([
+                "--listen",
+                "127.0.0.1:0",
+                "--admin-listen",
+                "off",
+                "--app-key",
+                "bench",
+            ])
             .args(["--upstream-url", &format!("http://{api}")])
             .env_clear()
             .envs(mode.variables.iter().map(|(name, value)| (name, value)))
@@ -208,9 +271,19 @@ impl Gateway {
             .spawn()
             .unwrap();
         let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let address = line.trim().strip_prefix("gRPC on ").unwrap().parse().unwrap();
-        Self { process: Process(child), address }
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .unwrap();
+        let address = line
+            .trim()
+            .strip_prefix("gRPC on ")
+            .unwrap()
+            .parse()
+            .unwrap();
+        Self {
+            process: Process(child),
+            address,
+        }
     }
 
     /// The CPU includes what it takes until `all_sent`.
@@ -228,7 +301,11 @@ impl Gateway {
         let mut latencies = paced(self.address).await;
         latencies.sort_unstable();
         let p99 = latencies[latencies.len() * 99 / 100].as_secs_f64();
-        Cost { cpu_per_call: cpu / calls as f64, calls_per_second: calls as f64 / took, p99 }
+        Cost {
+            cpu_per_call: cpu / calls as f64,
+            calls_per_second: calls as f64 / took,
+            p99,
+        }
     }
 }
 
@@ -282,13 +359,16 @@ async fn connect(gateway: SocketAddr) -> Client {
 }
 
 async fn call(client: &mut Client) {
-    let request = GetSecretQuestionRequest { username: "robert.zak".to_owned() };
+    let request = GetSecretQuestionRequest {
+        username: "robert.zak".to_owned(),
+    };
     client.get_secret_question(request).await.unwrap();
 }
 
 /// An API that answers from memory.
 async fn serve_api() -> SocketAddr {
-    const ANSWER: &[u8] = br#"{"Model":"What street did you live on in third grade?","Errors":[],"IsSucceed":true}"#;
+    const ANSWER: &[u8] =
+        br#"{"Model":"What street did you live on in third grade?","Errors":[],"IsSucceed":true}"#;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -297,7 +377,11 @@ async fn serve_api() -> SocketAddr {
             stream.set_nodelay(true).unwrap();
             let answer = service_fn(|_| async {
                 let response = Response::builder().header("content-type", "application/json");
-                Ok::<_, Infallible>(response.body(Full::new(Bytes::from_static(ANSWER))).unwrap())
+                Ok::<_, Infallible>(
+                    response
+                        .body(Full::new(Bytes::from_static(ANSWER)))
+                        .unwrap(),
+                )
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), answer));
         }

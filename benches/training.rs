@@ -49,14 +49,20 @@ use process::Process;
 const LOADS: [(usize, usize, usize); 3] = [(1, 1, 400), (8, 8, 40), (8, 64, 4)];
 
 fn main() {
-    let program = env::args().nth(1).expect("it takes the path of the program");
+    let program = env::args()
+        .nth(1)
+        .expect("it takes the path of the program");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(async {
         let collector = Collector::serve().await;
         let (tls, certificate) = start_api_over_tls();
         let apis = [
             vec![format!("http://{}", api::start())],
-            vec![format!("https://{tls}"), "--upstream-ca".to_owned(), certificate.path().display().to_string()],
+            vec![
+                format!("https://{tls}"),
+                "--upstream-ca".to_owned(),
+                certificate.path().display().to_string(),
+            ],
         ];
         for api in apis {
             let (process, address) = start(&program, &api, collector.address);
@@ -82,19 +88,39 @@ fn start_api_over_tls() -> (SocketAddr, NamedTempFile) {
         .with_single_cert(vec![made.cert.der().clone()], key)
         .unwrap();
     let config = Arc::new(config);
-    let secured = move |connection| StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), connection);
+    let secured = move |connection| {
+        StreamOwned::new(
+            ServerConnection::new(Arc::clone(&config)).unwrap(),
+            connection,
+        )
+    };
     (api::start_over(secured), file)
 }
 
 /// Starts the program before that API.
 fn start(program: &str, api: &[String], collector: SocketAddr) -> (Process, SocketAddr) {
     let mut child = Command::new(program)
-        .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--app-key", "training", "--upstream-url"])
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--admin-listen",
+            "127.0.0.1:0",
+            "--app-key",
+            "training",
+            "--upstream-url",
+        ])
         .args(api)
         // A program that counts is slow, and so may be the machine.
         .args(["--timeout", "1m", "--connect-timeout", "1m"])
         // All are the same caller's, and some answers are wrong.
-        .args(["--code-attempts", "off", "--code-attempts-total", "off", "--answer-attempts", "off"])
+        .args([
+            "--code-attempts",
+            "off",
+            "--code-attempts-total",
+            "off",
+            "--answer-attempts",
+            "off",
+        ])
         .env_clear()
         .env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{collector}"))
         .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
@@ -105,8 +131,15 @@ fn start(program: &str, api: &[String], collector: SocketAddr) -> (Process, Sock
         .spawn()
         .unwrap();
     let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.trim().strip_prefix("gRPC on ").unwrap().parse().unwrap();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
+    let address = line
+        .trim()
+        .strip_prefix("gRPC on ")
+        .unwrap()
+        .parse()
+        .unwrap();
     (Process(child), address)
 }
 
@@ -136,20 +169,36 @@ async fn make_calls(client: &mut PasswordResetServiceClient<Channel>, round: usi
         user: "robert.zak".to_owned(),
         secret_question_answer: answer.map(str::to_owned),
     };
-    let question = |name: &str| GetSecretQuestionRequest { username: name.to_owned() };
-    let code = GenerateTokenRequest { code: "741175".to_owned() };
+    let question = |name: &str| GetSecretQuestionRequest {
+        username: name.to_owned(),
+    };
+    let code = GenerateTokenRequest {
+        code: "741175".to_owned(),
+    };
     let password = UpdatePasswordRequest {
         token: "ba6b8cac-6738-4434-bd26-825db020a05c".to_owned(),
         password: "correct horse".to_owned(),
         password_confirmation: None,
     };
-    client.get_secret_question(question("robert.zak")).await.unwrap();
-    client.reset_password(reset(Some("Peterson"))).await.unwrap();
+    client
+        .get_secret_question(question("robert.zak"))
+        .await
+        .unwrap();
+    client
+        .reset_password(reset(Some("Peterson")))
+        .await
+        .unwrap();
     client.generate_token(code).await.unwrap();
     client.update_password(password).await.unwrap();
     if round.is_multiple_of(10) {
-        check(client.reset_password(reset(None)).await, Code::FailedPrecondition);
-        check(client.get_secret_question(question("")).await, Code::InvalidArgument);
+        check(
+            client.reset_password(reset(None)).await,
+            Code::FailedPrecondition,
+        );
+        check(
+            client.get_secret_question(question("")).await,
+            Code::InvalidArgument,
+        );
     }
 }
 

@@ -27,7 +27,9 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, String> {
         let takes = || "takes IP:port or unix:/absolute/path (at most 107 bytes)".to_owned();
         match text.strip_prefix("unix:") {
-            Some(path) if path.starts_with('/') && path.len() <= MAX_PATH => Ok(Self::Unix(path.into())),
+            Some(path) if path.starts_with('/') && path.len() <= MAX_PATH => {
+                Ok(Self::Unix(path.into()))
+            }
             Some(_) => Err(takes()),
             None => text.parse().map(Self::Tcp).map_err(|_| takes()),
         }

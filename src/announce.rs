@@ -13,7 +13,11 @@ use crate::{
 
 /// Tells where the gateway listens and where its API is; for the sandbox also how to walk through the flow.
 pub(crate) fn gateway(listeners: &Listeners, api: &Url, is_sandbox: bool) -> io::Result<String> {
-    let addresses = listeners.grpc.iter().map(Listener::address).collect::<io::Result<Vec<_>>>()?;
+    let addresses = listeners
+        .grpc
+        .iter()
+        .map(Listener::address)
+        .collect::<io::Result<Vec<_>>>()?;
     let mut text = String::new();
     for address in &addresses {
         text += &format!("gRPC on {address}\n");
@@ -23,7 +27,10 @@ pub(crate) fn gateway(listeners: &Listeners, api: &Url, is_sandbox: bool) -> io:
     }
     if is_sandbox {
         text += &format!("sandbox API on {api}\n");
-        text += &addresses.first().map(|address| next_lines(address, api)).unwrap_or_default();
+        text += &addresses
+            .first()
+            .map(|address| next_lines(address, api))
+            .unwrap_or_default();
     } else {
         text += &format!("API at {api}\n");
     }
@@ -33,7 +40,9 @@ pub(crate) fn gateway(listeners: &Listeners, api: &Url, is_sandbox: bool) -> io:
 /// Tells where the stand-in API listens.
 pub(crate) fn sandbox(listener: &TcpListener) -> io::Result<String> {
     let url = url_of(listener)?;
-    Ok(format!("sandbox API on {url}\ncodes are mailed to {url}sandbox/mailbox/robert.zak\n"))
+    Ok(format!(
+        "sandbox API on {url}\ncodes are mailed to {url}sandbox/mailbox/robert.zak\n"
+    ))
 }
 
 /// The base URL of what listens there.
@@ -49,15 +58,26 @@ fn next_lines(address: &Address, sandbox: &Url) -> String {
         // Without a name of its own the target's path would be sent as the authority, which HTTP/2 does not allow.
         Address::Unix(path) => format!("-authority localhost -unix '{}'", path.display()),
     };
-    let line = |rpc: Rpc, message: &str| format!("  grpcurl -plaintext -d '{message}' {target} {}\n", rpc.full_name());
+    let line = |rpc: Rpc, message: &str| {
+        format!(
+            "  grpcurl -plaintext -d '{message}' {target} {}\n",
+            rpc.full_name()
+        )
+    };
     [
         "try next:\n".to_owned(),
         line(Rpc::ResetPassword, r#"{"user": "robert.zak"}"#),
         line(Rpc::GetSecretQuestion, r#"{"username": "robert.zak"}"#),
-        line(Rpc::ResetPassword, r#"{"user": "robert.zak", "secret_question_answer": "Peterson"}"#),
+        line(
+            Rpc::ResetPassword,
+            r#"{"user": "robert.zak", "secret_question_answer": "Peterson"}"#,
+        ),
         format!("  curl {sandbox}sandbox/mailbox/robert.zak\n"),
         line(Rpc::GenerateToken, r#"{"code": "THE CODE"}"#),
-        line(Rpc::UpdatePassword, r#"{"token": "THE TOKEN", "password": "a new password"}"#),
+        line(
+            Rpc::UpdatePassword,
+            r#"{"token": "THE TOKEN", "password": "a new password"}"#,
+        ),
     ]
     .concat()
 }

@@ -23,7 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The longest key, in bytes.
 const MAX_LEN: u64 = 1024;
 /// What a key takes, for error messages.
-pub(crate) const TAKES: &str = "takes an application key: 1 to 1024 printable ASCII characters, no spaces";
+pub(crate) const TAKES: &str =
+    "takes an application key: 1 to 1024 printable ASCII characters, no spaces";
 
 /// Whose key a call goes out with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +80,8 @@ impl AppKeys {
 
 /// A key as a header value that is marked sensitive; `None` if the text cannot be one.
 pub(crate) fn parse(text: &str) -> Option<HeaderValue> {
-    let is_key = (1..=MAX_LEN).contains(&(text.len() as u64)) && text.bytes().all(|b| b.is_ascii_graphic());
+    let is_key =
+        (1..=MAX_LEN).contains(&(text.len() as u64)) && text.bytes().all(|b| b.is_ascii_graphic());
     let mut key = HeaderValue::from_str(text).ok().filter(|_| is_key)?;
     key.set_sensitive(true);
     Some(key)
@@ -97,7 +99,9 @@ pub(crate) fn read(path: &Path) -> io::Result<HeaderValue> {
         return Err(no_key("not a regular file"));
     }
     let mut text = String::new();
-    File::open(path)?.take(MAX_LEN + 3).read_to_string(&mut text)?;
+    File::open(path)?
+        .take(MAX_LEN + 3)
+        .read_to_string(&mut text)?;
     parse(text.trim_end_matches(['\r', '\n'])).ok_or_else(|| no_key("no key in it"))
 }
 
@@ -111,11 +115,14 @@ pub(crate) async fn follow(path: PathBuf, key: watch::Sender<HeaderValue>, readi
             () = key.closed() => return,
         }
         let file = path.clone();
-        let found = tokio::task::spawn_blocking(move || read(&file)).await.unwrap_or_else(|panic| Err(panic.into()));
+        let found = tokio::task::spawn_blocking(move || read(&file))
+            .await
+            .unwrap_or_else(|panic| Err(panic.into()));
         match found {
             Ok(found) => {
                 trouble = None;
-                let changed = key.send_if_modified(|key| std::mem::replace(key, found.clone()) != found);
+                let changed =
+                    key.send_if_modified(|key| std::mem::replace(key, found.clone()) != found);
                 if changed {
                     info!("the application key has changed");
                     readiness.key_works();
@@ -124,7 +131,10 @@ pub(crate) async fn follow(path: PathBuf, key: watch::Sender<HeaderValue>, readi
             Err(error) => {
                 let error = error.to_string();
                 if trouble.as_ref() != Some(&error) {
-                    warn!(error, "the application key file cannot be used; the last key stays");
+                    warn!(
+                        error,
+                        "the application key file cannot be used; the last key stays"
+                    );
                     trouble = Some(error);
                 }
             }
@@ -141,6 +151,11 @@ mod tests {
         let key = parse("the-key").unwrap();
         assert!(key.is_sensitive());
         assert!(!format!("{key:?}").contains("the-key"));
-        assert!(parse("").is_none() && parse("a key").is_none() && parse("k\n").is_none() && parse("ключ").is_none());
+        assert!(
+            parse("").is_none()
+                && parse("a key").is_none()
+                && parse("k\n").is_none()
+                && parse("ключ").is_none()
+        );
     }
 }

@@ -14,7 +14,9 @@ use opentelemetry::Context;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::{app_key::Owner, contract::Rpc, error::Error, peer::Peer, place::Place, status::Verdict};
+use crate::{
+    app_key::Owner, contract::Rpc, error::Error, peer::Peer, place::Place, status::Verdict,
+};
 
 /// What the layers know of a call; travels to the handler as a request extension.
 #[derive(Clone, Debug)]
@@ -61,13 +63,17 @@ impl Record {
     /// `false`: the call was given up, its caller is being told that nothing was sent, and so nothing may be.
     #[must_use]
     pub(crate) fn send(&self) -> bool {
-        let before = self.sending.compare_exchange(NOT_YET, SENT, Ordering::AcqRel, Ordering::Acquire);
+        let before =
+            self.sending
+                .compare_exchange(NOT_YET, SENT, Ordering::AcqRel, Ordering::Acquire);
         before != Err(GIVEN_UP)
     }
 
     /// From now on nothing is sent any more. Whether something may have been before.
     pub(crate) fn give_up(&self) -> bool {
-        let before = self.sending.compare_exchange(NOT_YET, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
+        let before =
+            self.sending
+                .compare_exchange(NOT_YET, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
         before == Err(SENT)
     }
 
@@ -93,7 +99,11 @@ impl Record {
 
     /// The call has failed; only the first time counts.
     pub(crate) fn failed(&self, verdict: Verdict, key: Owner, error: &Error) {
-        self.failure.get_or_init(|| Failure { verdict, key, error: chain(error) });
+        self.failure.get_or_init(|| Failure {
+            verdict,
+            key,
+            error: chain(error),
+        });
     }
 
     /// How the call failed, if it did.
@@ -104,17 +114,26 @@ impl Record {
 
 /// The error and all its causes.
 pub(crate) fn chain(error: &Error) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
+        error.source()
+    });
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }
 
 impl Call {
     /// Gives the call up if there is no time left to begin anything.
     pub(crate) fn check(&self) -> Result<(), Error> {
         if self.stop.is_cancelled() {
-            Err(Error::ShuttingDown { sent: self.record.give_up() })
+            Err(Error::ShuttingDown {
+                sent: self.record.give_up(),
+            })
         } else if Instant::now() >= self.deadline {
-            Err(Error::TimedOut { sent: self.record.give_up() })
+            Err(Error::TimedOut {
+                sent: self.record.give_up(),
+            })
         } else {
             Ok(())
         }
@@ -146,9 +165,14 @@ impl Call {
 /// Of the caller's time a little is kept back, so that the answer is there before the caller gives up; then it learns
 /// the outcome.
 pub(crate) fn budget(headers: &HeaderMap, most: Duration) -> Duration {
-    const KEPT_BACK: (Duration, Duration) = (Duration::from_micros(1500), Duration::from_millis(10));
-    let timeout = headers.get("grpc-timeout").and_then(|value| grpc_timeout(value.to_str().ok()?));
-    timeout.map_or(most, |timeout| most.min(timeout.saturating_sub((timeout / 20).clamp(KEPT_BACK.0, KEPT_BACK.1))))
+    const KEPT_BACK: (Duration, Duration) =
+        (Duration::from_micros(1500), Duration::from_millis(10));
+    let timeout = headers
+        .get("grpc-timeout")
+        .and_then(|value| grpc_timeout(value.to_str().ok()?));
+    timeout.map_or(most, |timeout| {
+        most.min(timeout.saturating_sub((timeout / 20).clamp(KEPT_BACK.0, KEPT_BACK.1)))
+    })
 }
 
 /// `grpc-timeout`: one to eight digits and a unit, by the gRPC-over-HTTP/2 specification. Anything else is no timeout, as
@@ -175,10 +199,16 @@ mod tests {
     #[test]
     fn a_call_is_either_sent_or_given_up() {
         let (sent, given_up) = (Record::default(), Record::default());
-        assert!(sent.send() && sent.send(), "a body is polled more than once");
+        assert!(
+            sent.send() && sent.send(),
+            "a body is polled more than once"
+        );
         assert!(sent.was_sent() && sent.give_up(), "it may have been seen");
         assert!(!given_up.give_up() && !given_up.give_up());
-        assert!(!given_up.was_sent() && !given_up.send(), "what was said to be unsent must stay so");
+        assert!(
+            !given_up.was_sent() && !given_up.send(),
+            "what was said to be unsent must stay so"
+        );
     }
 
     #[test]
@@ -207,7 +237,10 @@ mod tests {
         let most = Duration::from_secs(10);
         let budget_of = |timeout: &'static str| {
             budget(
-                &HeaderMap::from_iter([(http::HeaderName::from_static("grpc-timeout"), timeout.parse().unwrap())]),
+                &HeaderMap::from_iter([(
+                    http::HeaderName::from_static("grpc-timeout"),
+                    timeout.parse().unwrap(),
+                )]),
                 most,
             )
         };

@@ -36,7 +36,9 @@ enum Mark<'a> {
 fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
-        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into(),
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
     }
 }
 
@@ -52,15 +54,24 @@ impl From<Peer> for Mark<'_> {
 impl Callers {
     /// Callers that are told apart by that metadata where they have it.
     pub(crate) fn new(metadata: Option<HeaderName>) -> Self {
-        Self { metadata, key: RandomState::new() }
+        Self {
+            metadata,
+            key: RandomState::new(),
+        }
     }
 
     /// The caller with that metadata at the other end of that connection.
     pub(crate) fn of_call(&self, metadata: &MetadataMap, peer: Peer) -> Caller {
         let headers = metadata.as_ref();
         // Of several values the last: a proxy may have put its own after what it was sent.
-        let value = self.metadata.as_ref().and_then(|name| headers.get_all(name).iter().next_back());
-        Caller(self.key.hash_one(value.map_or(Mark::from(peer), |value| Mark::Metadata(value.as_bytes()))))
+        let value = self
+            .metadata
+            .as_ref()
+            .and_then(|name| headers.get_all(name).iter().next_back());
+        Caller(
+            self.key
+                .hash_one(value.map_or(Mark::from(peer), |value| Mark::Metadata(value.as_bytes()))),
+        )
     }
 }
 
@@ -79,10 +90,14 @@ mod tests {
     #[test]
     fn the_named_metadata_comes_before_the_connection() {
         let callers = Callers::new(Some(HeaderName::from_static("x-app")));
-        let of = |pairs: &[_], uid| callers.of_call(&metadata(pairs), Peer::Unix { uid: Some(uid) });
+        let of =
+            |pairs: &[_], uid| callers.of_call(&metadata(pairs), Peer::Unix { uid: Some(uid) });
         assert_eq!(of(&[("x-app", "a")], 1), of(&[("x-app", "a")], 2));
         assert_ne!(of(&[("x-app", "a")], 1), of(&[("x-app", "b")], 1));
-        assert_eq!(of(&[("x-app", "made up"), ("x-app", "a")], 1), of(&[("x-app", "a")], 1));
+        assert_eq!(
+            of(&[("x-app", "made up"), ("x-app", "a")], 1),
+            of(&[("x-app", "a")], 1)
+        );
         assert_ne!(of(&[], 1), of(&[], 2));
         assert_eq!(of(&[("x-other", "a")], 1), of(&[("x-other", "b")], 1));
     }
@@ -90,8 +105,15 @@ mod tests {
     #[test]
     fn a_machine_is_the_same_from_any_port_and_in_ipv6s_clothes() {
         let callers = Callers::new(None);
-        let of =
-            |remote: &str| callers.of_call(&metadata(&[]), Peer::Tcp { local: None, remote: remote.parse().unwrap() });
+        let of = |remote: &str| {
+            callers.of_call(
+                &metadata(&[]),
+                Peer::Tcp {
+                    local: None,
+                    remote: remote.parse().unwrap(),
+                },
+            )
+        };
         assert_eq!(of("10.0.0.1:1"), of("[::ffff:10.0.0.1]:2"));
         assert_ne!(of("10.0.0.1:1"), of("10.0.0.2:1"));
         assert_eq!(of("[2001:db8::1]:1"), of("[2001:db8::ffff:2]:1"));

@@ -5,7 +5,11 @@ use std::{fmt, str::FromStr};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 /// What is percent-encoded in a query: everything but the unreserved characters of RFC 3986.
-pub(crate) const PERCENT_ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+pub(crate) const PERCENT_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// One rpc of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,13 +38,19 @@ include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
 
 impl Rpc {
     /// All of them, in the order in which a trader meets them.
-    pub const ALL: [Self; 4] =
-        [Self::ResetPassword, Self::GetSecretQuestion, Self::GenerateToken, Self::UpdatePassword];
+    pub const ALL: [Self; 4] = [
+        Self::ResetPassword,
+        Self::GetSecretQuestion,
+        Self::GenerateToken,
+        Self::UpdatePassword,
+    ];
 
     /// The rpc that a request path, `/package.Service/Method`, names.
     pub fn by_path(path: &str) -> Option<Self> {
         let full_name = path.strip_prefix('/')?;
-        Self::ALL.into_iter().find(|rpc| rpc.full_name() == full_name)
+        Self::ALL
+            .into_iter()
+            .find(|rpc| rpc.full_name() == full_name)
     }
 
     /// `Method`.
@@ -80,6 +90,9 @@ impl FromStr for Rpc {
 
     fn from_str(name: &str) -> Result<Self, String> {
         let known = || Self::ALL.map(Self::name).join(", ");
-        Self::ALL.into_iter().find(|rpc| rpc.name() == name).ok_or_else(|| format!("takes one of {}", known()))
+        Self::ALL
+            .into_iter()
+            .find(|rpc| rpc.name() == name)
+            .ok_or_else(|| format!("takes one of {}", known()))
     }
 }

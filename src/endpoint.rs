@@ -31,10 +31,18 @@ impl Endpoint {
             KeyValue::new(attribute::HTTP_REQUEST_METHOD, method),
             KeyValue::new(attribute::URL_TEMPLATE, Arc::<str>::from(template.as_str())),
         ];
-        attributes.extend(url.host_str().map(|host| KeyValue::new(attribute::SERVER_ADDRESS, Arc::<str>::from(host))));
+        attributes.extend(
+            url.host_str()
+                .map(|host| KeyValue::new(attribute::SERVER_ADDRESS, Arc::<str>::from(host))),
+        );
         let port = url.port_or_known_default().map(i64::from);
         attributes.extend(port.map(|port| KeyValue::new(attribute::SERVER_PORT, port)));
-        Self { rpc, url, span_name: format!("{method} {template}"), attributes }
+        Self {
+            rpc,
+            url,
+            span_name: format!("{method} {template}"),
+            attributes,
+        }
     }
 
     /// The URL as telemetry may have it: the query's value is a user name.

@@ -119,7 +119,9 @@ pub(crate) struct Model<'a>(Option<&'a RawValue>);
 impl fmt::Debug for Answer {
     /// Without the body: it may hold a token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("http_status", &self.http_status).finish_non_exhaustive()
+        f.debug_struct("Answer")
+            .field("http_status", &self.http_status)
+            .finish_non_exhaustive()
     }
 }
 
@@ -131,7 +133,10 @@ impl Model<'_> {
     /// [`Cause::Malformed`] if it is anything else.
     pub(crate) fn string(&self, answer: &Answer) -> Result<Option<String>, Refusal> {
         let parse = |model: &RawValue| serde_json::from_str(model.get());
-        self.0.map(parse).transpose().map_err(|_| Refusal::bare(Cause::Malformed, answer))
+        self.0
+            .map(parse)
+            .transpose()
+            .map_err(|_| Refusal::bare(Cause::Malformed, answer))
     }
 }
 
@@ -139,7 +144,14 @@ impl Refusal {
     /// A refusal of which nothing but the HTTP status is told.
     pub(crate) fn bare(cause: Cause, answer: &Answer) -> Self {
         let (http_status, retry_after) = (answer.http_status, answer.retry_after);
-        Self { cause, http_status, codes: Vec::new(), text: String::new(), fields: Vec::new(), retry_after }
+        Self {
+            cause,
+            http_status,
+            codes: Vec::new(),
+            text: String::new(),
+            fields: Vec::new(),
+            retry_after,
+        }
     }
 }
 
@@ -153,7 +165,11 @@ pub(crate) fn read(answer: &Answer, dialect: Dialect) -> Result<Model<'_>, Refus
     let cause = match answer.http_status {
         // What calls itself HTML is no result, whatever is in it.
         200..=299 => {
-            match members.as_ref().filter(|_| !is_html(answer)).map(|members| result::read(members, dialect)) {
+            match members
+                .as_ref()
+                .filter(|_| !is_html(answer))
+                .map(|members| result::read(members, dialect))
+            {
                 Some(Ok(model)) => return Ok(model),
                 Some(Err(cause)) => cause,
                 None => Cause::Malformed,
@@ -173,7 +189,10 @@ pub(crate) fn read(answer: &Answer, dialect: Dialect) -> Result<Model<'_>, Refus
 
 /// Whether a body calls itself HTML.
 fn is_html(answer: &Answer) -> bool {
-    answer.content_type.as_deref().is_some_and(|kind| kind.to_ascii_lowercase().contains("html"))
+    answer
+        .content_type
+        .as_deref()
+        .is_some_and(|kind| kind.to_ascii_lowercase().contains("html"))
 }
 
 /// The refusal with all that may be told of it: nothing but codes, `Errors` and `ModelState`. Of a server fault not even
@@ -199,7 +218,13 @@ mod tests {
     fn an_answer_does_not_show_its_body() {
         let body = Bytes::from_static(br#"{"Model":"the-token","Errors":[],"IsSucceed":true}"#);
         let values = Values::of(["the-code"]);
-        let answer = Answer { http_status: 200, content_type: None, retry_after: None, body, values };
+        let answer = Answer {
+            http_status: 200,
+            content_type: None,
+            retry_after: None,
+            body,
+            values,
+        };
         assert_eq!(format!("{answer:?}"), "Answer { http_status: 200, .. }");
     }
 }

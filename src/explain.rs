@@ -43,7 +43,9 @@ pub(crate) fn explain(config: &config::Explain) -> io::Result<String> {
 /// The error that the gateway would make of the answer; `None` if it is a success.
 fn error(config: &config::Explain, body: Vec<u8>) -> Option<Error> {
     if body.len() > MAX_ANSWER {
-        return Some(Error::TooLarge { http_status: config.http_status });
+        return Some(Error::TooLarge {
+            http_status: config.http_status,
+        });
     }
     let answer = Answer {
         http_status: config.http_status,
@@ -52,7 +54,9 @@ fn error(config: &config::Explain, body: Vec<u8>) -> Option<Error> {
         body: body.into(),
         values: Values::default(),
     };
-    steps::verdict(config.rpc, &answer, config.answered).err().map(Error::Refused)
+    steps::verdict(config.rpc, &answer, config.answered)
+        .err()
+        .map(Error::Refused)
 }
 
 /// A status in the JSON form of `google.rpc.Status`, but with the code's name.
@@ -60,16 +64,25 @@ fn to_json(status: &Status) -> Value {
     let found = status.get_error_details();
     let mut details = Vec::new();
     let mut add = |kind: &str, members: Value| {
-        let mut detail =
-            Map::from_iter([("@type".to_owned(), json!(format!("type.googleapis.com/google.rpc.{kind}")))]);
+        let mut detail = Map::from_iter([(
+            "@type".to_owned(),
+            json!(format!("type.googleapis.com/google.rpc.{kind}")),
+        )]);
         if let Value::Object(members) = without_empty(members) {
             detail.extend(members);
         }
         details.push(Value::Object(detail));
     };
     if let Some(info) = found.error_info() {
-        let metadata: Map<_, _> = info.metadata.iter().map(|(key, value)| (key.clone(), json!(value))).collect();
-        add("ErrorInfo", json!({ "reason": info.reason, "domain": info.domain, "metadata": metadata }));
+        let metadata: Map<_, _> = info
+            .metadata
+            .iter()
+            .map(|(key, value)| (key.clone(), json!(value)))
+            .collect();
+        add(
+            "ErrorInfo",
+            json!({ "reason": info.reason, "domain": info.domain, "metadata": metadata }),
+        );
     }
     if let Some(delay) = found.retry_info().and_then(|info| info.retry_delay) {
         add("RetryInfo", json!({ "retryDelay": seconds(delay) }));
@@ -77,7 +90,9 @@ fn to_json(status: &Status) -> Value {
     if let Some(failure) = found.precondition_failure() {
         let violations = failure.violations.iter();
         let violations: Vec<_> = violations
-            .map(|v| json!({ "type": v.r#type, "subject": v.subject, "description": v.description }))
+            .map(
+                |v| json!({ "type": v.r#type, "subject": v.subject, "description": v.description }),
+            )
             .collect();
         add("PreconditionFailure", json!({ "violations": violations }));
     }
@@ -89,7 +104,10 @@ fn to_json(status: &Status) -> Value {
         add("BadRequest", json!({ "fieldViolations": violations }));
     }
     if let Some(message) = found.localized_message() {
-        add("LocalizedMessage", json!({ "locale": message.locale, "message": message.message }));
+        add(
+            "LocalizedMessage",
+            json!({ "locale": message.locale, "message": message.message }),
+        );
     }
     json!({ "code": code_name(status.code()), "message": status.message(), "details": details })
 }
@@ -99,7 +117,10 @@ fn without_empty(value: Value) -> Value {
     match value {
         Value::Object(members) => {
             let kept = members.into_iter().filter(|(_, value)| *value != json!(""));
-            Value::Object(kept.map(|(name, value)| (name, without_empty(value))).collect())
+            Value::Object(
+                kept.map(|(name, value)| (name, without_empty(value)))
+                    .collect(),
+            )
         }
         Value::Array(values) => Value::Array(values.into_iter().map(without_empty).collect()),
         other => other,

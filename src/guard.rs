@@ -66,14 +66,22 @@ impl Guard {
 
     /// What that call of that caller may try.
     pub(crate) fn attempts<'a>(&'a self, caller: Caller, call: &'a Call) -> Attempts<'a> {
-        Attempts { guard: self, caller, call }
+        Attempts {
+            guard: self,
+            caller,
+            call,
+        }
     }
 
     /// What stands for a user: the same in whichever case, and with whatever blanks and unseen characters the name is
     /// written.
     fn user(&self, name: &str) -> u64 {
         let mut hasher = self.names.build_hasher();
-        for c in name.nfkc().filter(|c| !c.is_whitespace() && !is_unseen(*c)).flat_map(char::to_lowercase) {
+        for c in name
+            .nfkc()
+            .filter(|c| !c.is_whitespace() && !is_unseen(*c))
+            .flat_map(char::to_lowercase)
+        {
             hasher.write_u32(c.into());
         }
         hasher.finish()
@@ -86,7 +94,10 @@ impl Attempts<'_> {
     /// # Errors
     ///
     /// [`Error::TooManyAttempts`], what ends the call while it waits, or whatever the attempt comes to.
-    pub(crate) async fn of_code<T>(self, attempt: impl AsyncFnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    pub(crate) async fn of_code<T>(
+        self,
+        attempt: impl AsyncFnOnce() -> Result<T, Error>,
+    ) -> Result<T, Error> {
         self.make(&self.guard.codes, self.caller.0, attempt).await
     }
 
@@ -100,7 +111,8 @@ impl Attempts<'_> {
         user: &str,
         attempt: impl AsyncFnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
-        self.make(&self.guard.answers, self.guard.user(user), attempt).await
+        self.make(&self.guard.answers, self.guard.user(user), attempt)
+            .await
     }
 
     async fn make<T>(
@@ -111,7 +123,11 @@ impl Attempts<'_> {
     ) -> Result<T, Error> {
         let permit = limit.permit(key, self.call).await?;
         let result = attempt().await;
-        permit.settle(result.as_ref().is_err_and(|error| costs(error, self.call.is_hurried)));
+        permit.settle(
+            result
+                .as_ref()
+                .is_err_and(|error| costs(error, self.call.is_hurried)),
+        );
         result
     }
 }
@@ -120,9 +136,15 @@ impl Attempts<'_> {
 fn costs(error: &Error, is_hurried: bool) -> bool {
     match error {
         // It may be how a release of the API says no.
-        Error::Refused(Refusal { cause: Cause::Unexplained, .. }) => true,
+        Error::Refused(Refusal {
+            cause: Cause::Unexplained,
+            ..
+        }) => true,
         // Whoever's the key is, nothing was said to the attempt.
-        Error::Refused(Refusal { cause: Cause::KeyRejected, .. }) => false,
+        Error::Refused(Refusal {
+            cause: Cause::KeyRejected,
+            ..
+        }) => false,
         Error::Refused(_) => {
             let verdict = Verdict::of(error, false, Owner::Gateway);
             (verdict.fault, verdict.outcome) == (Fault::Caller, Outcome::Refused)
@@ -141,25 +163,57 @@ mod tests {
 
     fn refused(cause: Cause) -> Error {
         let body = bytes::Bytes::new();
-        let answer =
-            Answer { http_status: 200, content_type: None, retry_after: None, body, values: Values::default() };
+        let answer = Answer {
+            http_status: 200,
+            content_type: None,
+            retry_after: None,
+            body,
+            values: Values::default(),
+        };
         Error::Refused(Refusal::bare(cause, &answer))
     }
 
     #[test]
     fn what_says_no_to_the_attempt_counts_and_nothing_else() {
         use Cause as C;
-        let says_no = [C::IncorrectAnswer, C::Declined(None), C::Declined(Some(404)), C::Unexplained, C::BadRequest];
-        for cause in [&says_no[..], &[C::Validation, C::Forbidden, C::NotFound, C::Conflict]].concat() {
+        let says_no = [
+            C::IncorrectAnswer,
+            C::Declined(None),
+            C::Declined(Some(404)),
+            C::Unexplained,
+            C::BadRequest,
+        ];
+        for cause in [
+            &says_no[..],
+            &[C::Validation, C::Forbidden, C::NotFound, C::Conflict],
+        ]
+        .concat()
+        {
             assert!(costs(&refused(cause), false), "{cause:?}");
         }
-        let says_nothing = [C::KeyRejected, C::EndpointMissing, C::RateLimited, C::Unavailable, C::BadGateway];
-        let failed =
-            [C::Timeout, C::Failed, C::Redirected, C::Malformed, C::Declined(Some(429)), C::Declined(Some(500))];
+        let says_nothing = [
+            C::KeyRejected,
+            C::EndpointMissing,
+            C::RateLimited,
+            C::Unavailable,
+            C::BadGateway,
+        ];
+        let failed = [
+            C::Timeout,
+            C::Failed,
+            C::Redirected,
+            C::Malformed,
+            C::Declined(Some(429)),
+            C::Declined(Some(500)),
+        ];
         for cause in [&says_nothing[..], &failed].concat() {
             assert!(!costs(&refused(cause), true), "{cause:?}");
         }
-        for error in [Error::Overloaded, Error::KeyMissing, Error::TooLarge { http_status: 200 }] {
+        for error in [
+            Error::Overloaded,
+            Error::KeyMissing,
+            Error::TooLarge { http_status: 200 },
+        ] {
             assert!(!costs(&error, true), "{error:?}");
         }
     }
@@ -167,13 +221,20 @@ mod tests {
     #[test]
     fn a_deadline_counts_if_the_caller_made_it_short() {
         assert!(costs(&Error::TimedOut { sent: true }, true));
-        assert!(!costs(&Error::TimedOut { sent: true }, false), "the gateway's own: the API is slow");
+        assert!(
+            !costs(&Error::TimedOut { sent: true }, false),
+            "the gateway's own: the API is slow"
+        );
         assert!(!costs(&Error::TimedOut { sent: false }, true));
     }
 
     #[test]
     fn a_user_is_the_same_however_the_name_is_written() {
-        let guard = Guard::new(Rates { codes: None, all_codes: None, answers: None });
+        let guard = Guard::new(Rates {
+            codes: None,
+            all_codes: None,
+            answers: None,
+        });
         let (one, other) = (guard.user("robert.zak"), guard.user("jane.doe"));
         for name in [
             "Robert.Zak",

@@ -17,9 +17,13 @@ static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     // What TLS is made with, also when certificates in the settings are looked at.
-    rustls::crypto::ring::default_provider().install_default().expect("nobody has installed another");
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .expect("nobody has installed another");
     match config::parse(env::args_os()) {
-        Ok(Ok(command)) => run::run(command).map_or_else(|failure| failed(&failure), |()| ExitCode::SUCCESS),
+        Ok(Ok(command)) => {
+            run::run(command).map_or_else(|failure| failed(&failure), |()| ExitCode::SUCCESS)
+        }
         Ok(Err(help)) => {
             write(io::stdout(), help.trim_end());
             ExitCode::SUCCESS

@@ -42,10 +42,28 @@ pub struct Gateway(AroundCalls<Rpcs, Routes>);
 
 impl Answer {
     /// An answer to a call of that rpc, whose request has those values and the key.
-    pub fn new(rpc: Rpc, http_status: u16, content_type: &str, body: &str, values: &[&str]) -> Self {
-        let (content_type, body) = (Some(content_type.to_owned()), Bytes::copy_from_slice(body.as_bytes()));
+    pub fn new(
+        rpc: Rpc,
+        http_status: u16,
+        content_type: &str,
+        body: &str,
+        values: &[&str],
+    ) -> Self {
+        let (content_type, body) = (
+            Some(content_type.to_owned()),
+            Bytes::copy_from_slice(body.as_bytes()),
+        );
         let values = Values::of(values.iter().copied());
-        Self { rpc, answer: envelope::Answer { http_status, content_type, retry_after: None, body, values } }
+        Self {
+            rpc,
+            answer: envelope::Answer {
+                http_status,
+                content_type,
+                retry_after: None,
+                body,
+                values,
+            },
+        }
     }
 
     /// What the answer means.
@@ -54,7 +72,10 @@ impl Answer {
     ///
     /// If it is not a success.
     pub fn verdict(&self) -> Result<(), Failure> {
-        let failure = |refusal| Failure { rpc: self.rpc, error: Error::Refused(refusal) };
+        let failure = |refusal| Failure {
+            rpc: self.rpc,
+            error: Error::Refused(refusal),
+        };
         steps::verdict(self.rpc, &self.answer, false).map_err(failure)
     }
 }
@@ -73,16 +94,24 @@ impl Gateway {
     ///
     /// If the settings are others, or cannot be used.
     pub async fn start(config: Serve) -> Self {
-        let Api::Url(base) = &config.api else { panic!("no URL") };
-        rustls::crypto::ring::default_provider().install_default().expect("nobody has installed another");
-        let client = rest::client(false, config.connect_timeout, Vec::new()).expect("no certificate can be wrong");
+        let Api::Url(base) = &config.api else {
+            panic!("no URL")
+        };
+        rustls::crypto::ring::default_provider()
+            .install_default()
+            .expect("nobody has installed another");
+        let client = rest::client(false, config.connect_timeout, Vec::new())
+            .expect("no certificate can be wrong");
         let export = Export::start(&config.telemetry).expect("nothing is exported");
         logs::start(&config.telemetry, io::sink, Some(export.rejected()));
         let readiness = Readiness::new();
         let keys = run::app_keys(&config.key, &readiness);
         let (service, observer) = run::service(&config, client, base, keys, readiness, &export);
         let local = SocketAddr::from(([127, 0, 0, 1], 50051));
-        let peer = Peer::Tcp { local: Some(local), remote: SocketAddr::from(([127, 0, 0, 1], 50052)) };
+        let peer = Peer::Tcp {
+            local: Some(local),
+            remote: SocketAddr::from(([127, 0, 0, 1], 50052)),
+        };
         Self(server::unconnected(service, config.limits, observer, peer).await)
     }
 

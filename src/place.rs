@@ -14,7 +14,10 @@ pub(crate) struct Place {
 impl Place {
     /// One of those, not taken yet.
     pub(crate) fn among(places: &Arc<Semaphore>) -> Self {
-        Self { places: Arc::clone(places), taken: Mutex::new(None) }
+        Self {
+            places: Arc::clone(places),
+            taken: Mutex::new(None),
+        }
     }
 
     /// Takes a place; `false` if there is none.
@@ -27,6 +30,9 @@ impl Place {
 
     /// Leaves the place to others.
     pub(crate) fn leave(&self) {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.taken
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
     }
 }

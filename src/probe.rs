@@ -3,7 +3,9 @@
 use std::{net::Ipv4Addr, net::Ipv6Addr, time::Duration};
 
 use tonic::transport::Endpoint;
-use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use crate::address::Address;
 
@@ -17,15 +19,29 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What is wrong, in words.
 pub(crate) async fn probe(address: &Address) -> Result<(), String> {
     let asked = tokio::time::timeout(PATIENCE, ask(address)).await;
-    let status = asked.map_err(|_| "no answer".to_owned()).flatten().map_err(|why| format!("{address}: {why}"))?;
-    if status == ServingStatus::Serving { Ok(()) } else { Err(format!("{address}: {}", status.as_str_name())) }
+    let status = asked
+        .map_err(|_| "no answer".to_owned())
+        .flatten()
+        .map_err(|why| format!("{address}: {why}"))?;
+    if status == ServingStatus::Serving {
+        Ok(())
+    } else {
+        Err(format!("{address}: {}", status.as_str_name()))
+    }
 }
 
 async fn ask(address: &Address) -> Result<ServingStatus, String> {
     let endpoint = Endpoint::from_shared(uri(address)).map_err(|error| error.to_string())?;
-    let channel = endpoint.connect().await.map_err(|_| "cannot connect".to_owned())?;
-    let answer = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
-    answer.map(|answer| answer.into_inner().status()).map_err(|status| status.message().to_owned())
+    let channel = endpoint
+        .connect()
+        .await
+        .map_err(|_| "cannot connect".to_owned())?;
+    let answer = HealthClient::new(channel)
+        .check(HealthCheckRequest::default())
+        .await;
+    answer
+        .map(|answer| answer.into_inner().status())
+        .map_err(|status| status.message().to_owned())
 }
 
 /// Where to connect to reach what listens at the address.

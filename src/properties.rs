@@ -39,11 +39,17 @@ const SHORTEST: usize = 4;
 pub fn verdict(bytes: &[u8]) {
     let choices = &mut Choices::from(bytes);
     let rpc = choices.of(&Rpc::ALL);
-    let (answered, owner) = (choices.once_in(2), choices.of(&[Owner::Gateway, Owner::Caller]));
+    let (answered, owner) = (
+        choices.once_in(2),
+        choices.of(&[Owner::Gateway, Owner::Caller]),
+    );
     let values = choices.several(0, 3, texts::value);
     let answer = answers::answer(choices, &values);
     match steps::verdict(rpc, &answer, answered) {
-        Ok(()) => assert!((200..=299).contains(&answer.http_status), "a success: {answer:?}"),
+        Ok(()) => assert!(
+            (200..=299).contains(&answer.http_status),
+            "a success: {answer:?}"
+        ),
         Err(refusal) => {
             let error = Error::Refused(refusal);
             let verdict = Verdict::of(&error, rpc.only_reads(), owner);
@@ -65,13 +71,19 @@ pub fn text(bytes: &[u8]) {
     let mut budget = MAX_TEXT;
     let text = pass_on(messages.iter().map(String::as_str), &values, &mut budget);
     assert_eq!(text.len() + budget, MAX_TEXT, "{text:?}");
-    assert!(!text.contains(|c: char| c.is_control() || matches!(c, '<' | '>')), "not plain: {text:?}");
+    assert!(
+        !text.contains(|c: char| c.is_control() || matches!(c, '<' | '>')),
+        "not plain: {text:?}"
+    );
     assert!(!text.contains("  "), "not plain: {text:?}");
     is_free_of(&text, &values);
 
     let harmless = choices.several(1, 3, texts::sentence);
     let codes = choices.several(0, 3, |choices| format!("{:06}", choices.number()));
-    assert_eq!(pass_on(harmless.iter().copied(), &codes, &mut { MAX_TEXT }), harmless.join(" "));
+    assert_eq!(
+        pass_on(harmless.iter().copied(), &codes, &mut { MAX_TEXT }),
+        harmless.join(" ")
+    );
 }
 
 /// The time that a call may take: never more than the gateway allows or the caller asks for, and no less than that but a
@@ -79,13 +91,23 @@ pub fn text(bytes: &[u8]) {
 pub fn grpc_timeout(bytes: &[u8]) {
     let choices = &mut Choices::from(bytes);
     let most = Duration::from_millis(choices.number().into());
-    let Ok(value) = HeaderValue::from_bytes(choices.rest()) else { return };
+    let Ok(value) = HeaderValue::from_bytes(choices.rest()) else {
+        return;
+    };
     let expected = nanoseconds(value.as_bytes());
-    let budget = call::budget(&HeaderMap::from_iter([(http::HeaderName::from_static("grpc-timeout"), value)]), most);
+    let budget = call::budget(
+        &HeaderMap::from_iter([(http::HeaderName::from_static("grpc-timeout"), value)]),
+        most,
+    );
     assert!(budget <= most);
-    let Some(timeout) = expected else { return assert_eq!(budget, most) };
+    let Some(timeout) = expected else {
+        return assert_eq!(budget, most);
+    };
     let least = timeout.saturating_sub(10_000_000).min(most.as_nanos());
-    assert!((least..=timeout).contains(&budget.as_nanos()), "{budget:?} of {timeout} ns");
+    assert!(
+        (least..=timeout).contains(&budget.as_nanos()),
+        "{budget:?} of {timeout} ns"
+    );
 }
 
 /// The time to wait: of digits so many seconds, of a date the time until then, and nothing of anything else.
@@ -99,41 +121,77 @@ pub fn retry_after(bytes: &[u8]) {
 
     let trimmed = text.trim();
     if !trimmed.is_empty() && trimmed.bytes().all(|b| b.is_ascii_digit()) {
-        let add = |number: u64, digit: u8| number.saturating_mul(10).saturating_add((digit - b'0').into());
-        assert_eq!(parsed, Some(Duration::from_secs(trimmed.bytes().fold(0, add))), "{text:?}");
+        let add = |number: u64, digit: u8| {
+            number
+                .saturating_mul(10)
+                .saturating_add((digit - b'0').into())
+        };
+        assert_eq!(
+            parsed,
+            Some(Duration::from_secs(trimmed.bytes().fold(0, add))),
+            "{text:?}"
+        );
     } else if let Some(wait) = parsed {
-        assert!(wait < Duration::from_secs(10_000 * 366 * 24 * 3600), "after the year 9999: {text:?}");
+        assert!(
+            wait < Duration::from_secs(10_000 * 366 * 24 * 3600),
+            "after the year 9999: {text:?}"
+        );
     }
-    assert_eq!(retry_after::parse(&httpdate::fmt_http_date(now + later), now), Some(later));
+    assert_eq!(
+        retry_after::parse(&httpdate::fmt_http_date(now + later), now),
+        Some(later)
+    );
 }
 
-fn pass_on<'m>(messages: impl IntoIterator<Item = &'m str>, values: &[String], budget: &mut usize) -> String {
-    passed_on(messages, &Values::of(values.iter().map(String::as_str)).guard(), budget)
+fn pass_on<'m>(
+    messages: impl IntoIterator<Item = &'m str>,
+    values: &[String],
+    budget: &mut usize,
+) -> String {
+    passed_on(
+        messages,
+        &Values::of(values.iter().map(String::as_str)).guard(),
+        budget,
+    )
 }
 
 /// A `grpc-timeout` by its grammar, `1*8DIGIT ("H" / "M" / "S" / "m" / "u" / "n")`.
 fn nanoseconds(value: &[u8]) -> Option<u128> {
     let (unit, digits) = value.split_last()?;
-    let units = [(b'H', 3_600_000_000_000), (b'M', 60_000_000_000), (b'S', 1_000_000_000)];
+    let units = [
+        (b'H', 3_600_000_000_000),
+        (b'M', 60_000_000_000),
+        (b'S', 1_000_000_000),
+    ];
     let smaller = [(b'm', 1_000_000), (b'u', 1_000), (b'n', 1)];
-    let (_, factor) = units.into_iter().chain(smaller).find(|(name, _)| name == unit)?;
+    let (_, factor) = units
+        .into_iter()
+        .chain(smaller)
+        .find(|(name, _)| name == unit)?;
     if digits.is_empty() || digits.len() > 8 {
         return None;
     }
     digits
         .iter()
-        .try_fold(0, |number: u128, b| Some(number * 10 + u128::from(char::from(*b).to_digit(10)?)))
+        .try_fold(0, |number: u128, b| {
+            Some(number * 10 + u128::from(char::from(*b).to_digit(10)?))
+        })
         .map(|number| number * factor)
 }
 
 /// What every status of a failure has, and how much of a client's header limit it takes.
 fn is_complete(status: &Status) {
     let headers = status.clone().into_http::<()>().headers().clone();
-    let size: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum();
+    let size: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 32)
+        .sum();
     assert!(size < MAX_STATUS, "{size} bytes: {status:?}");
     assert_ne!(status.code(), Code::Ok);
 
-    let details = status.check_error_details_vec().expect("the details are of the standard kinds");
+    let details = status
+        .check_error_details_vec()
+        .expect("the details are of the standard kinds");
     let infos: Vec<_> = details
         .iter()
         .filter_map(|detail| match detail {
@@ -141,16 +199,34 @@ fn is_complete(status: &Status) {
             _ => None,
         })
         .collect();
-    let [info] = infos[..] else { panic!("{} of ErrorInfo: {status:?}", infos.len()) };
+    let [info] = infos[..] else {
+        panic!("{} of ErrorInfo: {status:?}", infos.len())
+    };
     assert_eq!(info.domain, DOMAIN);
-    assert!(ErrorReason::from_str_name(&info.reason).is_some_and(|reason| reason != ErrorReason::Unspecified));
+    assert!(
+        ErrorReason::from_str_name(&info.reason)
+            .is_some_and(|reason| reason != ErrorReason::Unspecified)
+    );
     let of = |key: &str| info.metadata.get(key).map(String::as_str);
-    assert!(matches!(of("fault"), Some("caller" | "gateway" | "upstream")), "{info:?}");
-    assert!(matches!(of("outcome"), Some("not_sent" | "refused" | "unknown")), "{info:?}");
-    assert!(!(status.code() == Code::Unavailable && of("outcome") == Some("unknown")), "not safe to repeat: {info:?}");
+    assert!(
+        matches!(of("fault"), Some("caller" | "gateway" | "upstream")),
+        "{info:?}"
+    );
+    assert!(
+        matches!(of("outcome"), Some("not_sent" | "refused" | "unknown")),
+        "{info:?}"
+    );
+    assert!(
+        !(status.code() == Code::Unavailable && of("outcome") == Some("unknown")),
+        "not safe to repeat: {info:?}"
+    );
     for detail in &details {
         if let ErrorDetail::RetryInfo(info) = detail {
-            assert!(info.retry_delay.is_some_and(|delay| delay <= Duration::from_secs(300)), "{info:?}");
+            assert!(
+                info.retry_delay
+                    .is_some_and(|delay| delay <= Duration::from_secs(300)),
+                "{info:?}"
+            );
         }
     }
 }
@@ -164,12 +240,30 @@ fn told(status: &Status, reason: ErrorReason) -> Vec<String> {
     if let Some(info) = details.error_info() {
         assert_eq!(info.reason, reason.as_str_name());
         let known = ["fault", "outcome", "httpStatus", "upstreamCodes"];
-        assert!(info.metadata.keys().all(|key| known.contains(&key.as_str())), "{info:?}");
-        assert!(info.metadata.get("httpStatus").is_some_and(|status| status.parse::<u16>().is_ok()), "{info:?}");
+        assert!(
+            info.metadata
+                .keys()
+                .all(|key| known.contains(&key.as_str())),
+            "{info:?}"
+        );
+        assert!(
+            info.metadata
+                .get("httpStatus")
+                .is_some_and(|status| status.parse::<u16>().is_ok()),
+            "{info:?}"
+        );
         texts.extend(info.metadata.get("upstreamCodes").cloned());
     }
-    texts.extend(details.localized_message().map(|message| message.message.clone()));
-    for violation in details.bad_request().into_iter().flat_map(|request| &request.field_violations) {
+    texts.extend(
+        details
+            .localized_message()
+            .map(|message| message.message.clone()),
+    );
+    for violation in details
+        .bad_request()
+        .into_iter()
+        .flat_map(|request| &request.field_violations)
+    {
         if !REQUEST_FIELDS.contains(&violation.field.as_str()) {
             texts.push(violation.field.clone());
         }
@@ -184,7 +278,10 @@ fn told(status: &Status, reason: ErrorReason) -> Vec<String> {
 fn is_free_of(text: &str, values: &[String]) {
     // Of what nobody can see there is nothing to keep out.
     let is_seen = |value: &&str| value.chars().any(|c| !c.is_whitespace() && !is_unseen(c));
-    let values = values.iter().map(|value| value.trim()).filter(|value| value.chars().count() >= SHORTEST);
+    let values = values
+        .iter()
+        .map(|value| value.trim())
+        .filter(|value| value.chars().count() >= SHORTEST);
     let values = values.filter(is_seen);
     for value in values {
         for disguise in disguise::ALL {
@@ -197,14 +294,18 @@ fn is_free_of(text: &str, values: &[String]) {
             }
         }
         let letters = spelled(value);
-        let is_found = value.is_ascii() && letters.len() >= SHORTEST && spelled(text).contains(&letters);
+        let is_found =
+            value.is_ascii() && letters.len() >= SHORTEST && spelled(text).contains(&letters);
         assert!(!is_found, "{text:?} spells {value:?}");
     }
 }
 
 /// Without ASCII's signs and spaces, and in lower case.
 fn spelled(text: &str) -> String {
-    text.chars().filter(|c| !c.is_ascii() || c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
+    text.chars()
+        .filter(|c| !c.is_ascii() || c.is_ascii_alphanumeric())
+        .map(|c| c.to_ascii_lowercase())
+        .collect()
 }
 
 #[cfg(test)]
@@ -215,7 +316,12 @@ mod tests {
 
     /// Few, and always the same, so that a run of the tests says something of the change at hand; the fuzzer tries more.
     fn cases(cases: u32) -> ProptestConfig {
-        ProptestConfig { cases, failure_persistence: None, rng_seed: RngSeed::Fixed(1), ..ProptestConfig::default() }
+        ProptestConfig {
+            cases,
+            failure_persistence: None,
+            rng_seed: RngSeed::Fixed(1),
+            ..ProptestConfig::default()
+        }
     }
 
     proptest! {

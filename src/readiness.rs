@@ -76,9 +76,18 @@ impl Readiness {
         let state = *self.0.borrow();
         match state {
             State { serving: false, .. } => Some("not serving"),
-            State { key_rejected: true, .. } => Some("application key rejected"),
-            State { api_unreachable: true, .. } => Some("API unreachable"),
-            State { serving: true, key_rejected: false, api_unreachable: false } => None,
+            State {
+                key_rejected: true, ..
+            } => Some("application key rejected"),
+            State {
+                api_unreachable: true,
+                ..
+            } => Some("API unreachable"),
+            State {
+                serving: true,
+                key_rejected: false,
+                api_unreachable: false,
+            } => None,
         }
     }
 

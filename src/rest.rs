@@ -81,11 +81,19 @@ impl Api<'_> {
     /// # Errors
     ///
     /// Whatever kept the answer from arriving whole. An answer of any HTTP status is no error here.
-    pub(crate) async fn send(&self, payload: Payload<'_>, mut values: Values) -> Result<Answer, Error> {
+    pub(crate) async fn send(
+        &self,
+        payload: Payload<'_>,
+        mut values: Values,
+    ) -> Result<Answer, Error> {
         values.add(self.key.to_str().unwrap_or_default());
         self.call.check()?;
         self.rest.breaker.check()?;
-        let mut retries = Retries::new(self.call.rpc.only_reads(), self.call.deadline, &self.rest.retries);
+        let mut retries = Retries::new(
+            self.call.rpc.only_reads(),
+            self.call.deadline,
+            &self.rest.retries,
+        );
         let mut result = self.attempt(&payload, 0).await;
         while self.rest.breaker.check().is_ok()
             && let Some(pause) = retries.next(&result)
@@ -101,7 +109,9 @@ impl Api<'_> {
         match result {
             Ok(answer) => Ok(Answer { values, ..answer }),
             // The API has seen an earlier attempt.
-            Err(Error::Unreachable(error)) if self.call.record.was_sent() => Err(Error::Broken(error)),
+            Err(Error::Unreachable(error)) if self.call.record.was_sent() => {
+                Err(Error::Broken(error))
+            }
             Err(error) => Err(error),
         }
     }
@@ -136,7 +146,10 @@ impl Api<'_> {
         // Lets the runtime look at the sockets: an idle connection that the API has closed by now is not written to then, and
         // those over which answers have come are free again, so that a burst of calls opens fewer.
         tokio::task::yield_now().await;
-        let mut response = self.execute(endpoint, payload, span).await.map_err(|error| broken(error, self.call))?;
+        let mut response = self
+            .execute(endpoint, payload, span)
+            .await
+            .map_err(|error| broken(error, self.call))?;
         self.call.record.answered(response.status().as_u16());
         span.answered(&response);
         read(&mut response, self.call).await
@@ -159,7 +172,11 @@ impl Api<'_> {
 
 impl Payload<'_> {
     pub(crate) fn json(body: &impl Serialize) -> Self {
-        Self::Json(serde_json::to_vec(body).expect("a struct of strings is JSON").into())
+        Self::Json(
+            serde_json::to_vec(body)
+                .expect("a struct of strings is JSON")
+                .into(),
+        )
     }
 }
 
@@ -170,11 +187,17 @@ fn request(endpoint: &Endpoint, key: HeaderValue, payload: &Payload<'_>, call: &
     let record = Arc::clone(&call.record);
     match payload {
         Payload::Query(name, value) => {
-            request.url_mut().set_query(Some(&format!("{name}={}", utf8_percent_encode(value, PERCENT_ENCODED))));
+            request.url_mut().set_query(Some(&format!(
+                "{name}={}",
+                utf8_percent_encode(value, PERCENT_ENCODED)
+            )));
             *request.body_mut() = Some(reqwest::Body::wrap(NoBody::new(record)));
         }
         Payload::Json(json) => {
-            request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            request.headers_mut().insert(
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            );
             *request.body_mut() = Some(reqwest::Body::wrap(Body::new(json.clone(), record)));
         }
     }
@@ -224,7 +247,11 @@ pub(crate) fn client(
         (header::USER_AGENT, HeaderValue::from_static(USER_AGENT)),
     ]);
     let client = Client::builder();
-    let client = if is_over_tls { client.tls_certs_merge(ca) } else { client.tls_certs_only([]) };
+    let client = if is_over_tls {
+        client.tls_certs_merge(ca)
+    } else {
+        client.tls_certs_only([])
+    };
     client
         .default_headers(headers)
         .connect_timeout(connect_timeout)
@@ -240,21 +267,34 @@ pub(crate) fn client(
 async fn read(response: &mut Response, call: &Call) -> Result<Answer, Error> {
     let http_status = response.status().as_u16();
     let too_large = Error::TooLarge { http_status };
-    if response.content_length().is_some_and(|length| length > MAX_ANSWER as u64) {
+    if response
+        .content_length()
+        .is_some_and(|length| length > MAX_ANSWER as u64)
+    {
         return Err(too_large);
     }
     let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| broken(error, call))? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| broken(error, call))?
+    {
         if body.len() + chunk.len() > MAX_ANSWER {
             return Err(too_large);
         }
         body.extend_from_slice(&chunk);
     }
-    let text = |name| response.headers().get(name).and_then(|value: &HeaderValue| value.to_str().ok());
+    let text = |name| {
+        response
+            .headers()
+            .get(name)
+            .and_then(|value: &HeaderValue| value.to_str().ok())
+    };
     Ok(Answer {
         http_status,
         content_type: text(header::CONTENT_TYPE).map(str::to_owned),
-        retry_after: text(header::RETRY_AFTER).and_then(|text| retry_after::parse(text, SystemTime::now())),
+        retry_after: text(header::RETRY_AFTER)
+            .and_then(|text| retry_after::parse(text, SystemTime::now())),
         body: body.freeze(),
         values: Values::default(),
     })
@@ -263,7 +303,11 @@ async fn read(response: &mut Response, call: &Call) -> Result<Answer, Error> {
 /// Why there is no answer. The URL is taken out of the error: it may hold a user name.
 fn broken(error: reqwest::Error, call: &Call) -> Error {
     let error = error.without_url();
-    if error.is_connect() || !call.record.was_sent() { Error::Unreachable(error) } else { Error::Broken(error) }
+    if error.is_connect() || !call.record.was_sent() {
+        Error::Unreachable(error)
+    } else {
+        Error::Broken(error)
+    }
 }
 
 impl fmt::Debug for Payload<'_> {

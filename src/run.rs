@@ -57,7 +57,9 @@ pub fn run(command: Command) -> Result<(), Failure> {
     let result = match command {
         Command::Serve(config) => serve(*config),
         Command::Sandbox(config) => sandbox(&config),
-        Command::Probe(address) => runtime(None)?.block_on(probe::probe(&address)).map_err(Failure::Other),
+        Command::Probe(address) => runtime(None)?
+            .block_on(probe::probe(&address))
+            .map_err(Failure::Other),
         Command::Explain(config) => {
             let status = explain::explain(&config).map_err(failed_to("read the body"))?;
             writeln!(io::stdout(), "{status}").map_err(failed_to("write the status"))
@@ -71,8 +73,12 @@ pub fn run(command: Command) -> Result<(), Failure> {
 fn serve(config: Serve) -> Result<(), Failure> {
     let runtime = runtime(config.worker_threads)?;
     // What can be wrong with the settings shows before a port is bound.
-    let client = rest::client(config.api.is_over_tls(), config.connect_timeout, config.ca.clone())
-        .map_err(|_| ConfigError::no_certificates())?;
+    let client = rest::client(
+        config.api.is_over_tls(),
+        config.connect_timeout,
+        config.ca.clone(),
+    )
+    .map_err(|_| ConfigError::no_certificates())?;
     let export = {
         let _in_runtime = runtime.enter();
         Export::start(&config.telemetry)?
@@ -100,7 +106,8 @@ async fn gateway(
 ) -> Result<Running, Failure> {
     let (base, sandbox) = api(&config.api).await?;
     let listeners = bind(&config).await?;
-    let announcement = announce::gateway(&listeners, &base, sandbox.is_some()).map_err(failed_to("find the ports"))?;
+    let announcement = announce::gateway(&listeners, &base, sandbox.is_some())
+        .map_err(failed_to("find the ports"))?;
 
     let readiness = Readiness::new();
     let keys = match sandbox {
@@ -112,7 +119,11 @@ async fn gateway(
             keys
         }
     };
-    let admin = Admin { readiness: readiness.clone(), metrics: export.page(), log_level };
+    let admin = Admin {
+        readiness: readiness.clone(),
+        metrics: export.page(),
+        log_level,
+    };
     let (service, observer) = service(&config, client, &base, keys, readiness, export);
     let running = server::start(listeners, service, config.limits, observer, admin).await;
     announce::print(&announcement);
@@ -129,10 +140,33 @@ pub(crate) fn service(
     export: &Export,
 ) -> (Service, Observer) {
     let takes_up_traces = config.telemetry.otel.propagates_trace_context;
-    let observer = Observer { metrics: Metrics::new(&meter()), takes_up_traces, room: export.room() };
-    let rest = Rest::new(client, config.connect_timeout, base, &config.api_version, &observer, &readiness);
-    let (callers, guard) = (Callers::new(config.caller_metadata.clone()), Guard::new(config.rates));
-    (Service { rest, keys, callers, guard, readiness }, observer)
+    let observer = Observer {
+        metrics: Metrics::new(&meter()),
+        takes_up_traces,
+        room: export.room(),
+    };
+    let rest = Rest::new(
+        client,
+        config.connect_timeout,
+        base,
+        &config.api_version,
+        &observer,
+        &readiness,
+    );
+    let (callers, guard) = (
+        Callers::new(config.caller_metadata.clone()),
+        Guard::new(config.rates),
+    );
+    (
+        Service {
+            rest,
+            keys,
+            callers,
+            guard,
+            readiness,
+        },
+        observer,
+    )
 }
 
 /// Runs the stand-in API until it is told to stop.
@@ -152,9 +186,16 @@ fn sandbox(config: &Sandbox) -> Result<(), Failure> {
 
 /// A runtime with that many workers; else with as many as the CPUs that the process may use, by its cgroup as well.
 fn runtime(workers: Option<u16>) -> Result<Runtime, Failure> {
-    let workers = workers.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
+    let workers = workers.map_or_else(
+        || thread::available_parallelism().map_or(1, usize::from),
+        usize::from,
+    );
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(workers).enable_all().build().map_err(failed_to("start"))
+    runtime
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .map_err(failed_to("start"))
 }
 
 /// Where the API is; and the listener of the sandbox, if it is the sandbox.
@@ -172,7 +213,11 @@ async fn api(api: &Api) -> Result<(Url, Option<TcpListener>), Failure> {
 async fn bind(config: &Serve) -> Result<Listeners, Failure> {
     let mut grpc = Vec::new();
     for address in &config.listen {
-        grpc.push(Listener::bind(address).await.map_err(failed_to(&format!("listen on {address}")))?);
+        grpc.push(
+            Listener::bind(address)
+                .await
+                .map_err(failed_to(&format!("listen on {address}")))?,
+        );
     }
     let admin = match config.admin_listen {
         Some(address) => Some(listen(address).await?),
@@ -182,7 +227,9 @@ async fn bind(config: &Serve) -> Result<Listeners, Failure> {
 }
 
 async fn listen(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(failed_to(&format!("listen on {address}")))
+    TcpListener::bind(address)
+        .await
+        .map_err(failed_to(&format!("listen on {address}")))
 }
 
 /// The keys of the calls; a key file is followed from now on.
@@ -200,10 +247,16 @@ pub(crate) fn app_keys(key: &Key, readiness: &Readiness) -> AppKeys {
 
 /// The keys of the calls to the sandbox, which asks for the configured key; without one any will do, so that a caller
 /// needs none.
-fn sandbox_keys(key: &Key, readiness: &Readiness) -> (AppKeys, Option<watch::Receiver<HeaderValue>>) {
+fn sandbox_keys(
+    key: &Key,
+    readiness: &Readiness,
+) -> (AppKeys, Option<watch::Receiver<HeaderValue>>) {
     match app_keys(key, readiness) {
         AppKeys::Gateway(key) => (AppKeys::Gateway(key.clone()), Some(key)),
-        AppKeys::Callers => (app_keys(&Key::Fixed(HeaderValue::from_static("sandbox")), readiness), None),
+        AppKeys::Callers => (
+            app_keys(&Key::Fixed(HeaderValue::from_static("sandbox")), readiness),
+            None,
+        ),
     }
 }
 
@@ -223,7 +276,9 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
 fn failed_to<E: std::error::Error>(what: &str) -> impl FnOnce(E) -> Failure {
     let what = what.to_owned();
     move |error| {
-        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+        let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| {
+            error.source()
+        });
         let causes: Vec<_> = causes.map(ToString::to_string).collect();
         Failure::Other(format!("cannot {what}: {}", causes.join(": ")))
     }

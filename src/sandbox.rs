@@ -22,7 +22,11 @@ use tracing::warn;
 use self::faults::Reset;
 
 /// Serves the stand-in API, in that version, for as long as it is polled. With a key, calls have to carry it.
-pub(crate) async fn serve(listener: TcpListener, key: Option<watch::Receiver<HeaderValue>>, api_version: &str) {
+pub(crate) async fn serve(
+    listener: TcpListener,
+    key: Option<watch::Receiver<HeaderValue>>,
+    api_version: &str,
+) {
     let api = api::routes(key, api_version);
     loop {
         let stream = match listener.accept().await {
@@ -37,14 +41,23 @@ pub(crate) async fn serve(listener: TcpListener, key: Option<watch::Receiver<Hea
         let answer = service_fn(move |request: Request<Incoming>| {
             let api = api.clone();
             async move {
-                let answer = api.oneshot(request).await.unwrap_or_else(|never| match never {});
+                let answer = api
+                    .oneshot(request)
+                    .await
+                    .unwrap_or_else(|never| match never {});
                 // hyper closes the connection of a service that fails.
-                if answer.extensions().get::<Reset>().is_some() { Err(Reset) } else { Ok(answer) }
+                if answer.extensions().get::<Reset>().is_some() {
+                    Err(Reset)
+                } else {
+                    Ok(answer)
+                }
             }
         });
         tokio::spawn(async move {
             // A connection that breaks is the peer's business, or the fault that was asked for.
-            let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+            let _ = http1::Builder::new()
+                .serve_connection(TokioIo::new(stream), answer)
+                .await;
         });
     }
 }

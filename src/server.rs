@@ -120,9 +120,18 @@ pub(crate) async fn start(
     let readiness = service.readiness.clone();
     let stop = CancellationToken::new();
     let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
-    let crowd = Crowd::new(files::room_for(limits.max_connections, limits.max_in_flight));
+    let crowd = Crowd::new(files::room_for(
+        limits.max_connections,
+        limits.max_in_flight,
+    ));
     let is_api_reachable = service.rest.breaker.gauge();
-    metrics::observe(&meter(), &in_flight, limits.max_in_flight, &readiness, is_api_reachable);
+    metrics::observe(
+        &meter(),
+        &in_flight,
+        limits.max_in_flight,
+        &readiness,
+        is_api_reachable,
+    );
     let counted = crowd.clone();
     metrics::observe_connections(&meter(), move || counted.len());
     let calls = calls(limits, &in_flight, &stop, service.keys.owner(), observer);
@@ -145,7 +154,12 @@ pub(crate) async fn start(
     for listener in listeners.grpc {
         let (calls, rpcs, about) = (calls.clone(), rpcs.clone(), about.clone());
         acceptors.spawn(acceptor.clone().run(listener, move |peer, member| {
-            let calls = calls.around(rpcs.clone(), about.clone(), peer, Arc::clone(&member.activity));
+            let calls = calls.around(
+                rpcs.clone(),
+                about.clone(),
+                peer,
+                Arc::clone(&member.activity),
+            );
             calls.map_request(|request: http::Request<_>| request.map(Body::new))
         }));
     }
@@ -159,8 +173,20 @@ pub(crate) async fn start(
         let routes = admin::routes(admin).into_make_service_with_connect_info::<SocketAddr>();
         helpers.spawn(async move { log_failure(axum::serve(listener, routes).await) });
     }
-    let Acceptor { connections, ends, .. } = acceptor;
-    Running { acceptors, connections, _helpers: helpers, readiness, health, limits, in_flight, ends, stop }
+    let Acceptor {
+        connections, ends, ..
+    } = acceptor;
+    Running {
+        acceptors,
+        connections,
+        _helpers: helpers,
+        readiness,
+        health,
+        limits,
+        in_flight,
+        ends,
+        stop,
+    }
 }
 
 /// The layer around every call.
@@ -176,7 +202,14 @@ fn calls(
         // Each connection may well watch our health, and each call in flight has an answer.
         leaving: (limits.max_connections.saturating_add(limits.max_in_flight)) as usize,
     };
-    Calls::new(limits.timeout, Arc::clone(in_flight), patience, stop.clone(), key, observer)
+    Calls::new(
+        limits.timeout,
+        Arc::clone(in_flight),
+        patience,
+        stop.clone(),
+        key,
+        observer,
+    )
 }
 
 /// The services with the layer around them, as a connection from that peer has them, but without the connection.
@@ -187,7 +220,13 @@ pub(crate) async fn unconnected(
     peer: Peer,
 ) -> AroundCalls<Rpcs, Routes> {
     let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
-    let calls = calls(limits, &in_flight, &CancellationToken::new(), service.keys.owner(), observer);
+    let calls = calls(
+        limits,
+        &in_flight,
+        &CancellationToken::new(),
+        service.keys.owner(),
+        observer,
+    );
     let (about, _) = about_the_server(service.readiness.clone()).await;
     let member = Crowd::new(1).enter().expect("there is room for one");
     calls.around(rpcs(service), about, peer, Arc::clone(&member.activity))
@@ -202,9 +241,14 @@ fn rpcs(service: Service) -> Rpcs {
 
 /// Health and reflection.
 async fn about_the_server(readiness: Readiness) -> (Routes, Reporter) {
-    let (health_service, health) = health::service(PasswordResetServiceServer::<Service>::NAME, readiness).await;
-    let v1 = reflection().build_v1().expect("the contract is a valid descriptor");
-    let v1alpha = reflection().build_v1alpha().expect("the contract is a valid descriptor");
+    let (health_service, health) =
+        health::service(PasswordResetServiceServer::<Service>::NAME, readiness).await;
+    let v1 = reflection()
+        .build_v1()
+        .expect("the contract is a valid descriptor");
+    let v1alpha = reflection()
+        .build_v1alpha()
+        .expect("the contract is a valid descriptor");
     let routes = Routes::new(health_service)
         .add_service(v1.max_decoding_message_size(MAX_QUESTION))
         .add_service(v1alpha.max_decoding_message_size(MAX_QUESTION));
@@ -221,7 +265,10 @@ impl Running {
         }
         self.readiness.stopping();
         self.health.report().await;
-        if timeout(self.limits.drain_timeout, self.drain()).await.is_err() {
+        if timeout(self.limits.drain_timeout, self.drain())
+            .await
+            .is_err()
+        {
             warn!("the drain time is over: calls in flight are given up");
         }
         self.ends.drain.cancel();

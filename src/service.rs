@@ -10,8 +10,9 @@ use crate::{
     error::Error,
     guard::Guard,
     proto::{
-        GenerateTokenRequest, GenerateTokenResponse, GetSecretQuestionRequest, GetSecretQuestionResponse,
-        ResetPasswordRequest, ResetPasswordResponse, UpdatePasswordRequest, UpdatePasswordResponse,
+        GenerateTokenRequest, GenerateTokenResponse, GetSecretQuestionRequest,
+        GetSecretQuestionResponse, ResetPasswordRequest, ResetPasswordResponse,
+        UpdatePasswordRequest, UpdatePasswordResponse,
         password_reset_service_server::PasswordResetService,
     },
     readiness::Readiness,
@@ -70,18 +71,34 @@ impl Service {
         mut request: Request<Req>,
         step: impl AsyncFnOnce(&Api<'_>, Req) -> Result<Res, Error>,
     ) -> impl Future<Output = Result<Response<Res>, Status>> {
-        let call: Call = request.extensions_mut().remove().expect("the calls layer is around every rpc");
+        let call: Call = request
+            .extensions_mut()
+            .remove()
+            .expect("the calls layer is around every rpc");
         let key = self.keys.of_call(request.metadata());
         let caller = self.callers.of_call(request.metadata(), call.peer);
         let message = request.into_inner();
         async move {
             let attempts = self.guard.attempts(caller, &call);
             let result = match key {
-                Ok(key) => step(&Api { rest: &self.rest, call: &call, key, attempts }, message).await,
+                Ok(key) => {
+                    step(
+                        &Api {
+                            rest: &self.rest,
+                            call: &call,
+                            key,
+                            attempts,
+                        },
+                        message,
+                    )
+                    .await
+                }
                 Err(error) => Err(error),
             };
             self.learn(&result);
-            result.map(Response::new).map_err(|error| self.tell(&error, &call))
+            result
+                .map(Response::new)
+                .map_err(|error| self.tell(&error, &call))
         }
     }
 
@@ -89,7 +106,9 @@ impl Service {
     fn learn<T>(&self, result: &Result<T, Error>) {
         match result {
             _ if self.keys.owner() == Owner::Caller => {}
-            Err(Error::Refused(refusal)) if refusal.cause == Cause::KeyRejected => self.readiness.key_rejected(),
+            Err(Error::Refused(refusal)) if refusal.cause == Cause::KeyRejected => {
+                self.readiness.key_rejected()
+            }
             Ok(_) | Err(Error::Refused(_)) => self.readiness.key_works(),
             Err(_) => {}
         }

@@ -102,38 +102,110 @@ impl Verdict {
     /// The row of an error, for a call that only reads or one that writes, with that key.
     pub(crate) fn of(error: &Error, only_reads: bool, key: Owner) -> Self {
         use {ErrorReason as R, Fault as F, Outcome as O};
-        let row = |code, reason, fault, outcome| Self { code, reason, fault, outcome };
+        let row = |code, reason, fault, outcome| Self {
+            code,
+            reason,
+            fault,
+            outcome,
+        };
         match *error {
-            Error::Invalid(_) => row(Code::InvalidArgument, R::InvalidRequest, F::Caller, O::NotSent),
+            Error::Invalid(_) => row(
+                Code::InvalidArgument,
+                R::InvalidRequest,
+                F::Caller,
+                O::NotSent,
+            ),
             // The standard's code for a message over the limit; tonic's own is OUT_OF_RANGE.
-            Error::Unread(Code::OutOfRange) => row(Code::ResourceExhausted, R::InvalidRequest, F::Caller, O::NotSent),
+            Error::Unread(Code::OutOfRange) => row(
+                Code::ResourceExhausted,
+                R::InvalidRequest,
+                F::Caller,
+                O::NotSent,
+            ),
             Error::Unread(code) => row(code, R::InvalidRequest, F::Caller, O::NotSent),
-            Error::KeyMissing => row(Code::Unauthenticated, R::AppKeyMissing, F::Caller, O::NotSent),
-            Error::TooManyAttempts { .. } => row(Code::ResourceExhausted, R::TooManyAttempts, F::Caller, O::NotSent),
+            Error::KeyMissing => row(
+                Code::Unauthenticated,
+                R::AppKeyMissing,
+                F::Caller,
+                O::NotSent,
+            ),
+            Error::TooManyAttempts { .. } => row(
+                Code::ResourceExhausted,
+                R::TooManyAttempts,
+                F::Caller,
+                O::NotSent,
+            ),
             Error::Refused(ref refusal) => Self::of_cause(refusal.cause, only_reads, key),
-            Error::TooLarge { .. } => row(Code::Internal, R::UpstreamResponseTooLarge, F::Upstream, O::Unknown),
-            Error::Unreachable(_) | Error::Avoided { .. } => {
-                row(Code::Unavailable, R::UpstreamUnreachable, F::Upstream, O::NotSent)
-            }
+            Error::TooLarge { .. } => row(
+                Code::Internal,
+                R::UpstreamResponseTooLarge,
+                F::Upstream,
+                O::Unknown,
+            ),
+            Error::Unreachable(_) | Error::Avoided { .. } => row(
+                Code::Unavailable,
+                R::UpstreamUnreachable,
+                F::Upstream,
+                O::NotSent,
+            ),
             Error::Broken(_) => Self::cut_off(only_reads),
-            Error::TimedOut { sent } => row(Code::DeadlineExceeded, R::UpstreamTimeout, F::Upstream, O::if_sent(sent)),
-            Error::Overloaded => row(Code::ResourceExhausted, R::GatewayOverloaded, F::Gateway, O::NotSent),
-            Error::ShuttingDown { sent: false } => {
-                row(Code::Unavailable, R::GatewayShuttingDown, F::Gateway, O::NotSent)
-            }
-            Error::ShuttingDown { sent: true } => Self { fault: F::Gateway, ..Self::cut_off(only_reads) },
-            Error::Panicked { sent } => row(Code::Internal, R::GatewayFailed, F::Gateway, O::if_sent(sent)),
+            Error::TimedOut { sent } => row(
+                Code::DeadlineExceeded,
+                R::UpstreamTimeout,
+                F::Upstream,
+                O::if_sent(sent),
+            ),
+            Error::Overloaded => row(
+                Code::ResourceExhausted,
+                R::GatewayOverloaded,
+                F::Gateway,
+                O::NotSent,
+            ),
+            Error::ShuttingDown { sent: false } => row(
+                Code::Unavailable,
+                R::GatewayShuttingDown,
+                F::Gateway,
+                O::NotSent,
+            ),
+            Error::ShuttingDown { sent: true } => Self {
+                fault: F::Gateway,
+                ..Self::cut_off(only_reads)
+            },
+            Error::Panicked { sent } => row(
+                Code::Internal,
+                R::GatewayFailed,
+                F::Gateway,
+                O::if_sent(sent),
+            ),
         }
     }
 
     /// The row of an answer that is not a success.
     fn of_cause(cause: Cause, only_reads: bool, key: Owner) -> Self {
         use {ErrorReason as R, Fault as F, Outcome as O};
-        let refused = |code, reason, fault| Self { code, reason, fault, outcome: O::Refused };
-        let failed = |code, reason| Self { code, reason, fault: F::Upstream, outcome: O::Unknown };
+        let refused = |code, reason, fault| Self {
+            code,
+            reason,
+            fault,
+            outcome: O::Refused,
+        };
+        let failed = |code, reason| Self {
+            code,
+            reason,
+            fault: F::Upstream,
+            outcome: O::Unknown,
+        };
         match cause {
-            Cause::AnswerRequired => refused(Code::FailedPrecondition, R::SecretQuestionAnswerRequired, F::Caller),
-            Cause::IncorrectAnswer => refused(Code::InvalidArgument, R::SecretQuestionAnswerIncorrect, F::Caller),
+            Cause::AnswerRequired => refused(
+                Code::FailedPrecondition,
+                R::SecretQuestionAnswerRequired,
+                F::Caller,
+            ),
+            Cause::IncorrectAnswer => refused(
+                Code::InvalidArgument,
+                R::SecretQuestionAnswerIncorrect,
+                F::Caller,
+            ),
             Cause::Declined(status) => Self::declined(status),
             Cause::Unexplained => failed(Code::Unknown, R::UpstreamUnexplained),
             Cause::BadRequest => refused(Code::InvalidArgument, R::UpstreamRefused, F::Caller),
@@ -144,9 +216,13 @@ impl Verdict {
             },
             Cause::Forbidden => refused(Code::PermissionDenied, R::UpstreamRefused, F::Caller),
             Cause::NotFound => refused(Code::NotFound, R::UpstreamNotFound, F::Caller),
-            Cause::EndpointMissing => refused(Code::Unimplemented, R::UpstreamEndpointMissing, F::Upstream),
+            Cause::EndpointMissing => {
+                refused(Code::Unimplemented, R::UpstreamEndpointMissing, F::Upstream)
+            }
             Cause::Conflict => refused(Code::Aborted, R::UpstreamConflict, F::Caller),
-            Cause::RateLimited => refused(Code::ResourceExhausted, R::UpstreamRateLimited, F::Upstream),
+            Cause::RateLimited => {
+                refused(Code::ResourceExhausted, R::UpstreamRateLimited, F::Upstream)
+            }
             Cause::Unavailable => refused(Code::Unavailable, R::UpstreamUnavailable, F::Upstream),
             Cause::BadGateway => Self::cut_off(only_reads),
             Cause::Timeout => failed(Code::DeadlineExceeded, R::UpstreamTimeout),
@@ -159,11 +235,24 @@ impl Verdict {
     /// The row of a call that was sent and got no answer.
     fn cut_off(only_reads: bool) -> Self {
         let (code, reason, outcome) = if only_reads {
-            (Code::Unavailable, ErrorReason::UpstreamUnavailable, Outcome::Refused)
+            (
+                Code::Unavailable,
+                ErrorReason::UpstreamUnavailable,
+                Outcome::Refused,
+            )
         } else {
-            (Code::Unknown, ErrorReason::UpstreamOutcomeUnknown, Outcome::Unknown)
+            (
+                Code::Unknown,
+                ErrorReason::UpstreamOutcomeUnknown,
+                Outcome::Unknown,
+            )
         };
-        Self { code, reason, fault: Fault::Upstream, outcome }
+        Self {
+            code,
+            reason,
+            fault: Fault::Upstream,
+            outcome,
+        }
     }
 
     /// The row of an entry in `Errors`, by what `StatusCode` says.
@@ -182,7 +271,12 @@ impl Verdict {
             Some(500..) => (Code::Internal, F::Upstream, O::Unknown),
             _ => (Code::FailedPrecondition, F::Caller, O::Refused),
         };
-        Self { code, reason: ErrorReason::UpstreamRefused, fault, outcome }
+        Self {
+            code,
+            reason: ErrorReason::UpstreamRefused,
+            fault,
+            outcome,
+        }
     }
 }
 

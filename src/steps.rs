@@ -12,8 +12,8 @@ mod generate_token;
 mod update_password;
 
 pub(crate) use self::{
-    generate_token::generate_token, get_secret_question::get_secret_question, reset_password::reset_password,
-    update_password::update_password,
+    generate_token::generate_token, get_secret_question::get_secret_question,
+    reset_password::reset_password, update_password::update_password,
 };
 
 use crate::{

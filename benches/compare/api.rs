@@ -40,8 +40,14 @@ impl Api {
             .spawn()
             .unwrap();
         let process = Process(child);
-        assert!(wait::until(|| port::is_open(address)), "nginx does not listen");
-        Self { address, _process: process }
+        assert!(
+            wait::until(|| port::is_open(address)),
+            "nginx does not listen"
+        );
+        Self {
+            address,
+            _process: process,
+        }
     }
 
     /// What a candidate asks it.

@@ -30,10 +30,19 @@ impl Bench {
     pub(crate) fn start(tools: Tools) -> Self {
         allow_many_files();
         let scratch = tempfile::tempdir().unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let api = Api::start(&tools.nginx, scratch.path());
         load::write_request(scratch.path());
-        Self { tools, api, runtime, scratch }
+        Self {
+            tools,
+            api,
+            runtime,
+            scratch,
+        }
     }
 
     /// Starts a collector, which nobody else sends to.

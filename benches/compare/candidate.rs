@@ -33,8 +33,15 @@ pub(crate) enum Candidate {
 }
 
 impl Candidate {
-    pub(crate) const ALL: [Self; 7] =
-        [Self::Gateway, Self::AllSpans, Self::TwoWorkers, Self::Envoy, Self::Reqwest, Self::Hyper, Self::Tonic];
+    pub(crate) const ALL: [Self; 7] = [
+        Self::Gateway,
+        Self::AllSpans,
+        Self::TwoWorkers,
+        Self::Envoy,
+        Self::Reqwest,
+        Self::Hyper,
+        Self::Tonic,
+    ];
 
     pub(crate) fn title(self) -> &'static str {
         match self {
@@ -63,9 +70,27 @@ impl Candidate {
 
     fn start_unasked(self, bench: &Bench) -> Result<Started, String> {
         match self {
-            Self::Gateway => gateway::start(bench, Settings { workers: 1, sampled: 0.01 }),
-            Self::AllSpans => gateway::start(bench, Settings { workers: 1, sampled: 1.0 }),
-            Self::TwoWorkers => gateway::start(bench, Settings { workers: 2, sampled: 0.01 }),
+            Self::Gateway => gateway::start(
+                bench,
+                Settings {
+                    workers: 1,
+                    sampled: 0.01,
+                },
+            ),
+            Self::AllSpans => gateway::start(
+                bench,
+                Settings {
+                    workers: 1,
+                    sampled: 1.0,
+                },
+            ),
+            Self::TwoWorkers => gateway::start(
+                bench,
+                Settings {
+                    workers: 2,
+                    sampled: 0.01,
+                },
+            ),
             Self::Envoy => envoy::start(bench),
             Self::Reqwest => plain::start(bench, Kind::Reqwest),
             Self::Hyper => plain::start(bench, Kind::Hyper),

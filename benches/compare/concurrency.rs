@@ -64,7 +64,13 @@ fn costs(bench: &Bench, round: usize, calls: u32) -> Result<[f64; STREAMS_EACH.l
         part.map_err(|why| failure = Err(why)).is_ok()
     });
     failure?;
-    for Entrant { level, running, cost, .. } in entrants {
+    for Entrant {
+        level,
+        running,
+        cost,
+        ..
+    } in entrants
+    {
         running.end()?;
         costs[level] = cost.cpu_per_call();
     }
@@ -74,10 +80,19 @@ fn costs(bench: &Bench, round: usize, calls: u32) -> Result<[f64; STREAMS_EACH.l
 impl<'a> Entrant<'a> {
     /// Starts it, and warms it up.
     fn start(bench: &'a Bench, level: usize, calls: u32) -> Result<Self, String> {
-        let load = Load { connections: CONNECTIONS, streams: STREAMS_EACH[level], calls };
+        let load = Load {
+            connections: CONNECTIONS,
+            streams: STREAMS_EACH[level],
+            calls,
+        };
         let mut running = Candidate::Gateway.start(bench)?;
         running.load(load.warm_up())?;
-        Ok(Self { level, load, running, cost: Cost::default() })
+        Ok(Self {
+            level,
+            load,
+            running,
+            cost: Cost::default(),
+        })
     }
 
     fn part(&mut self) -> Result<(), String> {

@@ -26,18 +26,35 @@ pub(crate) fn start(bench: &Bench) -> Result<Started, String> {
     if !wait::until(|| port::is_open(address)) {
         return Err("it does not start".to_owned());
     }
-    Ok(Started { process, address, telemetry: None })
+    Ok(Started {
+        process,
+        address,
+        telemetry: None,
+    })
 }
 
 /// Adds to a command for the program how it is run.
 pub(crate) fn configure(command: &mut Command, bench: &Bench, listen: SocketAddr) {
-    let (descriptors, file) = (bench.scratch.path().join("envoy.bin"), bench.scratch.path().join("envoy.json"));
+    let (descriptors, file) = (
+        bench.scratch.path().join("envoy.bin"),
+        bench.scratch.path().join("envoy.json"),
+    );
     fs::write(&descriptors, descriptor_set()).unwrap();
-    fs::write(&file, configuration(listen, bench.api.address, &descriptors).to_string()).unwrap();
+    fs::write(
+        &file,
+        configuration(listen, bench.api.address, &descriptors).to_string(),
+    )
+    .unwrap();
     command
         .arg("-c")
         .arg(file)
-        .args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "off"])
+        .args([
+            "--concurrency",
+            "1",
+            "--disable-hot-restart",
+            "--log-level",
+            "off",
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
@@ -45,7 +62,8 @@ pub(crate) fn configure(command: &mut Command, bench: &Bench, listen: SocketAddr
 
 fn descriptor_set() -> Vec<u8> {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    let mut compiler = protox::Compiler::new([root.join("benches/compare"), root.join("proto")]).unwrap();
+    let mut compiler =
+        protox::Compiler::new([root.join("benches/compare"), root.join("proto")]).unwrap();
     compiler.include_imports(true).open_file(PROTO).unwrap();
     compiler.encode_file_descriptor_set()
 }

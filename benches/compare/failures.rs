@@ -13,7 +13,11 @@ pub(crate) struct Failure {
 
 impl Failures {
     /// Measures something, and says so before; keeps a failure.
-    pub(crate) fn attempt<T>(&mut self, what: &str, measure: impl FnOnce() -> Result<T, String>) -> Option<T> {
+    pub(crate) fn attempt<T>(
+        &mut self,
+        what: &str,
+        measure: impl FnOnce() -> Result<T, String>,
+    ) -> Option<T> {
         eprintln!("{what}");
         self.keep(what, measure())
     }
@@ -25,7 +29,10 @@ impl Failures {
             Err(why) => why,
         };
         eprintln!("{what}: {why}");
-        self.0.push(Failure { what: what.to_owned(), why });
+        self.0.push(Failure {
+            what: what.to_owned(),
+            why,
+        });
         None
     }
 }

@@ -13,7 +13,11 @@ use rustix::process::{Signal, set_parent_process_death_signal};
 /// nothing depends on whose shell it is.
 pub(crate) fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
-    command.arg("leash").arg(program).env_clear().envs(env::var_os("PATH").map(|path| ("PATH", path)));
+    command
+        .arg("leash")
+        .arg(program)
+        .env_clear()
+        .envs(env::var_os("PATH").map(|path| ("PATH", path)));
     command
 }
 

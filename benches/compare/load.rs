@@ -39,15 +39,25 @@ impl Load {
 
     /// A part of it.
     pub(crate) fn part(self) -> Self {
-        Self { calls: self.calls / PARTS, ..self }
+        Self {
+            calls: self.calls / PARTS,
+            ..self
+        }
     }
 }
 
 /// Writes the request to a file, as h2load wants it.
 pub(crate) fn write_request(scratch: &Path) {
-    let message = GetSecretQuestionRequest { username: USERNAME.to_owned() }.encode_to_vec();
+    let message = GetSecretQuestionRequest {
+        username: USERNAME.to_owned(),
+    }
+    .encode_to_vec();
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    fs::write(scratch.join(REQUEST), [&[0], length.as_slice(), &message].concat()).unwrap();
+    fs::write(
+        scratch.join(REQUEST),
+        [&[0], length.as_slice(), &message].concat(),
+    )
+    .unwrap();
 }
 
 /// Loads a gRPC server. Gives the calls per second.
@@ -65,14 +75,34 @@ pub(crate) fn run(bench: &Bench, server: SocketAddr, load: Load) -> Result<f64, 
 /// # Errors
 ///
 /// If not every call got an answer of the right length.
-pub(crate) fn one_at_a_time(bench: &Bench, server: SocketAddr, calls: u32) -> Result<Vec<f64>, String> {
-    let load = Load { connections: 1, streams: 1, calls };
-    timed(bench, &mut grpc(bench, server, load), calls, answer_length())
+pub(crate) fn one_at_a_time(
+    bench: &Bench,
+    server: SocketAddr,
+    calls: u32,
+) -> Result<Vec<f64>, String> {
+    let load = Load {
+        connections: 1,
+        streams: 1,
+        calls,
+    };
+    timed(
+        bench,
+        &mut grpc(bench, server, load),
+        calls,
+        answer_length(),
+    )
 }
 
 /// Asks the API directly, one request at a time. Gives how long each took, in seconds.
 pub(crate) fn directly(bench: &Bench, calls: u32) -> Vec<f64> {
-    let mut command = h2load(bench, Load { connections: 1, streams: 1, calls });
+    let mut command = h2load(
+        bench,
+        Load {
+            connections: 1,
+            streams: 1,
+            calls,
+        },
+    );
     command.arg("--h1").arg(bench.api.url());
     timed(bench, &mut command, calls, api::answer().len()).unwrap()
 }
@@ -83,15 +113,25 @@ fn grpc(bench: &Bench, server: SocketAddr, load: Load) -> Command {
         .arg("-d")
         .arg(bench.scratch.path().join(REQUEST))
         .args(["-H", "content-type: application/grpc", "-H", "te: trailers"])
-        .arg(format!("http://{server}/autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion"));
+        .arg(format!(
+            "http://{server}/autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion"
+        ));
     command
 }
 
 fn h2load(bench: &Bench, load: Load) -> Command {
     let mut command = leash::command(&bench.tools.h2load);
-    let Load { connections, streams, calls } = load;
+    let Load {
+        connections,
+        streams,
+        calls,
+    } = load;
     command
-        .args([format!("-n{calls}"), format!("-c{connections}"), format!("-m{streams}")])
+        .args([
+            format!("-n{calls}"),
+            format!("-c{connections}"),
+            format!("-m{streams}"),
+        ])
         // One that has fallen silent must not hold up the others.
         .args(["-N", "10s"])
         .stdin(Stdio::null())
@@ -99,7 +139,12 @@ fn h2load(bench: &Bench, load: Load) -> Command {
     command
 }
 
-fn timed(bench: &Bench, command: &mut Command, calls: u32, length: usize) -> Result<Vec<f64>, String> {
+fn timed(
+    bench: &Bench,
+    command: &mut Command,
+    calls: u32,
+    length: usize,
+) -> Result<Vec<f64>, String> {
     let log = bench.scratch.path().join(LOG);
     // It adds to a file that is there.
     let _ = fs::remove_file(&log);
@@ -107,7 +152,10 @@ fn timed(bench: &Bench, command: &mut Command, calls: u32, length: usize) -> Res
     succeeded(command, calls, length)?;
     // When it began, the HTTP status, and how many microseconds it took.
     let log = fs::read_to_string(log).unwrap();
-    Ok(log.lines().map(|line| line.split('\t').nth(2).unwrap().parse::<f64>().unwrap() / 1e6).collect())
+    Ok(log
+        .lines()
+        .map(|line| line.split('\t').nth(2).unwrap().parse::<f64>().unwrap() / 1e6)
+        .collect())
 }
 
 /// What h2load printed, if every call was answered. It looks at the HTTP status alone, and an error of gRPC has a good
@@ -140,6 +188,8 @@ fn word_before(output: &str, word: &str) -> Option<f64> {
 }
 
 fn answer_length() -> usize {
-    let answer = GetSecretQuestionResponse { secret_question: Some(QUESTION.to_owned()) };
+    let answer = GetSecretQuestionResponse {
+        secret_question: Some(QUESTION.to_owned()),
+    };
     FRAME + answer.encoded_len()
 }

@@ -20,14 +20,42 @@ pub(crate) struct Facts {
 /// If a program is not there.
 pub(crate) fn facts(tools: &Tools) -> Result<Facts, String> {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap();
-    let model = cpus.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let versions = BTreeMap::from([
-        ("reset-gateway", last_word(&said(&tools.gateway, "--version")?)),
+        (
+            "reset-gateway",
+            last_word(&said(&tools.gateway, "--version")?),
+        ),
         // PATH  version: COMMIT/1.40.0/Clean/RELEASE/BoringSSL
-        ("Envoy", said(&tools.envoy, "--version")?.rsplit('/').nth(3).unwrap_or("?").to_owned()),
-        ("nginx", said(&tools.nginx, "-v")?.rsplit('/').next().unwrap_or("?").trim().to_owned()),
-        ("h2load", said(&tools.h2load, "--version")?.rsplit('/').next().unwrap_or("?").trim().to_owned()),
+        (
+            "Envoy",
+            said(&tools.envoy, "--version")?
+                .rsplit('/')
+                .nth(3)
+                .unwrap_or("?")
+                .to_owned(),
+        ),
+        (
+            "nginx",
+            said(&tools.nginx, "-v")?
+                .rsplit('/')
+                .next()
+                .unwrap_or("?")
+                .trim()
+                .to_owned(),
+        ),
+        (
+            "h2load",
+            said(&tools.h2load, "--version")?
+                .rsplit('/')
+                .next()
+                .unwrap_or("?")
+                .trim()
+                .to_owned(),
+        ),
         ("tonic", locked("tonic")),
         ("reqwest", locked("reqwest")),
         ("hyper-util", locked("hyper-util")),
@@ -54,6 +82,8 @@ fn last_word(text: &str) -> String {
 /// The version of a crate that this is built with.
 fn locked(name: &str) -> String {
     let lock = include_str!("../../Cargo.lock");
-    let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \"")).unwrap();
+    let (_, rest) = lock
+        .split_once(&format!("name = \"{name}\"\nversion = \""))
+        .unwrap();
     rest.split('"').next().unwrap().to_owned()
 }

@@ -115,9 +115,23 @@ fn main() -> ExitCode {
 fn compare(cli: Cli) -> ExitCode {
     let whole = |calls| calls / PARTS * PARTS;
     let (calls, single_calls) = (whole(cli.calls), whole(cli.single_calls));
-    let sizes = Sizes { rounds: cli.rounds, calls, single_calls, starts: cli.starts };
-    let tools = Tools { gateway: cli.gateway, envoy: cli.envoy, nginx: cli.nginx, h2load: cli.h2load };
-    let candidates = if cli.only.is_empty() { Candidate::ALL.to_vec() } else { cli.only };
+    let sizes = Sizes {
+        rounds: cli.rounds,
+        calls,
+        single_calls,
+        starts: cli.starts,
+    };
+    let tools = Tools {
+        gateway: cli.gateway,
+        envoy: cli.envoy,
+        nginx: cli.nginx,
+        h2load: cli.h2load,
+    };
+    let candidates = if cli.only.is_empty() {
+        Candidate::ALL.to_vec()
+    } else {
+        cli.only
+    };
     let facts = match machine::facts(&tools) {
         Ok(facts) => facts,
         Err(error) => {
@@ -127,8 +141,17 @@ fn compare(cli: Cli) -> ExitCode {
     };
     let results = measure::all(&Bench::start(tools), &candidates, &sizes);
     let promises = promises::judge(&results, facts.cores);
-    let report = report::Report { facts, sizes, results, promises };
+    let report = report::Report {
+        facts,
+        sizes,
+        results,
+        promises,
+    };
     print!("{}", report.markdown());
     report.write(&cli.out);
-    if report.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if report.is_good() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

@@ -69,29 +69,38 @@ impl Results {
         for candidate in [Candidate::Gateway, Candidate::Envoy, Candidate::Reqwest] {
             if self.has_served(candidate) {
                 let what = format!("1000 streams, {}", candidate.title());
-                let peak = self.failures.attempt(&what, || memory::peak(bench, candidate, sizes.calls));
+                let peak = self
+                    .failures
+                    .attempt(&what, || memory::peak(bench, candidate, sizes.calls));
                 self.peaks.extend(peak.map(|peak| (candidate, peak)));
             }
         }
         if self.has_served(Candidate::Gateway) {
-            self.growth = self.failures.attempt("ten times the calls", || memory::growth(bench, sizes.calls));
+            self.growth = self
+                .failures
+                .attempt("ten times the calls", || memory::growth(bench, sizes.calls));
         }
     }
 
     fn measure_concurrency(&mut self, bench: &Bench, sizes: &Sizes) {
         if self.has_served(Candidate::Gateway) {
-            let levels = self.failures.attempt("calls at a time", || concurrency::levels(bench, sizes));
+            let levels = self
+                .failures
+                .attempt("calls at a time", || concurrency::levels(bench, sizes));
             self.levels = levels.unwrap_or_default();
         }
     }
 
     fn measure_starts(&mut self, bench: &Bench, sizes: &Sizes) {
-        for (candidate, measure) in
-            [(Candidate::Gateway, starts::of_gateway as Way), (Candidate::Envoy, starts::of_envoy)]
-        {
+        for (candidate, measure) in [
+            (Candidate::Gateway, starts::of_gateway as Way),
+            (Candidate::Envoy, starts::of_envoy),
+        ] {
             if self.has_served(candidate) {
                 let what = format!("starts, {}", candidate.title());
-                let starts = self.failures.attempt(&what, || measure(bench, sizes.starts));
+                let starts = self
+                    .failures
+                    .attempt(&what, || measure(bench, sizes.starts));
                 self.starts.extend(starts.map(|starts| (candidate, starts)));
             }
         }

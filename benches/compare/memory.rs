@@ -26,7 +26,11 @@ pub(crate) struct Growth {
 /// The most resident memory of a fresh process at a thousand streams, in bytes.
 pub(crate) fn peak(bench: &Bench, candidate: Candidate, calls: u32) -> Result<f64, String> {
     let mut running = candidate.start(bench)?;
-    let load = Load { connections: CONNECTIONS, streams: MANY_STREAMS, calls };
+    let load = Load {
+        connections: CONNECTIONS,
+        streams: MANY_STREAMS,
+        calls,
+    };
     running.load(load.warm_up())?;
     running.load(load)?;
     let peak = running.peak();
@@ -38,7 +42,11 @@ pub(crate) fn peak(bench: &Bench, candidate: Candidate, calls: u32) -> Result<f6
 pub(crate) fn growth(bench: &Bench, calls: u32) -> Result<Growth, String> {
     let mut running = Candidate::Gateway.start(bench)?;
     let mut after = |calls| {
-        running.load(Load { connections: CONNECTIONS, streams: STREAMS, calls })?;
+        running.load(Load {
+            connections: CONNECTIONS,
+            streams: STREAMS,
+            calls,
+        })?;
         Ok::<_, String>(running.process.resident() as f64 * 1024.0)
     };
     let (first, last) = (after(calls)?, after(AGAIN * calls)?);

@@ -56,21 +56,37 @@ pub(crate) fn start(bench: &Bench, kind: Kind) -> Result<Started, String> {
         .stdout(Stdio::piped());
     let mut process = Process(command.spawn().unwrap());
     let mut line = String::new();
-    BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    BufReader::new(process.0.stdout.take().unwrap())
+        .read_line(&mut line)
+        .unwrap();
     let address = line.trim().parse().map_err(|_| "it does not start")?;
-    Ok(Started { process, address, telemetry: None })
+    Ok(Started {
+        process,
+        address,
+        telemetry: None,
+    })
 }
 
 /// Serves until it is killed, with one worker. Says where on standard output.
 pub(crate) fn serve(kind: Kind, api: SocketAddr) -> ExitCode {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
     runtime
         .block_on(async {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             println!("{}", listener.local_addr().unwrap());
-            let asks = Asks { client: AnyClient::new(kind), api: format!("http://{api}{}", api::PATH) };
+            let asks = Asks {
+                client: AnyClient::new(kind),
+                api: format!("http://{api}{}", api::PATH),
+            };
             let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-            Server::builder().add_service(Plain(Arc::new(asks))).serve_with_incoming(incoming).await
+            Server::builder()
+                .add_service(Plain(Arc::new(asks)))
+                .serve_with_incoming(incoming)
+                .await
         })
         .unwrap();
     ExitCode::SUCCESS
@@ -97,10 +113,14 @@ impl AnyClient {
         match kind {
             Kind::Reqwest => {
                 // It wants one, even if it never speaks TLS.
-                rustls::crypto::ring::default_provider().install_default().unwrap();
+                rustls::crypto::ring::default_provider()
+                    .install_default()
+                    .unwrap();
                 Self::Reqwest(reqwest::Client::builder().build().unwrap())
             }
-            Kind::Hyper => Self::Hyper(Box::new(Client::builder(TokioExecutor::new()).build_http())),
+            Kind::Hyper => {
+                Self::Hyper(Box::new(Client::builder(TokioExecutor::new()).build_http()))
+            }
             Kind::Tonic => Self::None,
         }
     }
@@ -113,7 +133,10 @@ struct Answer {
 }
 
 impl Asks {
-    async fn get_secret_question(&self, username: &str) -> Result<Option<String>, Box<dyn Error + Send + Sync>> {
+    async fn get_secret_question(
+        &self,
+        username: &str,
+    ) -> Result<Option<String>, Box<dyn Error + Send + Sync>> {
         let url = || Url::parse_with_params(&self.api, [("username", username)]);
         let json = match &self.client {
             AnyClient::Reqwest(client) => client.get(url()?).send().await?.bytes().await?,

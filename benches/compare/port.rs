@@ -4,7 +4,10 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// An address on which nothing listens.
 pub(crate) fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 /// Whether a connection is accepted there.

@@ -58,15 +58,27 @@ pub(crate) fn judge(results: &Results, cores: usize) -> Vec<Promise> {
     let megabytes = |bytes: f64| bytes / 1e6;
     let gateways_start = results.starts.get(&Gateway);
     let mut promises = vec![
-        ratio("CPU per call as it ships, to Envoy's", rounds.ratio(Gateway, Envoy, CPU), Bound::AtMost(0.5)),
+        ratio(
+            "CPU per call as it ships, to Envoy's",
+            rounds.ratio(Gateway, Envoy, CPU),
+            Bound::AtMost(0.5),
+        ),
         ratio(
             "CPU per call with every span exported, to Envoy's",
             rounds.ratio(AllSpans, Envoy, CPU),
             Bound::Below(1.0),
         ),
-        ratio("throughput of one worker, to Envoy's", rounds.ratio(Gateway, Envoy, RATE), Bound::AtLeast(2.0)),
+        ratio(
+            "throughput of one worker, to Envoy's",
+            rounds.ratio(Gateway, Envoy, RATE),
+            Bound::AtLeast(2.0),
+        ),
         two_workers(rounds.ratio(TwoWorkers, Gateway, RATE), cores),
-        ratio("latency that it adds, to what Envoy adds", rounds.ratio(Gateway, Envoy, ADDED), Bound::AtMost(0.4)),
+        ratio(
+            "latency that it adds, to what Envoy adds",
+            rounds.ratio(Gateway, Envoy, ADDED),
+            Bound::AtMost(0.4),
+        ),
         promise(
             "memory at 64 streams",
             Unit::Megabytes,
@@ -93,7 +105,12 @@ pub(crate) fn judge(results: &Results, cores: usize) -> Vec<Promise> {
             gateways_start.and_then(|start| Some(start.accepts.max(start.ready?) * 1e3)),
             Bound::AtMost(20.0),
         ),
-        promise("the program", Unit::Megabytes, Some(megabytes(results.binary)), Bound::AtMost(10.0)),
+        promise(
+            "the program",
+            Unit::Megabytes,
+            Some(megabytes(results.binary)),
+            Bound::AtMost(10.0),
+        ),
     ]);
     promises
 }
@@ -102,17 +119,32 @@ pub(crate) fn judge(results: &Results, cores: usize) -> Vec<Promise> {
 fn at_a_time(results: &Results) -> Vec<Promise> {
     [8, 256, 1000]
         .map(|calls| {
-            let level = results.levels.iter().find(|level| level.calls_at_a_time == calls);
+            let level = results
+                .levels
+                .iter()
+                .find(|level| level.calls_at_a_time == calls);
             let what = format!("CPU per call, {calls} at a time, to that of 64");
-            promise(what, Unit::Ratio, level.map(|level| level.to_rounds), Bound::Within(0.85, 1.15))
+            promise(
+                what,
+                Unit::Ratio,
+                level.map(|level| level.to_rounds),
+                Bound::Within(0.85, 1.15),
+            )
         })
         .into()
 }
 
 fn two_workers(measured: Option<f64>, cores: usize) -> Promise {
-    let promise = ratio("throughput of two workers, to that of one", measured, Bound::AtLeast(1.7));
+    let promise = ratio(
+        "throughput of two workers, to that of one",
+        measured,
+        Bound::AtLeast(1.7),
+    );
     if cores < CORES_FOR_TWO_WORKERS {
-        return Promise { verdict: Verdict::NotJudged("it takes 4 cores"), ..promise };
+        return Promise {
+            verdict: Verdict::NotJudged("it takes 4 cores"),
+            ..promise
+        };
     }
     promise
 }
@@ -127,7 +159,13 @@ fn promise(what: impl Into<String>, unit: Unit, measured: Option<f64>, bound: Bo
         Some(measured) if bound.holds(measured) => Verdict::Kept,
         Some(_) => Verdict::Broken,
     };
-    Promise { what: what.into(), unit, measured, bound, verdict }
+    Promise {
+        what: what.into(),
+        unit,
+        measured,
+        bound,
+        verdict,
+    }
 }
 
 impl Bound {

@@ -29,24 +29,56 @@ pub(crate) struct Report {
 impl Report {
     /// Whether every candidate did its work, and no promise is broken.
     pub(crate) fn is_good(&self) -> bool {
-        self.results.failures.0.is_empty() && self.promises.iter().all(|promise| promise.verdict != Verdict::Broken)
+        self.results.failures.0.is_empty()
+            && self
+                .promises
+                .iter()
+                .all(|promise| promise.verdict != Verdict::Broken)
     }
 
     pub(crate) fn write(&self, directory: &Path) {
         fs::create_dir_all(directory).unwrap();
         fs::write(directory.join("compare.md"), self.markdown()).unwrap();
-        fs::write(directory.join("compare.json"), serde_json::to_vec_pretty(self).unwrap()).unwrap();
+        fs::write(
+            directory.join("compare.json"),
+            serde_json::to_vec_pretty(self).unwrap(),
+        )
+        .unwrap();
     }
 
     pub(crate) fn markdown(&self) -> String {
-        let sections = [self.machine(), self.table(), self.memory(), self.levels(), self.starts(), self.judged()];
-        sections.into_iter().filter(|section| !section.is_empty()).collect::<Vec<_>>().join("\n")
+        let sections = [
+            self.machine(),
+            self.table(),
+            self.memory(),
+            self.levels(),
+            self.starts(),
+            self.judged(),
+        ];
+        sections
+            .into_iter()
+            .filter(|section| !section.is_empty())
+            .collect::<Vec<_>>()
+            .join("\n")
     }
 
     fn machine(&self) -> String {
-        let Facts { cores, cpu, kernel, versions } = &self.facts;
-        let versions: Vec<_> = versions.iter().map(|(name, version)| format!("{name} {version}")).collect();
-        let Sizes { rounds, calls, single_calls, starts } = &self.sizes;
+        let Facts {
+            cores,
+            cpu,
+            kernel,
+            versions,
+        } = &self.facts;
+        let versions: Vec<_> = versions
+            .iter()
+            .map(|(name, version)| format!("{name} {version}"))
+            .collect();
+        let Sizes {
+            rounds,
+            calls,
+            single_calls,
+            starts,
+        } = &self.sizes;
         format!(
             "{cores} cores, {cpu}, Linux {kernel}; {}.\n\
             Medians of {rounds} rounds of {calls} calls, {single_calls} one at a time, and of {starts} starts; \
@@ -66,18 +98,30 @@ impl Report {
             writeln!(table, "{}", self.row(*candidate)).unwrap();
         }
         let (median, mean) = (direct.median * 1e6, direct.mean * 1e6);
-        writeln!(table, "| the API, asked directly | | | | | | {median:.0} µs | | {mean:.0} µs | | |").unwrap();
+        writeln!(
+            table,
+            "| the API, asked directly | | | | | | {median:.0} µs | | {mean:.0} µs | | |"
+        )
+        .unwrap();
         table
     }
 
     fn row(&self, candidate: Candidate) -> String {
         let rounds = &self.results.rounds;
         if rounds.median(candidate, CPU).is_none() {
-            return format!("| {} | not timed: {} | | | | | | | | | |", candidate.title(), self.why_not(candidate));
+            return format!(
+                "| {} | not timed: {} | | | | | | | | | |",
+                candidate.title(),
+                self.why_not(candidate)
+            );
         }
-        let median = |value: Value, factor: f64| rounds.median(candidate, value).unwrap_or(f64::NAN) * factor;
+        let median = |value: Value, factor: f64| {
+            rounds.median(candidate, value).unwrap_or(f64::NAN) * factor
+        };
         let ratio = |value| {
-            rounds.ratio(candidate, Candidate::Envoy, value).map_or(String::new(), |ratio| format!("{ratio:.2}"))
+            rounds
+                .ratio(candidate, Candidate::Envoy, value)
+                .map_or(String::new(), |ratio| format!("{ratio:.2}"))
         };
         format!(
             "| {} | {:.1} µs | {} | {:.0} | {} | {:.1} MB | {:.0} µs | {} | {:.0} µs | {:.0} µs | {} |",
@@ -97,13 +141,22 @@ impl Report {
 
     fn why_not(&self, candidate: Candidate) -> &str {
         let failures = &self.results.failures.0;
-        failures.iter().find(|failure| failure.what == candidate.title()).map_or("", |failure| &failure.why)
+        failures
+            .iter()
+            .find(|failure| failure.what == candidate.title())
+            .map_or("", |failure| &failure.why)
     }
 
     fn memory(&self) -> String {
         let mut text = String::new();
         for (candidate, peak) in &self.results.peaks {
-            writeln!(text, "Memory peak at 1000 streams, {}: {:.1} MB", candidate.title(), peak / 1e6).unwrap();
+            writeln!(
+                text,
+                "Memory peak at 1000 streams, {}: {:.1} MB",
+                candidate.title(),
+                peak / 1e6
+            )
+            .unwrap();
         }
         if let Some(growth) = &self.results.growth {
             let (first, last, calls) = (growth.first / 1e6, growth.last / 1e6, self.sizes.calls);
@@ -123,9 +176,19 @@ impl Report {
         }
         let mut table =
             "| calls at a time | CPU per call | to that of 64 | to the mean |\n| --- | --- | --- | --- |\n".to_owned();
-        for Level { calls_at_a_time, cpu_per_call, to_rounds, to_mean } in levels {
+        for Level {
+            calls_at_a_time,
+            cpu_per_call,
+            to_rounds,
+            to_mean,
+        } in levels
+        {
             let cost = cpu_per_call * 1e6;
-            writeln!(table, "| {calls_at_a_time} | {cost:.1} µs | {to_rounds:.2} | {to_mean:.2} |").unwrap();
+            writeln!(
+                table,
+                "| {calls_at_a_time} | {cost:.1} µs | {to_rounds:.2} | {to_mean:.2} |"
+            )
+            .unwrap();
         }
         table
     }
@@ -133,19 +196,30 @@ impl Report {
     fn starts(&self) -> String {
         let mut text = String::new();
         for (candidate, starts) in &self.results.starts {
-            let ready = starts
-                .ready
-                .map_or(String::new(), |ready| format!(", says that it serves after {:.1} ms", ready * 1e3));
+            let ready = starts.ready.map_or(String::new(), |ready| {
+                format!(", says that it serves after {:.1} ms", ready * 1e3)
+            });
             let accepts = starts.accepts * 1e3;
-            writeln!(text, "Start, {}: accepts a connection after {accepts:.1} ms{ready}.", candidate.title()).unwrap();
+            writeln!(
+                text,
+                "Start, {}: accepts a connection after {accepts:.1} ms{ready}.",
+                candidate.title()
+            )
+            .unwrap();
         }
         text
     }
 
     fn judged(&self) -> String {
-        let failures =
-            self.results.failures.0.iter().map(|failure| format!("- FAILED: {}: {}\n", failure.what, failure.why));
-        failures.chain(self.promises.iter().map(|promise| format!("- {promise}\n"))).collect()
+        let failures = self
+            .results
+            .failures
+            .0
+            .iter()
+            .map(|failure| format!("- FAILED: {}: {}\n", failure.what, failure.why));
+        failures
+            .chain(self.promises.iter().map(|promise| format!("- {promise}\n")))
+            .collect()
     }
 }
 

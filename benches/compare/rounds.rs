@@ -61,7 +61,12 @@ struct Entrant<'a> {
 }
 
 /// Measures the candidates in turns. One that fails is not measured again.
-pub(crate) fn measure(bench: &Bench, candidates: &[Candidate], sizes: &Sizes, failures: &mut Failures) -> Rounds {
+pub(crate) fn measure(
+    bench: &Bench,
+    candidates: &[Candidate],
+    sizes: &Sizes,
+    failures: &mut Failures,
+) -> Rounds {
     let mut rounds = Rounds(Vec::new());
     let mut order = candidates.to_vec();
     for number in 1..=sizes.rounds {
@@ -77,16 +82,27 @@ pub(crate) fn measure(bench: &Bench, candidates: &[Candidate], sizes: &Sizes, fa
 }
 
 fn round(bench: &Bench, candidates: &[Candidate], sizes: &Sizes, failures: &mut Failures) -> Round {
-    let load = Load { connections: CONNECTIONS, streams: STREAMS, calls: sizes.calls };
+    let load = Load {
+        connections: CONNECTIONS,
+        streams: STREAMS,
+        calls: sizes.calls,
+    };
     let mut entrants: Vec<_> = candidates
         .iter()
-        .filter_map(|&candidate| failures.keep(candidate.title(), Entrant::start(bench, candidate, load, sizes)))
+        .filter_map(|&candidate| {
+            failures.keep(
+                candidate.title(),
+                Entrant::start(bench, candidate, load, sizes),
+            )
+        })
         .collect();
     turns::take(&mut entrants, |entrant| {
         let part = entrant.load(load.part());
         failures.keep(entrant.candidate.title(), part).is_some()
     });
-    entrants.iter_mut().for_each(|entrant| entrant.peak = entrant.running.peak());
+    entrants
+        .iter_mut()
+        .for_each(|entrant| entrant.peak = entrant.running.peak());
     let mut direct = load::directly(bench, sizes.single_calls / PARTS);
     turns::take(&mut entrants, |entrant| {
         direct.extend(load::directly(bench, sizes.single_calls / PARTS));
@@ -97,19 +113,35 @@ fn round(bench: &Bench, candidates: &[Candidate], sizes: &Sizes, failures: &mut 
         .into_iter()
         .filter_map(|entrant| {
             let candidate = entrant.candidate;
-            failures.keep(candidate.title(), entrant.end()).map(|sample| (candidate, sample))
+            failures
+                .keep(candidate.title(), entrant.end())
+                .map(|sample| (candidate, sample))
         })
         .collect();
-    Round { direct: Latency::of(direct), samples }
+    Round {
+        direct: Latency::of(direct),
+        samples,
+    }
 }
 
 impl<'a> Entrant<'a> {
     /// Starts it, and warms it up.
-    fn start(bench: &'a Bench, candidate: Candidate, load: Load, sizes: &Sizes) -> Result<Self, String> {
+    fn start(
+        bench: &'a Bench,
+        candidate: Candidate,
+        load: Load,
+        sizes: &Sizes,
+    ) -> Result<Self, String> {
         let mut running = candidate.start(bench)?;
         running.load(load.warm_up())?;
         running.one_at_a_time(sizes.single_calls / PARTS)?;
-        Ok(Self { candidate, running, cost: Cost::default(), peak: 0.0, took: Vec::new() })
+        Ok(Self {
+            candidate,
+            running,
+            cost: Cost::default(),
+            peak: 0.0,
+            took: Vec::new(),
+        })
     }
 
     fn load(&mut self, load: Load) -> Result<(), String> {
@@ -124,14 +156,23 @@ impl<'a> Entrant<'a> {
 
     fn end(self) -> Result<Sample, String> {
         self.running.end()?;
-        let (cpu_per_call, calls_per_second) = (self.cost.cpu_per_call(), self.cost.calls_per_second());
-        Ok(Sample { cpu_per_call, calls_per_second, peak_memory: self.peak, latency: Latency::of(self.took) })
+        let (cpu_per_call, calls_per_second) =
+            (self.cost.cpu_per_call(), self.cost.calls_per_second());
+        Ok(Sample {
+            cpu_per_call,
+            calls_per_second,
+            peak_memory: self.peak,
+            latency: Latency::of(self.took),
+        })
     }
 }
 
 impl Latency {
     fn of(took: Vec<f64>) -> Self {
-        Self { mean: took.iter().sum::<f64>() / took.len() as f64, median: median(took) }
+        Self {
+            mean: took.iter().sum::<f64>() / took.len() as f64,
+            median: median(took),
+        }
     }
 }
 
@@ -149,26 +190,42 @@ pub(crate) const ADDED: Value = |round, sample| sample.latency.median - round.di
 impl Rounds {
     /// The median of a candidate's values; none if it was not measured in every round.
     pub(crate) fn median(&self, candidate: Candidate, value: Value) -> Option<f64> {
-        let values: Option<Vec<_>> = self.0.iter().map(|round| round.value(candidate, value)).collect();
+        let values: Option<Vec<_>> = self
+            .0
+            .iter()
+            .map(|round| round.value(candidate, value))
+            .collect();
         values.map(median)
     }
 
     /// The median of the ratios of two candidates, round by round, so that a slow moment weighs on both.
     pub(crate) fn ratio(&self, candidate: Candidate, base: Candidate, value: Value) -> Option<f64> {
-        let ratio = |round: &Round| Some(round.value(candidate, value)? / round.value(base, value)?);
-        self.0.iter().map(ratio).collect::<Option<Vec<_>>>().map(median)
+        let ratio =
+            |round: &Round| Some(round.value(candidate, value)? / round.value(base, value)?);
+        self.0
+            .iter()
+            .map(ratio)
+            .collect::<Option<Vec<_>>>()
+            .map(median)
     }
 
     /// The medians of the API itself.
     pub(crate) fn direct(&self) -> Latency {
-        let of = |value: fn(&Latency) -> f64| median(self.0.iter().map(|round| value(&round.direct)).collect());
-        Latency { median: of(|latency| latency.median), mean: of(|latency| latency.mean) }
+        let of = |value: fn(&Latency) -> f64| {
+            median(self.0.iter().map(|round| value(&round.direct)).collect())
+        };
+        Latency {
+            median: of(|latency| latency.median),
+            mean: of(|latency| latency.mean),
+        }
     }
 }
 
 impl Round {
     fn value(&self, candidate: Candidate, value: Value) -> Option<f64> {
-        self.samples.get(&candidate).map(|sample| value(self, sample))
+        self.samples
+            .get(&candidate)
+            .map(|sample| value(self, sample))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use std::{net::SocketAddr, ops::AddAssign, time::Duration};
 
-use reset_gateway::proto::{GetSecretQuestionRequest, password_reset_service_client::PasswordResetServiceClient};
+use reset_gateway::proto::{
+    GetSecretQuestionRequest, password_reset_service_client::PasswordResetServiceClient,
+};
 use tonic::{Status, transport::Endpoint};
 
 use crate::{
@@ -47,27 +49,47 @@ impl<'a> Running<'a> {
     ///
     /// If it does not get the question.
     pub(crate) fn new(bench: &'a Bench, started: Started, asks_api: bool) -> Result<Self, String> {
-        let Started { process, address, telemetry } = started;
+        let Started {
+            process,
+            address,
+            telemetry,
+        } = started;
         match bench.runtime.block_on(ask(address)) {
-            Ok(Some(question)) if question == QUESTION => {
-                Ok(Self { bench, process, address, telemetry, asks_api, calls: 1 })
-            }
+            Ok(Some(question)) if question == QUESTION => Ok(Self {
+                bench,
+                process,
+                address,
+                telemetry,
+                asks_api,
+                calls: 1,
+            }),
             Ok(other) => Err(format!("a client got {other:?}, not the question")),
-            Err(status) => Err(format!("a client got {:?}: {}", status.code(), status.message())),
+            Err(status) => Err(format!(
+                "a client got {:?}: {}",
+                status.code(),
+                status.message()
+            )),
         }
     }
 
     /// Loads it. The CPU includes what it takes until the spans are sent, if all are.
     pub(crate) fn load(&mut self, load: Load) -> Result<Cost, String> {
         let before = self.process.cpu();
-        let calls_per_second = self.counted(load.calls, |bench, address| load::run(bench, address, load))?;
+        let calls_per_second =
+            self.counted(load.calls, |bench, address| load::run(bench, address, load))?;
         let calls = f64::from(load.calls);
-        Ok(Cost { calls, cpu: self.process.cpu() - before, time: calls / calls_per_second })
+        Ok(Cost {
+            calls,
+            cpu: self.process.cpu() - before,
+            time: calls / calls_per_second,
+        })
     }
 
     /// Calls it, one call at a time. Gives how long each took, in seconds.
     pub(crate) fn one_at_a_time(&mut self, calls: u32) -> Result<Vec<f64>, String> {
-        self.counted(calls, |bench, address| load::one_at_a_time(bench, address, calls))
+        self.counted(calls, |bench, address| {
+            load::one_at_a_time(bench, address, calls)
+        })
     }
 
     /// Makes calls, which only count if the API has seen each of them once.
@@ -102,7 +124,9 @@ impl<'a> Running<'a> {
     ///
     /// If it is the gateway, and did not tell of each call what it was to tell.
     pub(crate) fn end(self) -> Result<(), String> {
-        let Some(telemetry) = self.telemetry else { return Ok(()) };
+        let Some(telemetry) = self.telemetry else {
+            return Ok(());
+        };
         self.process.stop();
         telemetry.check(self.calls)
     }
@@ -128,9 +152,18 @@ impl AddAssign for Cost {
 }
 
 async fn ask(server: SocketAddr) -> Result<Option<String>, Status> {
-    let endpoint = Endpoint::from_shared(format!("http://{server}")).unwrap().timeout(Duration::from_secs(5));
-    let channel = endpoint.connect().await.map_err(|error| Status::unavailable(error.to_string()))?;
-    let request = GetSecretQuestionRequest { username: USERNAME.to_owned() };
-    let answer = PasswordResetServiceClient::new(channel).get_secret_question(request).await?;
+    let endpoint = Endpoint::from_shared(format!("http://{server}"))
+        .unwrap()
+        .timeout(Duration::from_secs(5));
+    let channel = endpoint
+        .connect()
+        .await
+        .map_err(|error| Status::unavailable(error.to_string()))?;
+    let request = GetSecretQuestionRequest {
+        username: USERNAME.to_owned(),
+    };
+    let answer = PasswordResetServiceClient::new(channel)
+        .get_secret_question(request)
+        .await?;
     Ok(answer.into_inner().secret_question)
 }

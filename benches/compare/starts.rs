@@ -27,8 +27,17 @@ pub(crate) fn of_gateway(bench: &Bench, times: u32) -> Result<Starts, String> {
     let collector = bench.collector();
     measure(times, || {
         let (address, mut command) = (port::free(), bare(&bench.tools.gateway));
-        let settings = gateway::Settings { workers: 1, sampled: 0.01 };
-        gateway::configure(&mut command, bench, &collector, settings, &address.to_string());
+        let settings = gateway::Settings {
+            workers: 1,
+            sampled: 0.01,
+        };
+        gateway::configure(
+            &mut command,
+            bench,
+            &collector,
+            settings,
+            &address.to_string(),
+        );
         time(&mut command, address)
     })
 }
@@ -52,7 +61,10 @@ fn bare(program: &Path) -> Command {
 fn measure(times: u32, one: impl Fn() -> Result<Starts, String>) -> Result<Starts, String> {
     let starts = (0..times).map(|_| one()).collect::<Result<Vec<_>, _>>()?;
     let ready: Option<Vec<_>> = starts.iter().map(|start| start.ready).collect();
-    Ok(Starts { accepts: median(starts.iter().map(|start| start.accepts).collect()), ready: ready.map(median) })
+    Ok(Starts {
+        accepts: median(starts.iter().map(|start| start.accepts).collect()),
+        ready: ready.map(median),
+    })
 }
 
 fn time(command: &mut Command, address: SocketAddr) -> Result<Starts, String> {
@@ -63,14 +75,19 @@ fn time(command: &mut Command, address: SocketAddr) -> Result<Starts, String> {
         return Err("it does not start".to_owned());
     }
     let accepts = begun.elapsed().as_secs_f64();
-    Ok(Starts { accepts, ready: ready.map(|ready| ready.join().unwrap()) })
+    Ok(Starts {
+        accepts,
+        ready: ready.map(|ready| ready.join().unwrap()),
+    })
 }
 
 /// When the first line came, if its standard output is read.
 fn when_it_speaks(child: &mut Child, begun: Instant) -> Option<JoinHandle<f64>> {
     let stdout = child.stdout.take()?;
     Some(thread::spawn(move || {
-        BufReader::new(stdout).read_line(&mut String::new()).unwrap();
+        BufReader::new(stdout)
+            .read_line(&mut String::new())
+            .unwrap();
         begun.elapsed().as_secs_f64()
     }))
 }

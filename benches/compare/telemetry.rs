@@ -27,7 +27,11 @@ pub(crate) struct Telemetry {
 impl Telemetry {
     /// Of a gateway that is just started, with its log and its collector.
     pub(crate) fn new(log: ChildStderr, collector: Collector, sampled: f64) -> Self {
-        Self { sampled, lines: count_lines(log), collector }
+        Self {
+            sampled,
+            lines: count_lines(log),
+            collector,
+        }
     }
 
     /// Waits until the spans of so many calls have arrived, if all calls have spans: sending them is part of the cost.
@@ -64,7 +68,13 @@ fn count_lines(mut log: ChildStderr) -> Arc<AtomicUsize> {
     thread::spawn(move || {
         let mut bytes = [0; 64 * 1024];
         while let Ok(length @ 1..) = log.read(&mut bytes) {
-            counted.fetch_add(bytes[..length].iter().filter(|byte| **byte == b'\n').count(), Ordering::SeqCst);
+            counted.fetch_add(
+                bytes[..length]
+                    .iter()
+                    .filter(|byte| **byte == b'\n')
+                    .count(),
+                Ordering::SeqCst,
+            );
         }
     });
     lines

@@ -20,7 +20,9 @@ pub(super) const fn success(rpc: Rpc) -> &'static str {
         Rpc::GetSecretQuestion => {
             r#"{"Model":"What street did you live on in third grade?","Errors":[],"IsSucceed":true}"#
         }
-        Rpc::GenerateToken => r#"{"Model":"ba6b8cac-6738-4434-bd26-825db020a05c","Errors":[],"IsSucceed":true}"#,
+        Rpc::GenerateToken => {
+            r#"{"Model":"ba6b8cac-6738-4434-bd26-825db020a05c","Errors":[],"IsSucceed":true}"#
+        }
         Rpc::UpdatePassword => r#"{"Errors":[],"IsSucceed":true}"#,
     }
 }
@@ -56,8 +58,8 @@ pub(super) fn cut_off() -> Answer {
 
 /// Nearly the longest text that is passed on: with markup, escapes, and values of the request throughout.
 pub(super) fn long_text() -> Answer {
-    let text =
-        "<p class=\"error\">User <b>Robert.Zak</b> &amp; others:\r\n wait, or call 1%2D800&#45;555\\u002d0100</p> ";
-    let body = json!({ "Errors": [text.repeat(40)], "ErrorsCode": ["ErrorLocked"], "IsSucceed": false });
+    let text = "<p class=\"error\">User <b>Robert.Zak</b> &amp; others:\r\n wait, or call 1%2D800&#45;555\\u002d0100</p> ";
+    let body =
+        json!({ "Errors": [text.repeat(40)], "ErrorsCode": ["ErrorLocked"], "IsSucceed": false });
     Answer::new(Rpc::GenerateToken, 200, JSON, &body.to_string(), &VALUES)
 }

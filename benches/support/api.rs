@@ -16,7 +16,9 @@ pub(super) fn start() -> SocketAddr {
 }
 
 /// Starts it over what is made of each connection, such as TLS.
-pub(super) fn start_over<C: Read + Write>(made_of: impl Fn(TcpStream) -> C + Clone + Send + 'static) -> SocketAddr {
+pub(super) fn start_over<C: Read + Write>(
+    made_of: impl Fn(TcpStream) -> C + Clone + Send + 'static,
+) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
@@ -48,7 +50,9 @@ fn read(requests: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
     let mut length = 0;
     while requests.read_line(&mut line).ok()? > 0 {
         match line.trim_end().split_once(": ") {
-            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.parse().unwrap(),
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.parse().unwrap()
+            }
             None if path.is_none() => path = line.split(' ').nth(1).map(str::to_owned),
             None => {
                 let mut body = vec![0; length];

@@ -3,8 +3,7 @@
 use std::{collections::HashMap, fmt, fs};
 
 const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instructions.txt");
-const HEAD: &str =
-    "# Instructions that each part takes, as `cargo bench --bench instructions -- --record` has counted with\n# ";
+const HEAD: &str = "# Instructions that each part takes, as `cargo bench --bench instructions -- --record` has counted with\n# ";
 
 /// The counts by name, and what they were counted with.
 #[derive(Default)]
@@ -34,14 +33,20 @@ impl Bounds {
     /// Those of the file; none if there is none.
     pub(super) fn read() -> Self {
         let text = fs::read_to_string(FILE).unwrap_or_default();
-        let Some((tools, lines)) = text.strip_prefix(HEAD).and_then(|rest| rest.split_once('\n')) else {
+        let Some((tools, lines)) = text
+            .strip_prefix(HEAD)
+            .and_then(|rest| rest.split_once('\n'))
+        else {
             return Self::default();
         };
         let count = |line: &str| {
             let (name, count) = line.split_once(' ').unwrap();
             (name.to_owned(), count.trim().parse().unwrap())
         };
-        Self { tools: tools.to_owned(), counts: lines.lines().map(count).collect() }
+        Self {
+            tools: tools.to_owned(),
+            counts: lines.lines().map(count).collect(),
+        }
     }
 
     pub(super) fn tools(&self) -> &str {
@@ -51,7 +56,9 @@ impl Bounds {
     pub(super) fn judge(&self, name: &str, count: u64) -> Judgement {
         /// The most that a count may be away from the recorded one.
         const LEEWAY: f64 = 0.1;
-        let Some(&bound) = self.counts.get(name) else { return Judgement::Unknown };
+        let Some(&bound) = self.counts.get(name) else {
+            return Judgement::Unknown;
+        };
         let change = count as f64 / bound as f64 - 1.0;
         if change > LEEWAY {
             Judgement::Exceeded { bound, change }
@@ -68,8 +75,13 @@ impl Bounds {
 
     /// Writes the file anew, with those names in that order.
     pub(super) fn write<'n>(&self, names: impl Iterator<Item = &'n str>, tools: &str) {
-        let lines = names.filter_map(|name| Some(format!("{name:<28} {:>10}\n", self.counts.get(name)?)));
-        fs::write(FILE, format!("{HEAD}{tools}\n{}", lines.collect::<String>())).unwrap();
+        let lines =
+            names.filter_map(|name| Some(format!("{name:<28} {:>10}\n", self.counts.get(name)?)));
+        fs::write(
+            FILE,
+            format!("{HEAD}{tools}\n{}", lines.collect::<String>()),
+        )
+        .unwrap();
     }
 }
 
@@ -78,9 +90,17 @@ impl fmt::Display for Judgement {
         match *self {
             Self::Kept { change } => write!(f, "{:+.1} %", 100.0 * change),
             Self::Fallen { bound, change } => {
-                write!(f, "{:+.1} %, FALLEN from {bound}: record it anew", 100.0 * change)
+                write!(
+                    f,
+                    "{:+.1} %, FALLEN from {bound}: record it anew",
+                    100.0 * change
+                )
             }
-            Self::Exceeded { bound, change } => write!(f, "{:+.1} %, TOO MANY: {bound} are recorded", 100.0 * change),
+            Self::Exceeded { bound, change } => write!(
+                f,
+                "{:+.1} %, TOO MANY: {bound} are recorded",
+                100.0 * change
+            ),
             Self::Unknown => f.write_str("NOT RECORDED"),
         }
     }

@@ -26,7 +26,13 @@ pub(super) fn count(case: &Case) -> u64 {
         .expect("valgrind is installed");
     let log = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{log}");
-    let total = log.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse::<u64>().ok());
+    let total = log.lines().find_map(|line| {
+        line.split_once("Collected : ")?
+            .1
+            .trim()
+            .parse::<u64>()
+            .ok()
+    });
     let count = total.unwrap_or_else(|| panic!("no count: {log}")) / u64::from(REPETITIONS);
     assert!(count > 0, "valgrind does not know the function by its name");
     count
@@ -54,12 +60,18 @@ pub(super) fn tools() -> String {
         let output = command.arg("--version").output().unwrap();
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     };
-    format!("{}, {}", version(Command::new("rustc")), version(valgrind()))
+    format!(
+        "{}, {}",
+        version(Command::new("rustc")),
+        version(valgrind())
+    )
 }
 
 /// Valgrind without this environment, whose settings are none of the parts', and whose size moves the stack.
 fn valgrind() -> Command {
-    let kept = ["PATH", "VALGRIND_LIB"].into_iter().filter_map(|name| Some((name, env::var_os(name)?)));
+    let kept = ["PATH", "VALGRIND_LIB"]
+        .into_iter()
+        .filter_map(|name| Some((name, env::var_os(name)?)));
     let mut valgrind = Command::new("valgrind");
     valgrind.env_clear().envs(kept);
     valgrind

@@ -10,7 +10,9 @@ use reset_gateway::{
     config::{self, Command},
     contract::Rpc,
     parts::Gateway,
-    proto::{GenerateTokenRequest, GetSecretQuestionRequest, ResetPasswordRequest, UpdatePasswordRequest},
+    proto::{
+        GenerateTokenRequest, GetSecretQuestionRequest, ResetPasswordRequest, UpdatePasswordRequest,
+    },
 };
 use tokio::runtime::{Builder, Runtime};
 use tonic::{Code, body::Body};
@@ -34,7 +36,15 @@ struct Running {
 static RUNNING: LazyLock<Running> = LazyLock::new(|| {
     let runtime = Builder::new_current_thread().enable_all().build().unwrap();
     let api = format!("http://{}", api::start());
-    let options = ["reset-gateway", "--upstream-url", &api, "--app-key", "bench", "--log-format", "json"];
+    let options = [
+        "reset-gateway",
+        "--upstream-url",
+        &api,
+        "--app-key",
+        "bench",
+        "--log-format",
+        "json",
+    ];
     let Ok(Ok(Command::Serve(config))) = config::parse(options.map(Into::into)) else {
         panic!("the options are not accepted")
     };
@@ -45,21 +55,43 @@ static RUNNING: LazyLock<Running> = LazyLock::new(|| {
 impl Call {
     pub(super) fn reset_password(answer: Option<&str>, expected: Code) -> Self {
         let secret_question_answer = answer.map(str::to_owned);
-        let request = ResetPasswordRequest { user: "robert.zak".to_owned(), secret_question_answer };
+        let request = ResetPasswordRequest {
+            user: "robert.zak".to_owned(),
+            secret_question_answer,
+        };
         Self::new(Rpc::ResetPassword, &request, expected)
     }
 
     pub(super) fn get_secret_question(username: &str, expected: Code) -> Self {
-        Self::new(Rpc::GetSecretQuestion, &GetSecretQuestionRequest { username: username.to_owned() }, expected)
+        Self::new(
+            Rpc::GetSecretQuestion,
+            &GetSecretQuestionRequest {
+                username: username.to_owned(),
+            },
+            expected,
+        )
     }
 
     pub(super) fn generate_token(expected: Code) -> Self {
-        Self::new(Rpc::GenerateToken, &GenerateTokenRequest { code: "741175".to_owned() }, expected)
+        Self::new(
+            Rpc::GenerateToken,
+            &GenerateTokenRequest {
+                code: "741175".to_owned(),
+            },
+            expected,
+        )
     }
 
     pub(super) fn update_password(expected: Code) -> Self {
-        let (token, password) = ("ba6b8cac-6738-4434-bd26-825db020a05c".to_owned(), "correct horse".to_owned());
-        let request = UpdatePasswordRequest { token, password, password_confirmation: None };
+        let (token, password) = (
+            "ba6b8cac-6738-4434-bd26-825db020a05c".to_owned(),
+            "correct horse".to_owned(),
+        );
+        let request = UpdatePasswordRequest {
+            token,
+            password,
+            password_confirmation: None,
+        };
         Self::new(Rpc::UpdatePassword, &request, expected)
     }
 
@@ -76,13 +108,18 @@ impl Call {
         body.put_u8(0);
         body.put_u32(message.encoded_len() as u32);
         message.encode(&mut body).unwrap();
-        Self { head, body: body.freeze(), expected }
+        Self {
+            head,
+            body: body.freeze(),
+            expected,
+        }
     }
 
     /// Makes the call and reads the answer to its end.
     pub(super) fn make(&self) {
         let Running { runtime, gateway } = &*RUNNING;
-        let request = Request::from_parts(self.head.clone(), Body::new(Full::new(self.body.clone())));
+        let request =
+            Request::from_parts(self.head.clone(), Body::new(Full::new(self.body.clone())));
         let code = runtime.block_on(async {
             let (head, mut body) = gateway.call(request).await.into_parts();
             let mut code = code(&head.headers);
@@ -97,5 +134,7 @@ impl Call {
 
 /// The call's code, which is among the headers or the trailers.
 fn code(fields: &HeaderMap) -> Option<Code> {
-    fields.get("grpc-status").map(|code| Code::from_bytes(code.as_bytes()))
+    fields
+        .get("grpc-status")
+        .map(|code| Code::from_bytes(code.as_bytes()))
 }

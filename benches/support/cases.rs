@@ -45,40 +45,99 @@ impl Case {
 /// All of them.
 pub(crate) fn all() -> Vec<Case> {
     vec![
-        verdict("verdict/reset_password", Code::Ok, answers::success_of(ResetPassword)),
-        verdict("verdict/get_secret_question", Code::Ok, answers::success_of(GetSecretQuestion)),
-        verdict("verdict/generate_token", Code::Ok, answers::success_of(GenerateToken)),
-        verdict("verdict/update_password", Code::Ok, answers::success_of(UpdatePassword)),
-        verdict("verdict/refused", Code::FailedPrecondition, answers::refused()),
-        verdict("verdict/validation", Code::InvalidArgument, answers::validation()),
+        verdict(
+            "verdict/reset_password",
+            Code::Ok,
+            answers::success_of(ResetPassword),
+        ),
+        verdict(
+            "verdict/get_secret_question",
+            Code::Ok,
+            answers::success_of(GetSecretQuestion),
+        ),
+        verdict(
+            "verdict/generate_token",
+            Code::Ok,
+            answers::success_of(GenerateToken),
+        ),
+        verdict(
+            "verdict/update_password",
+            Code::Ok,
+            answers::success_of(UpdatePassword),
+        ),
+        verdict(
+            "verdict/refused",
+            Code::FailedPrecondition,
+            answers::refused(),
+        ),
+        verdict(
+            "verdict/validation",
+            Code::InvalidArgument,
+            answers::validation(),
+        ),
         verdict("verdict/html", Code::Unavailable, answers::html()),
-        verdict("verdict/key_rejected", Code::Internal, answers::key_rejected()),
+        verdict(
+            "verdict/key_rejected",
+            Code::Internal,
+            answers::key_rejected(),
+        ),
         verdict("verdict/cut_off", Code::Internal, answers::cut_off()),
-        verdict("verdict/long_text", Code::FailedPrecondition, answers::long_text()),
+        verdict(
+            "verdict/long_text",
+            Code::FailedPrecondition,
+            answers::long_text(),
+        ),
         status("status/plain", Code::Unavailable, &answers::html()),
         status("status/text", Code::FailedPrecondition, &answers::refused()),
-        status("status/fields", Code::InvalidArgument, &answers::validation()),
-        call("call/reset_password", Call::reset_password(Some("Peterson"), Code::Ok)),
-        call("call/get_secret_question", Call::get_secret_question("robert.zak", Code::Ok)),
+        status(
+            "status/fields",
+            Code::InvalidArgument,
+            &answers::validation(),
+        ),
+        call(
+            "call/reset_password",
+            Call::reset_password(Some("Peterson"), Code::Ok),
+        ),
+        call(
+            "call/get_secret_question",
+            Call::get_secret_question("robert.zak", Code::Ok),
+        ),
         call("call/generate_token", Call::generate_token(Code::Ok)),
         call("call/update_password", Call::update_password(Code::Ok)),
-        call("call/refused", Call::reset_password(None, Code::FailedPrecondition)),
-        call("call/invalid", Call::get_secret_question("", Code::InvalidArgument)),
+        call(
+            "call/refused",
+            Call::reset_password(None, Code::FailedPrecondition),
+        ),
+        call(
+            "call/invalid",
+            Call::get_secret_question("", Code::InvalidArgument),
+        ),
     ]
 }
 
 fn verdict(name: &'static str, expected: Code, answer: Answer) -> Case {
-    let code = answer.verdict().map_or_else(|failure| failure.status().code(), |()| Code::Ok);
+    let code = answer
+        .verdict()
+        .map_or_else(|failure| failure.status().code(), |()| Code::Ok);
     assert_eq!(code, expected, "{name}");
-    Case { name, part: Part::Verdict(answer) }
+    Case {
+        name,
+        part: Part::Verdict(answer),
+    }
 }
 
 fn status(name: &'static str, expected: Code, answer: &Answer) -> Case {
     let failure = answer.verdict().unwrap_err();
     assert_eq!(failure.status().code(), expected, "{name}");
-    Case { name, part: Part::Status(failure) }
+    Case {
+        name,
+        part: Part::Status(failure),
+    }
 }
 
 fn call(name: &'static str, call: Call) -> Case {
-    Case { name, part: Part::Call(call) }
+    Case {
+        name,
+        part: Part::Call(call),
+    }
 }

@@ -58,8 +58,15 @@ impl TraceService for Received {
         &self,
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
-        let scopes = request.get_ref().resource_spans.iter().flat_map(|spans| &spans.scope_spans);
-        self.0.fetch_add(scopes.map(|scope| scope.spans.len()).sum(), Ordering::SeqCst);
+        let scopes = request
+            .get_ref()
+            .resource_spans
+            .iter()
+            .flat_map(|spans| &spans.scope_spans);
+        self.0.fetch_add(
+            scopes.map(|scope| scope.spans.len()).sum(),
+            Ordering::SeqCst,
+        );
         Ok(Response::new(ExportTraceServiceResponse::default()))
     }
 }

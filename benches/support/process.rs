@@ -15,8 +15,16 @@ impl Process {
         /// By definition, on Linux.
         const TICKS_PER_SECOND: f64 = 100.0;
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.0.id())).unwrap();
-        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        let ticks: f64 = fields[11..13].iter().map(|field| field.parse::<f64>().unwrap()).sum();
+        let fields: Vec<_> = stat
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .collect();
+        let ticks: f64 = fields[11..13]
+            .iter()
+            .map(|field| field.parse::<f64>().unwrap())
+            .sum();
         ticks / TICKS_PER_SECOND
     }
 
@@ -34,7 +42,9 @@ impl Process {
     /// How many files it has open.
     #[allow(dead_code, reason = "not every benchmark measures it")]
     pub(crate) fn open_files(&self) -> u64 {
-        fs::read_dir(format!("/proc/{}/fd", self.0.id())).unwrap().count() as u64
+        fs::read_dir(format!("/proc/{}/fd", self.0.id()))
+            .unwrap()
+            .count() as u64
     }
 
     fn memory(&self, name: &str) -> u64 {
@@ -46,7 +56,10 @@ impl Process {
     /// Ends it as Kubernetes does, and waits for that.
     #[allow(dead_code, reason = "not every benchmark cares for its end")]
     pub(crate) fn stop(mut self) {
-        let killed = Command::new("kill").args(["-TERM", &self.0.id().to_string()]).status().unwrap();
+        let killed = Command::new("kill")
+            .args(["-TERM", &self.0.id().to_string()])
+            .status()
+            .unwrap();
         assert!(killed.success() && self.0.wait().unwrap().success());
     }
 }

@@ -15,7 +15,10 @@ pub(super) const MAX_NUMBER: usize = 2_147_483_647;
 ///
 /// If the value is not UTF-8.
 pub(super) fn variable(name: &str) -> Result<Option<String>, ConfigError> {
-    match env::var_os(name).filter(|value| !value.is_empty()).map(OsString::into_string) {
+    match env::var_os(name)
+        .filter(|value| !value.is_empty())
+        .map(OsString::into_string)
+    {
         None => Ok(None),
         Some(Ok(value)) => Ok(Some(value)),
         Some(Err(_)) => Err(ConfigError::variable(name, "must be UTF-8")),
@@ -30,16 +33,29 @@ pub(super) fn variable(name: &str) -> Result<Option<String>, ConfigError> {
 pub(super) fn check_encoding(prefix: &str) -> Result<(), ConfigError> {
     let is_ours = |name: &OsString| name.to_str().is_some_and(|name| name.starts_with(prefix));
     let odd = env::vars_os().find(|(name, value)| is_ours(name) && value.to_str().is_none());
-    odd.map_or(Ok(()), |(name, _)| Err(ConfigError::variable(&name.to_string_lossy(), "must be UTF-8")))
+    odd.map_or(Ok(()), |(name, _)| {
+        Err(ConfigError::variable(
+            &name.to_string_lossy(),
+            "must be UTF-8",
+        ))
+    })
 }
 
 /// A whole number above 0.
 pub(super) fn number(name: &str, most: usize) -> Result<Option<usize>, ConfigError> {
-    let parse = |value: String| value.parse().ok().filter(|number| (1..=most).contains(number));
+    let parse = |value: String| {
+        value
+            .parse()
+            .ok()
+            .filter(|number| (1..=most).contains(number))
+    };
     match variable(name)?.map(parse) {
         None => Ok(None),
         Some(Some(number)) => Ok(Some(number)),
-        Some(None) => Err(ConfigError::variable(name, format!("takes a whole number from 1 to {most}"))),
+        Some(None) => Err(ConfigError::variable(
+            name,
+            format!("takes a whole number from 1 to {most}"),
+        )),
     }
 }
 
@@ -52,7 +68,10 @@ pub(super) fn one_of(name: &str, known: &[&str]) -> Result<(), ConfigError> {
     if variable(name)?.is_none_or(is_known) {
         Ok(())
     } else {
-        Err(ConfigError::variable(name, format!("takes {}", known.join(" or "))))
+        Err(ConfigError::variable(
+            name,
+            format!("takes {}", known.join(" or ")),
+        ))
     }
 }
 
@@ -62,10 +81,15 @@ pub(super) fn pairs(
     is_right: impl Fn(&str, &str) -> bool,
     takes: &str,
 ) -> Result<Vec<(String, String)>, ConfigError> {
-    let Some(list) = variable(name)? else { return Ok(Vec::new()) };
+    let Some(list) = variable(name)? else {
+        return Ok(Vec::new());
+    };
     let pair = |pair: &str| {
         let (key, value) = pair.split_once('=')?;
-        let (key, value) = (key.trim(), percent_decode_str(value.trim()).decode_utf8().ok()?);
+        let (key, value) = (
+            key.trim(),
+            percent_decode_str(value.trim()).decode_utf8().ok()?,
+        );
         (!key.is_empty() && is_right(key, &value)).then(|| (key.to_owned(), value.into_owned()))
     };
     let pairs: Option<_> = list.split(',').map(pair).collect();

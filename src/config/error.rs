@@ -15,17 +15,26 @@ pub struct ConfigError {
 impl ConfigError {
     /// A flag, written with its variable.
     pub(super) fn flag(flag: &str, takes: impl Into<String>) -> Self {
-        Self { setting: with_variable(flag), takes: takes.into() }
+        Self {
+            setting: with_variable(flag),
+            takes: takes.into(),
+        }
     }
 
     /// A variable that has no flag.
     pub(crate) fn variable(name: &str, takes: impl Into<String>) -> Self {
-        Self { setting: name.to_owned(), takes: takes.into() }
+        Self {
+            setting: name.to_owned(),
+            takes: takes.into(),
+        }
     }
 
     /// The system trusts no certificates, so there must be some of one's own.
     pub(crate) fn no_certificates() -> Self {
-        Self::flag("--upstream-ca", "takes a PEM file of certificates, and must be given where the system has none")
+        Self::flag(
+            "--upstream-ca",
+            "takes a PEM file of certificates, and must be given where the system has none",
+        )
     }
 
     /// What the parser of the command line has to say.
@@ -66,7 +75,10 @@ impl Error for ConfigError {}
 /// `--timeout (RESET_GATEWAY_TIMEOUT)`
 fn with_variable(flag: &str) -> String {
     match flag.strip_prefix("--") {
-        Some(name) => format!("{flag} (RESET_GATEWAY_{})", name.to_uppercase().replace('-', "_")),
+        Some(name) => format!(
+            "{flag} (RESET_GATEWAY_{})",
+            name.to_uppercase().replace('-', "_")
+        ),
         None => flag.to_owned(),
     }
 }
@@ -78,6 +90,8 @@ fn named(error: &clap::Error, kind: ContextKind) -> String {
         Some(ContextValue::Strings(texts)) => texts.first().map_or("", String::as_str),
         _ => "",
     };
-    let end = text.find(|c: char| c == '=' || c.is_whitespace()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| c == '=' || c.is_whitespace())
+        .unwrap_or(text.len());
     text[..end].to_owned()
 }

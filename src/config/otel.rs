@@ -66,15 +66,23 @@ const MAX_QUEUE: usize = 100_000;
 impl OpenTelemetry {
     pub(super) fn from_environment() -> Result<Self, ConfigError> {
         check_what_the_sdk_reads()?;
-        let is_disabled = variable("OTEL_SDK_DISABLED")?.is_some_and(|text| text.eq_ignore_ascii_case("true"));
-        let (traces, metrics) = (exporter("TRACES", &[])?, exporter("METRICS", &["prometheus"])?);
+        let is_disabled =
+            variable("OTEL_SDK_DISABLED")?.is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        let (traces, metrics) = (
+            exporter("TRACES", &[])?,
+            exporter("METRICS", &["prometheus"])?,
+        );
         Ok(Self {
             traces: if is_disabled { Exporter::None } else { traces },
             metrics: if is_disabled { Exporter::None } else { metrics },
             is_disabled,
             propagates_trace_context: propagates_trace_context()?,
             service_name: variable("OTEL_SERVICE_NAME")?,
-            resource: pairs("OTEL_RESOURCE_ATTRIBUTES", |_, _| true, "takes key=value pairs, separated by commas")?,
+            resource: pairs(
+                "OTEL_RESOURCE_ATTRIBUTES",
+                |_, _| true,
+                "takes key=value pairs, separated by commas",
+            )?,
             sampler: sampler()?,
             spans: SpanBounds {
                 waiting: number("OTEL_BSP_MAX_QUEUE_SIZE", MAX_QUEUE)?.unwrap_or(MAX_WAITING),
@@ -90,7 +98,10 @@ impl OpenTelemetry {
 fn exporter(signal: &str, pulled: &[&str]) -> Result<Exporter, ConfigError> {
     let name = format!("OTEL_{signal}_EXPORTER");
     let otlp = Otlp::of(signal)?;
-    match variable(&name)?.map(|value| value.to_ascii_lowercase()).as_deref() {
+    match variable(&name)?
+        .map(|value| value.to_ascii_lowercase())
+        .as_deref()
+    {
         None if of_signal(signal, "ENDPOINT")?.is_none() => Ok(Exporter::None),
         None | Some("otlp") => Ok(Exporter::Otlp(otlp)),
         Some("console") => Ok(Exporter::Console),
@@ -98,7 +109,10 @@ fn exporter(signal: &str, pulled: &[&str]) -> Result<Exporter, ConfigError> {
         Some(value) if pulled.contains(&value) => Ok(Exporter::None),
         Some(_) => {
             let known = [&["otlp", "console"], pulled].concat().join(", ");
-            Err(ConfigError::variable(&name, format!("takes {known} or none")))
+            Err(ConfigError::variable(
+                &name,
+                format!("takes {known} or none"),
+            ))
         }
     }
 }
@@ -106,11 +120,19 @@ fn exporter(signal: &str, pulled: &[&str]) -> Result<Exporter, ConfigError> {
 /// `tracecontext` is the one propagator that does anything: baggage is known, but never sent to the API.
 fn propagates_trace_context() -> Result<bool, ConfigError> {
     const NAME: &str = "OTEL_PROPAGATORS";
-    let Some(list) = variable(NAME)? else { return Ok(true) };
+    let Some(list) = variable(NAME)? else {
+        return Ok(true);
+    };
     let list = list.to_ascii_lowercase();
     let names: Vec<_> = list.split(',').map(str::trim).collect();
-    if names.iter().any(|name| !matches!(*name, "tracecontext" | "baggage" | "none")) {
-        return Err(ConfigError::variable(NAME, "takes a list of tracecontext and baggage, or none"));
+    if names
+        .iter()
+        .any(|name| !matches!(*name, "tracecontext" | "baggage" | "none"))
+    {
+        return Err(ConfigError::variable(
+            NAME,
+            "takes a list of tracecontext and baggage, or none",
+        ));
     }
     Ok(names.contains(&"tracecontext") && !names.contains(&"none"))
 }
@@ -126,40 +148,71 @@ fn check_what_the_sdk_reads() -> Result<(), ConfigError> {
     }
     for signal in ["", "TRACES_", "METRICS_"] {
         number(&format!("OTEL_EXPORTER_OTLP_{signal}TIMEOUT"), MAX_NUMBER)?;
-        one_of(&format!("OTEL_EXPORTER_OTLP_{signal}COMPRESSION"), &["gzip", "none"])?;
-        one_of(&format!("OTEL_EXPORTER_OTLP_{signal}INSECURE"), &["true", "false"])?;
+        one_of(
+            &format!("OTEL_EXPORTER_OTLP_{signal}COMPRESSION"),
+            &["gzip", "none"],
+        )?;
+        one_of(
+            &format!("OTEL_EXPORTER_OTLP_{signal}INSECURE"),
+            &["true", "false"],
+        )?;
         check_headers(&format!("OTEL_EXPORTER_OTLP_{signal}HEADERS"))?;
     }
-    one_of("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", &["cumulative", "delta", "lowmemory"])?;
+    one_of(
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        &["cumulative", "delta", "lowmemory"],
+    )?;
     one_of("OTEL_SDK_DISABLED", &["true", "false"])
 }
 
 /// The headers that go to a collector, which the SDK would leave out without a word if they are none.
 fn check_headers(name: &str) -> Result<(), ConfigError> {
-    let is_header = |key: &str, value: &str| key.parse::<HeaderName>().is_ok() && HeaderValue::from_str(value).is_ok();
-    pairs(name, is_header, "takes headers as key=value pairs, separated by commas").map(drop)
+    let is_header = |key: &str, value: &str| {
+        key.parse::<HeaderName>().is_ok() && HeaderValue::from_str(value).is_ok()
+    };
+    pairs(
+        name,
+        is_header,
+        "takes headers as key=value pairs, separated by commas",
+    )
+    .map(drop)
 }
 
 fn sampler() -> Result<Sampler, ConfigError> {
     let (name, argument) = ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG");
-    let parse = |text: String| text.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
+    let parse = |text: String| {
+        text.parse()
+            .ok()
+            .filter(|ratio| (0.0..=1.0).contains(ratio))
+    };
     let ratio = match variable(argument)?.map(parse) {
         None => 1.0,
         Some(Some(ratio)) => ratio,
-        Some(None) => return Err(ConfigError::variable(argument, "takes a number from 0 to 1")),
+        Some(None) => {
+            return Err(ConfigError::variable(
+                argument,
+                "takes a number from 0 to 1",
+            ));
+        }
     };
     let below_a_parent = |root| Sampler::ParentBased(Box::new(root));
-    Ok(match variable(name)?.unwrap_or_default().to_ascii_lowercase().as_str() {
-        "always_on" => Sampler::AlwaysOn,
-        "always_off" => Sampler::AlwaysOff,
-        "traceidratio" => Sampler::TraceIdRatioBased(ratio),
-        "" | "parentbased_always_on" => below_a_parent(Sampler::AlwaysOn),
-        "parentbased_always_off" => below_a_parent(Sampler::AlwaysOff),
-        "parentbased_traceidratio" => below_a_parent(Sampler::TraceIdRatioBased(ratio)),
-        _ => {
-            let known = "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, \
+    Ok(
+        match variable(name)?
+            .unwrap_or_default()
+            .to_ascii_lowercase()
+            .as_str()
+        {
+            "always_on" => Sampler::AlwaysOn,
+            "always_off" => Sampler::AlwaysOff,
+            "traceidratio" => Sampler::TraceIdRatioBased(ratio),
+            "" | "parentbased_always_on" => below_a_parent(Sampler::AlwaysOn),
+            "parentbased_always_off" => below_a_parent(Sampler::AlwaysOff),
+            "parentbased_traceidratio" => below_a_parent(Sampler::TraceIdRatioBased(ratio)),
+            _ => {
+                let known = "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, \
                          parentbased_traceidratio";
-            return Err(ConfigError::variable(name, format!("takes one of {known}")));
-        }
-    })
+                return Err(ConfigError::variable(name, format!("takes one of {known}")));
+            }
+        },
+    )
 }

@@ -29,7 +29,13 @@ pub struct Telemetry {
 impl Telemetry {
     /// What the environment says; the flag for the log format comes before what the terminal suggests.
     pub(super) fn from_environment(log_format: Option<LogFormat>) -> Result<Self, ConfigError> {
-        let on_terminal = || if std::io::stderr().is_terminal() { LogFormat::Text } else { LogFormat::Json };
+        let on_terminal = || {
+            if std::io::stderr().is_terminal() {
+                LogFormat::Text
+            } else {
+                LogFormat::Json
+            }
+        };
         Ok(Self {
             log_format: log_format.unwrap_or_else(on_terminal),
             log_filter: log_filter()?,
@@ -51,14 +57,18 @@ impl FromStr for LogFormat {
 }
 
 /// What log directives take, for error messages.
-pub(crate) const LOG_DIRECTIVES: &str = "takes a level, or targets such as reset_gateway=debug,info";
+pub(crate) const LOG_DIRECTIVES: &str =
+    "takes a level, or targets such as reset_gateway=debug,info";
 
 /// Reads log directives: levels, and targets with a level. What the parser would take besides is more likely a slip than
 /// meant, and would turn off what is wanted: a misspelt level is a target, and nothing at all is `error`.
 pub(crate) fn log_directives(text: &str) -> Option<Targets> {
     let is_level = |level: &str| level.parse::<LevelFilter>().is_ok() && !level.is_empty();
     let is_target = |target: &str| {
-        !target.is_empty() && target.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-'))
+        !target.is_empty()
+            && target
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-'))
     };
     let is_clear = |part: &str| match part.split_once('=') {
         Some((target, level)) => is_target(target) && is_level(level),
@@ -71,6 +81,8 @@ pub(crate) fn log_directives(text: &str) -> Option<Targets> {
 fn log_filter() -> Result<Targets, ConfigError> {
     match variable("RUST_LOG")? {
         None => Ok(Targets::new().with_default(LevelFilter::INFO)),
-        Some(text) => log_directives(&text).ok_or_else(|| ConfigError::variable("RUST_LOG", LOG_DIRECTIVES)),
+        Some(text) => {
+            log_directives(&text).ok_or_else(|| ConfigError::variable("RUST_LOG", LOG_DIRECTIVES))
+        }
     }
 }

@@ -16,14 +16,17 @@ pub(super) struct AdminListen(pub(super) Option<SocketAddr>);
 pub(super) struct RateOrOff(pub(super) Option<Rate>);
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(|_| "takes IP:port, such as 127.0.0.1:9464")
+    text.parse()
+        .map_err(|_| "takes IP:port, such as 127.0.0.1:9464")
 }
 
 pub(super) fn address_or_off(text: &str) -> Result<AdminListen, &'static str> {
     if text == "off" {
         return Ok(AdminListen(None));
     }
-    text.parse().map(|address| AdminListen(Some(address))).map_err(|_| "takes IP:port, such as 127.0.0.1:9464, or off")
+    text.parse()
+        .map(|address| AdminListen(Some(address)))
+        .map_err(|_| "takes IP:port, such as 127.0.0.1:9464, or off")
 }
 
 pub(super) fn upstream_url(text: &str) -> Result<Url, &'static str> {
@@ -39,8 +42,14 @@ pub(super) fn upstream_url(text: &str) -> Result<Url, &'static str> {
 }
 
 pub(super) fn api_version(text: &str) -> Result<String, &'static str> {
-    let is_version = text.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
-    if is_version { Ok(text.to_owned()) } else { Err("takes numbers and dots, such as 1.0") }
+    let is_version = text
+        .split('.')
+        .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
+    if is_version {
+        Ok(text.to_owned())
+    } else {
+        Err("takes numbers and dots, such as 1.0")
+    }
 }
 
 pub(super) fn key(text: &str) -> Result<HeaderValue, &'static str> {
@@ -59,7 +68,9 @@ pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
 
 pub(super) fn duration_or_zero(text: &str) -> Result<Duration, &'static str> {
     let found = humantime::parse_duration(text).ok();
-    found.filter(|found| *found <= MAX_DURATION).ok_or("takes a duration up to 24h, such as 25s")
+    found
+        .filter(|found| *found <= MAX_DURATION)
+        .ok_or("takes a duration up to 24h, such as 25s")
 }
 
 /// A duration, or none.
@@ -75,13 +86,19 @@ pub(super) fn duration_or_off(text: &str) -> Result<Age, &'static str> {
 }
 
 pub(super) fn positive(text: &str) -> Result<u32, &'static str> {
-    let found = text.parse().ok().filter(|number| (1..=1_000_000).contains(number));
+    let found = text
+        .parse()
+        .ok()
+        .filter(|number| (1..=1_000_000).contains(number));
     found.ok_or("takes a whole number from 1 to 1000000")
 }
 
 /// More than any machine has use for is a mistake.
 pub(super) fn worker_threads(text: &str) -> Result<u16, &'static str> {
-    text.parse().ok().filter(|threads| (1..=1024).contains(threads)).ok_or("takes a whole number from 1 to 1024")
+    text.parse()
+        .ok()
+        .filter(|threads| (1..=1024).contains(threads))
+        .ok_or("takes a whole number from 1 to 1024")
 }
 
 pub(super) fn rate_or_off(text: &str) -> Result<RateOrOff, &'static str> {
@@ -89,13 +106,16 @@ pub(super) fn rate_or_off(text: &str) -> Result<RateOrOff, &'static str> {
         return Ok(RateOrOff(None));
     }
     let parts = text.split_once('/');
-    let rate = parts.and_then(|(most, per)| Some(Rate::new(positive(most).ok()?, duration(per).ok()?)));
+    let rate =
+        parts.and_then(|(most, per)| Some(Rate::new(positive(most).ok()?, duration(per).ok()?)));
     rate.map(|rate| RateOrOff(Some(rate)))
         .ok_or("takes NUMBER/DURATION from 1/24h to 1000000/1ms, such as 20/10m, or off")
 }
 
 pub(super) fn metadata_name(text: &str) -> Result<HeaderName, &'static str> {
-    let is_name = text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'));
+    let is_name = text
+        .bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'));
     let name = text.parse().ok().filter(|_| is_name);
     name.ok_or(
         "takes the name of metadata: small letters, digits, hyphens, dots and underscores, such as x-application",
@@ -103,11 +123,16 @@ pub(super) fn metadata_name(text: &str) -> Result<HeaderName, &'static str> {
 }
 
 pub(super) fn http_status(text: &str) -> Result<u16, &'static str> {
-    text.parse().ok().filter(|status| (100..=999).contains(status)).ok_or("takes a number from 100 to 999")
+    text.parse()
+        .ok()
+        .filter(|status| (100..=999).contains(status))
+        .ok_or("takes a number from 100 to 999")
 }
 
 pub(super) fn seconds(text: &str) -> Result<Duration, &'static str> {
-    text.parse().map(Duration::from_secs).map_err(|_| "takes a whole number of seconds")
+    text.parse()
+        .map(Duration::from_secs)
+        .map_err(|_| "takes a whole number of seconds")
 }
 
 pub(super) fn switch(text: &str) -> Result<bool, &'static str> {

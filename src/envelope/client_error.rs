@@ -10,9 +10,13 @@ pub(super) fn cause(answer: &Answer, members: Option<&Members<'_>>, dialect: Dia
         return Cause::EndpointMissing;
     }
     match answer.http_status {
-        400 if members.is_some_and(|members| is_present(members, "ModelState")) => Cause::Validation,
+        400 if members.is_some_and(|members| is_present(members, "ModelState")) => {
+            Cause::Validation
+        }
         400 => match members.map(ResultEnvelope::of) {
-            Some(Ok(result)) if result.refused(dialect) == Cause::IncorrectAnswer => Cause::IncorrectAnswer,
+            Some(Ok(result)) if result.refused(dialect) == Cause::IncorrectAnswer => {
+                Cause::IncorrectAnswer
+            }
             _ => Cause::BadRequest,
         },
         401 => Cause::KeyRejected,
@@ -36,12 +40,18 @@ fn is_version_error(members: &Members<'_>) -> bool {
 
 /// `{"Error":{"Code":…}}`
 pub(super) fn error_code(members: &Members<'_>) -> Option<String> {
-    members.get::<Members<'_>>("Error").ok()??.get("Code").ok()?
+    members
+        .get::<Members<'_>>("Error")
+        .ok()??
+        .get("Code")
+        .ok()?
 }
 
 /// `{"error":"Application key is not defined or does not exist"}`
 fn is_key_error(members: &Members<'_>) -> bool {
-    ["error", "Message"].into_iter().any(|name| has_text(members, name, "application key"))
+    ["error", "Message"]
+        .into_iter()
+        .any(|name| has_text(members, name, "application key"))
 }
 
 /// Whether nothing is served at the path: the API says so, or it was not the API that answered.
@@ -53,7 +63,11 @@ fn is_route_missing(answer: &Answer, members: Option<&Members<'_>>) -> bool {
 }
 
 fn has_text(members: &Members<'_>, name: &str, lowercase: &str) -> bool {
-    members.get::<String>(name).ok().flatten().is_some_and(|text| text.to_ascii_lowercase().contains(lowercase))
+    members
+        .get::<String>(name)
+        .ok()
+        .flatten()
+        .is_some_and(|text| text.to_ascii_lowercase().contains(lowercase))
 }
 
 fn is_present(members: &Members<'_>, name: &str) -> bool {

@@ -17,7 +17,9 @@ fn without_void_references(text: &str) -> String {
     let mut kept = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         match part.split_once(';') {
-            Some((number, rest)) if number.bytes().all(|b| b.is_ascii_hexdigit() || b == b'x') => kept.push_str(rest),
+            Some((number, rest)) if number.bytes().all(|b| b.is_ascii_hexdigit() || b == b'x') => {
+                kept.push_str(rest)
+            }
             _ => {
                 kept.push_str("&#");
                 kept.push_str(part);
@@ -30,14 +32,20 @@ fn without_void_references(text: &str) -> String {
 /// The text with `%21` undone, but not `%41`: nobody escapes a letter, so that is rather a percent sign before a value.
 pub(super) fn signs_unescaped(text: &str) -> String {
     let is_sign = |digits: &[u8; 2]| {
-        let byte = std::str::from_utf8(digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        let byte = std::str::from_utf8(digits)
+            .ok()
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
         byte.is_some_and(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric())
     };
     let mut kept = String::with_capacity(text.len());
     let mut parts = text.split('%');
     kept.push_str(parts.next().unwrap_or_default());
     for part in parts {
-        kept.push_str(if part.as_bytes().first_chunk().is_some_and(is_sign) { "%" } else { "%25" });
+        kept.push_str(if part.as_bytes().first_chunk().is_some_and(is_sign) {
+            "%"
+        } else {
+            "%25"
+        });
         kept.push_str(part);
     }
     percent_decode_str(&kept).decode_utf8_lossy().into_owned()
@@ -71,6 +79,8 @@ fn without_backslashes(text: &str) -> String {
 
 /// The number of which these are the first four digits.
 fn hexadecimal(digits: &[u8]) -> Option<u16> {
-    let digit = |number: u16, digit: &u8| Some(number << 4 | u16::try_from(char::from(*digit).to_digit(16)?).ok()?);
+    let digit = |number: u16, digit: &u8| {
+        Some(number << 4 | u16::try_from(char::from(*digit).to_digit(16)?).ok()?)
+    };
     digits.first_chunk::<4>()?.iter().try_fold(0, digit)
 }

@@ -26,7 +26,11 @@ impl<'a> Members<'a> {
 
     /// The member of that name; `None` if it is absent or `null`.
     pub(super) fn get<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, Unreadable> {
-        let mut found = self.0.iter().filter(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value);
+        let mut found = self
+            .0
+            .iter()
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value);
         match (found.next(), found.next()) {
             (None, _) => Ok(None),
             (Some(value), None) => serde_json::from_str(value.get()).map_err(|_| Unreadable),
@@ -37,7 +41,11 @@ impl<'a> Members<'a> {
     /// A list of strings, of which any may be `null`, and then is empty; no strings if it is absent or `null` itself.
     pub(super) fn strings(&self, name: &str) -> Result<Vec<String>, Unreadable> {
         let list: Option<Vec<Option<String>>> = self.get(name)?;
-        Ok(list.into_iter().flatten().map(Option::unwrap_or_default).collect())
+        Ok(list
+            .into_iter()
+            .flatten()
+            .map(Option::unwrap_or_default)
+            .collect())
     }
 
     /// The members in the order in which they are written.

@@ -14,7 +14,11 @@ pub(super) fn read<'a>(members: &Members<'a>, dialect: Dialect) -> Result<Model<
         return Err(result.refused(dialect));
     }
     let is_succeed = result.is_succeed.ok_or(Cause::Malformed)?;
-    if is_succeed || dialect == Dialect::Reset { Ok(Model(result.model)) } else { Err(Cause::Unexplained) }
+    if is_succeed || dialect == Dialect::Reset {
+        Ok(Model(result.model))
+    } else {
+        Err(Cause::Unexplained)
+    }
 }
 
 /// The result envelope of a finished call.
@@ -32,7 +36,10 @@ impl<'a> ResultEnvelope<'a> {
             model: members.get("Model")?,
             errors: members.strings("Errors")?,
             codes: members.strings("ErrorsCode")?,
-            http_status: members.get::<String>("StatusCode")?.as_deref().and_then(status_named),
+            http_status: members
+                .get::<String>("StatusCode")?
+                .as_deref()
+                .and_then(status_named),
             is_succeed: members.get("IsSucceed")?,
         })
     }
@@ -43,7 +50,8 @@ impl<'a> ResultEnvelope<'a> {
 
     /// The cause of a result that is refused.
     pub(super) fn refused(&self, dialect: Dialect) -> Cause {
-        let is_about_the_answer = (0..self.errors.len().max(self.codes.len())).any(|n| self.is_incorrect_answer(n));
+        let is_about_the_answer =
+            (0..self.errors.len().max(self.codes.len())).any(|n| self.is_incorrect_answer(n));
         if dialect == Dialect::Reset && is_about_the_answer {
             Cause::IncorrectAnswer
         } else {
@@ -55,7 +63,10 @@ impl<'a> ResultEnvelope<'a> {
     fn is_incorrect_answer(&self, entry: usize) -> bool {
         match self.codes.get(entry).filter(|code| !code.is_empty()) {
             Some(code) => code.eq_ignore_ascii_case("ErrorIncorrectAnswer"),
-            None => self.errors.get(entry).is_some_and(|text| is_incorrect_answer(text)),
+            None => self
+                .errors
+                .get(entry)
+                .is_some_and(|text| is_incorrect_answer(text)),
         }
     }
 }

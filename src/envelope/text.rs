@@ -37,8 +37,16 @@ impl Values {
 
     /// What keeps them out of texts. It takes some work, which an answer that is a success does not need.
     pub(crate) fn guard(&self) -> Guard {
-        let spelled = |value: &String| Value { plain: squeezed(value), spellings: spellings(value) };
-        let mut values: Vec<_> = self.0.iter().map(spelled).filter(|value| !value.plain.is_empty()).collect();
+        let spelled = |value: &String| Value {
+            plain: squeezed(value),
+            spellings: spellings(value),
+        };
+        let mut values: Vec<_> = self
+            .0
+            .iter()
+            .map(spelled)
+            .filter(|value| !value.plain.is_empty())
+            .collect();
         // The longest first: it may contain a shorter one.
         values.sort_by_key(|value| std::cmp::Reverse(value.plain.len()));
         Guard(values)
@@ -66,7 +74,9 @@ impl Guard {
     /// Whether the text repeats a value, in whatever case and however escaped.
     pub(crate) fn finds_any_in(&self, text: &str) -> bool {
         let spellings = spellings(text);
-        self.0.iter().any(|value| find(text, &value.plain).is_some() || value.is_spelled_by(&spellings))
+        self.0
+            .iter()
+            .any(|value| find(text, &value.plain).is_some() || value.is_spelled_by(&spellings))
     }
 
     /// The message as plain text, with a gap in place of each value; nothing if that does not get rid of them all.
@@ -79,13 +89,19 @@ impl Guard {
                 return String::new();
             }
         }
-        if self.finds_any_in(&text) { String::new() } else { text }
+        if self.finds_any_in(&text) {
+            String::new()
+        } else {
+            text
+        }
     }
 }
 
 impl Value {
     fn is_spelled_by(&self, texts: &[Spelling]) -> bool {
-        self.spellings.iter().any(|value| texts.iter().any(|text| text.has(value)))
+        self.spellings
+            .iter()
+            .any(|value| texts.iter().any(|text| text.has(value)))
     }
 
     /// The text with a gap wherever the value stands in it.
@@ -104,10 +120,17 @@ impl Value {
 impl Spelling {
     fn of(text: &str) -> Self {
         // Character by character: a sigma at the end of a word is another letter than within one.
-        let folded = text.nfkd().flat_map(char::to_uppercase).flat_map(char::to_lowercase).collect::<String>();
+        let folded = text
+            .nfkd()
+            .flat_map(char::to_uppercase)
+            .flat_map(char::to_lowercase)
+            .collect::<String>();
         Self {
             letters: folded.nfkd().filter(|c| c.is_alphanumeric()).collect(),
-            signs: text.chars().filter(|c| !c.is_whitespace() && !is_unseen(*c)).collect(),
+            signs: text
+                .chars()
+                .filter(|c| !c.is_whitespace() && !is_unseen(*c))
+                .collect(),
         }
     }
 
@@ -127,9 +150,16 @@ impl fmt::Debug for Values {
 }
 
 /// Joins what fits of the messages into one text of at most `budget` bytes, which is charged for it.
-pub(crate) fn passed_on<'m>(messages: impl IntoIterator<Item = &'m str>, guard: &Guard, budget: &mut usize) -> String {
+pub(crate) fn passed_on<'m>(
+    messages: impl IntoIterator<Item = &'m str>,
+    guard: &Guard,
+    budget: &mut usize,
+) -> String {
     let mut text = String::new();
-    for message in messages.into_iter().filter(|message| message.len() <= MAX_MESSAGE) {
+    for message in messages
+        .into_iter()
+        .filter(|message| message.len() <= MAX_MESSAGE)
+    {
         let separator = if text.is_empty() { "" } else { " " };
         let room = budget.saturating_sub(text.len() + separator.len());
         if room == 0 {
@@ -158,7 +188,8 @@ fn plain(text: &str) -> String {
     while let Some(start) = rest.find('<') {
         plain.push_str(&rest[..start]);
         rest = &rest[start + 1..];
-        if rest.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?' | '%')) {
+        if rest.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '/' | '!' | '?' | '%'))
+        {
             rest = rest.find('>').map_or("", |end| &rest[end + 1..]);
         }
     }
@@ -170,7 +201,10 @@ fn plain(text: &str) -> String {
 /// The text with one space for each run of white space and of characters that nobody sees.
 fn squeezed(text: &str) -> String {
     let mut squeezed = String::with_capacity(text.len());
-    for word in text.split(|c: char| c.is_whitespace() || is_unseen(c)).filter(|word| !word.is_empty()) {
+    for word in text
+        .split(|c: char| c.is_whitespace() || is_unseen(c))
+        .filter(|word| !word.is_empty())
+    {
         if !squeezed.is_empty() {
             squeezed.push(' ');
         }
@@ -199,7 +233,8 @@ fn spellings(text: &str) -> Vec<Spelling> {
 
 /// The first place, from and to, where the text has the value, whatever the case of either.
 fn find(text: &str, value: &str) -> Option<(usize, usize)> {
-    text.char_indices().find_map(|(start, _)| Some((start, start + length_of_match(&text[start..], value)?)))
+    text.char_indices()
+        .find_map(|(start, _)| Some((start, start + length_of_match(&text[start..], value)?)))
 }
 
 /// How many bytes of the text's beginning are the value.
@@ -217,17 +252,27 @@ mod tests {
     use super::*;
 
     fn passed_on_of(messages: &[&str], values: &[&str]) -> String {
-        passed_on(messages.iter().copied(), &Values::of(values.iter().copied()).guard(), &mut { MAX_TEXT })
+        passed_on(
+            messages.iter().copied(),
+            &Values::of(values.iter().copied()).guard(),
+            &mut { MAX_TEXT },
+        )
     }
 
     #[test]
     fn text_is_made_plain() {
         for (message, expected) in [
-            ("Answer is incorrect, try again.", "Answer is incorrect, try again."),
+            (
+                "Answer is incorrect, try again.",
+                "Answer is incorrect, try again.",
+            ),
             ("  two\r\n\tlines ", "two lines"),
             ("<p class=\"x\">marked <b>up</b></p>", "marked up"),
             ("<<b>script>alert(1)</<b>script>", "scriptalert(1)script"),
-            ("&lt;script&gt;x&lt;/script&gt; Tom &amp; Jerry", "x Tom & Jerry"),
+            (
+                "&lt;script&gt;x&lt;/script&gt; Tom &amp; Jerry",
+                "x Tom & Jerry",
+            ),
             ("<?xml version=1?><%= x %>y", "y"),
             ("1 < 2 > 0", "1 2 0"),
             ("cut <scr", "cut"),
@@ -240,17 +285,33 @@ mod tests {
     #[test]
     fn a_value_that_stands_there_gets_a_gap() {
         for (message, value, expected) in [
-            ("User robert.zak is locked", "robert.zak", "User … is locked"),
-            ("User ROBERT.ZAK is locked", "robert.zak", "User … is locked"),
+            (
+                "User robert.zak is locked",
+                "robert.zak",
+                "User … is locked",
+            ),
+            (
+                "User ROBERT.ZAK is locked",
+                "robert.zak",
+                "User … is locked",
+            ),
             ("no a b c d", "b  c", "no a … d"),
             ("straße", "STRAßE", "…"),
             ("<b>pa</b>ss", "pass", "…"),
             ("abcdef", "abc", "…def"),
             ("!!! is short", "!!!", "… is short"),
         ] {
-            assert_eq!(passed_on_of(&[message], &[value]), expected, "{message:?} {value:?}");
+            assert_eq!(
+                passed_on_of(&[message], &[value]),
+                expected,
+                "{message:?} {value:?}"
+            );
         }
-        assert_eq!(passed_on_of(&["abcdef"], &["abc", "abcdef"]), "", "one may hide in the other");
+        assert_eq!(
+            passed_on_of(&["abcdef"], &["abc", "abcdef"]),
+            "",
+            "one may hide in the other"
+        );
     }
 
     #[test]
@@ -286,9 +347,17 @@ mod tests {
             ("aabb", "ab"),
             ("it is …", "…"),
         ] {
-            assert_eq!(passed_on_of(&[message], &[value]), "", "{message:?} {value:?}");
+            assert_eq!(
+                passed_on_of(&[message], &[value]),
+                "",
+                "{message:?} {value:?}"
+            );
         }
-        assert_eq!(passed_on_of(&["open", "sesame"], &["open sesame"]), "", "nothing is spelled across messages");
+        assert_eq!(
+            passed_on_of(&["open", "sesame"], &["open sesame"]),
+            "",
+            "nothing is spelled across messages"
+        );
     }
 
     #[test]
@@ -302,6 +371,9 @@ mod tests {
             "",
             "the budget is for all of them"
         );
-        assert_eq!(passed_on_of(&[&"x".repeat(MAX_MESSAGE + 1), "short"], &[]), "short");
+        assert_eq!(
+            passed_on_of(&[&"x".repeat(MAX_MESSAGE + 1), "short"], &[]),
+            "short"
+        );
     }
 }

@@ -17,9 +17,14 @@ pub(super) fn codes(members: &Members<'_>, guard: &Guard) -> Vec<String> {
     let is_identifier = |code: &String| {
         (1..=64).contains(&code.len())
             && code.starts_with(|c: char| c.is_ascii_alphabetic())
-            && code.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+            && code
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
     };
-    let listed = members.strings("ErrorsCode").unwrap_or_default().into_iter();
+    let listed = members
+        .strings("ErrorsCode")
+        .unwrap_or_default()
+        .into_iter();
     let codes: Vec<_> = listed
         .chain(error_code(members))
         .filter(is_identifier)
@@ -27,7 +32,11 @@ pub(super) fn codes(members: &Members<'_>, guard: &Guard) -> Vec<String> {
         .take(MOST)
         .collect();
     // Side by side, as they are told, they may spell what none of them says alone.
-    if guard.finds_any_in(&codes.join(",")) { Vec::new() } else { codes }
+    if guard.finds_any_in(&codes.join(",")) {
+        Vec::new()
+    } else {
+        codes
+    }
 }
 
 /// `ModelState`: `parameter.Property` to a list of messages, or to one.
@@ -40,14 +49,21 @@ pub(super) fn fields(members: &Members<'_>, guard: &Guard, budget: &mut usize) -
     }
 
     const MOST: usize = 8;
-    let state = members.get::<Members<'_>>("ModelState").ok().flatten().unwrap_or_default();
+    let state = members
+        .get::<Members<'_>>("ModelState")
+        .ok()
+        .flatten()
+        .unwrap_or_default();
     let field = |(key, messages): (&str, &RawValue)| {
         let messages = match serde_json::from_str(messages.get()) {
             Ok(Messages::One(message)) => vec![message],
             Ok(Messages::Many(messages)) => messages.into_iter().flatten().collect(),
             Err(_) => Vec::new(),
         };
-        Field { name: contract_name(key, guard), text: passed_on(messages.iter().map(String::as_str), guard, budget) }
+        Field {
+            name: contract_name(key, guard),
+            text: passed_on(messages.iter().map(String::as_str), guard, budget),
+        }
     };
     state.iter().take(MOST).map(field).collect()
 }
@@ -58,12 +74,21 @@ fn contract_name(key: &str, guard: &Guard) -> String {
     let property = key.rsplit('.').next().unwrap_or(key);
     let property = property.split('[').next().unwrap_or(property);
     // The contract's own names are no secret, even to a trader whose password is "password".
-    if let Some(known) = REQUEST_FIELDS.iter().find(|field| is_spelled(property, field)) {
+    if let Some(known) = REQUEST_FIELDS
+        .iter()
+        .find(|field| is_spelled(property, field))
+    {
         return (*known).to_owned();
     }
-    let is_name =
-        (1..=64).contains(&property.len()) && property.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if is_name && !guard.finds_any_in(property) { snake_case(property) } else { String::new() }
+    let is_name = (1..=64).contains(&property.len())
+        && property
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    if is_name && !guard.finds_any_in(property) {
+        snake_case(property)
+    } else {
+        String::new()
+    }
 }
 
 /// Whether the property is that field of the contract, in whatever case.

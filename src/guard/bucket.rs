@@ -34,7 +34,10 @@ impl Rate {
     pub(crate) fn new(most: u32, per: Duration) -> Self {
         // Rounded up: never more than was asked for.
         let pace = per.as_nanos().div_ceil(u128::from(most.max(1)));
-        Self { most, pace: Duration::from_nanos(u64::try_from(pace).unwrap_or(u64::MAX)) }
+        Self {
+            most,
+            pace: Duration::from_nanos(u64::try_from(pace).unwrap_or(u64::MAX)),
+        }
     }
 
     /// Whether one more attempt has room beside those that are pending, each of which may yet turn out to cost a token.
@@ -52,13 +55,17 @@ impl Rate {
 
     /// The bucket with one token less.
     pub(super) fn spend(self, bucket: Bucket, now: Instant) -> Bucket {
-        Bucket { full_at: Some(now + bucket.time_to_full(now) + self.pace) }
+        Bucket {
+            full_at: Some(now + bucket.time_to_full(now) + self.pace),
+        }
     }
 }
 
 impl Bucket {
     fn time_to_full(self, now: Instant) -> Duration {
-        self.full_at.map_or(Duration::ZERO, |full_at| full_at.saturating_duration_since(now))
+        self.full_at.map_or(Duration::ZERO, |full_at| {
+            full_at.saturating_duration_since(now)
+        })
     }
 }
 
@@ -81,11 +88,18 @@ mod tests {
     fn a_bucket_has_its_tokens_and_then_tells_when_the_next_comes() {
         let now = Instant::now();
         for tokens in 0..3 {
-            assert_eq!(rate().room(spent(tokens, now), 0, now), Room::Free, "{tokens} spent");
+            assert_eq!(
+                rate().room(spent(tokens, now), 0, now),
+                Room::Free,
+                "{tokens} spent"
+            );
         }
         let empty = spent(3, now);
         assert_eq!(rate().room(empty, 0, now), Room::After(10 * SECOND));
-        assert_eq!(rate().room(empty, 0, now + 4 * SECOND), Room::After(6 * SECOND));
+        assert_eq!(
+            rate().room(empty, 0, now + 4 * SECOND),
+            Room::After(6 * SECOND)
+        );
         assert_eq!(rate().room(empty, 0, now + 10 * SECOND), Room::Free);
     }
 
@@ -113,20 +127,29 @@ mod tests {
     #[test]
     fn odd_rates_give_no_more_than_was_asked_for() {
         let now = Instant::now();
-        for (most, per) in [(3, 10 * SECOND), (7, Duration::from_millis(1)), (1_000_000, Duration::from_millis(1))] {
+        for (most, per) in [
+            (3, 10 * SECOND),
+            (7, Duration::from_millis(1)),
+            (1_000_000, Duration::from_millis(1)),
+        ] {
             let rate = Rate::new(most, per);
             let mut bucket = Bucket::default();
             for _ in 0..most {
                 assert_eq!(rate.room(bucket, 0, now), Room::Free, "{most} in {per:?}");
                 bucket = rate.spend(bucket, now);
             }
-            assert!(matches!(rate.room(bucket, 0, now), Room::After(wait) if wait >= per / most), "{most} in {per:?}");
+            assert!(
+                matches!(rate.room(bucket, 0, now), Room::After(wait) if wait >= per / most),
+                "{most} in {per:?}"
+            );
         }
     }
 
     #[test]
     fn the_stricter_room_is_the_greater() {
-        assert!(Room::Free < Room::AfterPending && Room::AfterPending < Room::After(Duration::ZERO));
+        assert!(
+            Room::Free < Room::AfterPending && Room::AfterPending < Room::After(Duration::ZERO)
+        );
         assert!(Room::After(SECOND) < Room::After(2 * SECOND));
     }
 }

@@ -14,7 +14,11 @@ pub(super) struct Latest<V> {
 impl<V: Copy> Latest<V> {
     /// Nothing yet, and at most `generation` entries in each of two generations.
     pub(super) fn new(generation: usize) -> Self {
-        Self { generation, young: HashMap::new(), old: HashMap::new() }
+        Self {
+            generation,
+            young: HashMap::new(),
+            old: HashMap::new(),
+        }
     }
 
     /// The value of that key, which is young again.
@@ -75,6 +79,9 @@ mod tests {
         map.put(1, 1);
         map.put(2, 2);
         map.put(1, 3);
-        assert_eq!((map.touch(1), map.touch(2), map.touch(1)), (Some(3), Some(2), Some(3)));
+        assert_eq!(
+            (map.touch(1), map.touch(2), map.touch(1)),
+            (Some(3), Some(2), Some(3))
+        );
     }
 }

@@ -109,7 +109,11 @@ impl Limit {
     pub(super) async fn permit(&self, key: u64, call: &Call) -> Result<Permit, Error> {
         let mut place = match self.ask(key, &call.record) {
             Ok(decision) => return decision.map_err(too_many),
-            Err(decision) => Place { limit: self, key, decision },
+            Err(decision) => Place {
+                limit: self,
+                key,
+                decision,
+            },
         };
         // Who waits here must not keep others from what they can do meanwhile.
         call.place.leave();
@@ -118,7 +122,11 @@ impl Limit {
             decision = &mut place.decision => decision.expect("each attempt in a line is decided on").map_err(too_many)?,
             error = call.end() => return Err(error),
         };
-        if call.place.enter() { Ok(permit) } else { Err(Error::Overloaded) }
+        if call.place.enter() {
+            Ok(permit)
+        } else {
+            Err(Error::Overloaded)
+        }
     }
 
     /// The decision, or where it is going to arrive.
@@ -136,7 +144,12 @@ impl Limit {
     }
 
     fn permit_for(&self, key: u64, record: &Arc<Record>) -> Permit {
-        Permit { limit: self.clone(), key, record: Arc::clone(record), costs: None }
+        Permit {
+            limit: self.clone(),
+            key,
+            record: Arc::clone(record),
+            costs: None,
+        }
     }
 
     /// An attempt is settled, which others may wait for.
@@ -166,8 +179,12 @@ impl State {
     fn room(&mut self, key: u64, now: Instant) -> Room {
         let pending = self.lines.get(&key).map_or(0, |line| line.pending);
         let bucket = self.buckets.touch(key).unwrap_or_default();
-        let of_each = self.of_each.map_or(Room::Free, |rate| rate.room(bucket, pending, now));
-        let of_all = self.of_all.map_or(Room::Free, |rate| rate.room(self.total, self.pending, now));
+        let of_each = self
+            .of_each
+            .map_or(Room::Free, |rate| rate.room(bucket, pending, now));
+        let of_all = self
+            .of_all
+            .map_or(Room::Free, |rate| rate.room(self.total, self.pending, now));
         of_each.max(of_all)
     }
 
@@ -197,7 +214,11 @@ impl State {
 
     /// How many wait.
     fn waiting(&self) -> usize {
-        self.turns.iter().filter_map(|key| self.lines.get(key)).map(|line| line.waiting.len()).sum()
+        self.turns
+            .iter()
+            .filter_map(|key| self.lines.get(key))
+            .map(|line| line.waiting.len())
+            .sum()
     }
 
     /// An attempt waits.
@@ -207,7 +228,10 @@ impl State {
             self.turns.push_back(key);
         }
         let (decision, decided) = oneshot::channel();
-        line.waiting.push_back(Waiting { record: Arc::clone(record), decision });
+        line.waiting.push_back(Waiting {
+            record: Arc::clone(record),
+            decision,
+        });
         decided
     }
 
@@ -224,12 +248,19 @@ impl State {
 
     /// Decides on those that wait, as far as that can be done: on each line, and those that got something are the last
     /// next time.
-    fn take_turns(&mut self, now: Instant, mut decide: impl FnMut(u64, Waiting, Result<(), Duration>)) {
+    fn take_turns(
+        &mut self,
+        now: Instant,
+        mut decide: impl FnMut(u64, Waiting, Result<(), Duration>),
+    ) {
         let mut served = VecDeque::new();
         for key in mem::take(&mut self.turns) {
             let mut is_served = false;
             while let Some(result) = self.decision(key, now)
-                && let Some(waiting) = self.lines.get_mut(&key).and_then(|line| line.waiting.pop_front())
+                && let Some(waiting) = self
+                    .lines
+                    .get_mut(&key)
+                    .and_then(|line| line.waiting.pop_front())
             {
                 if waiting.decision.is_closed() {
                     continue;
@@ -240,8 +271,17 @@ impl State {
                 is_served = true;
                 decide(key, waiting, result);
             }
-            if self.lines.get(&key).is_some_and(|line| !line.waiting.is_empty()) {
-                if is_served { &mut served } else { &mut self.turns }.push_back(key);
+            if self
+                .lines
+                .get(&key)
+                .is_some_and(|line| !line.waiting.is_empty())
+            {
+                if is_served {
+                    &mut served
+                } else {
+                    &mut self.turns
+                }
+                .push_back(key);
             }
             self.tidy(key);
         }
@@ -259,7 +299,11 @@ impl State {
 
     /// Forgets a key that has nothing pending and nobody waiting.
     fn tidy(&mut self, key: u64) {
-        if self.lines.get(&key).is_some_and(|line| line.pending == 0 && line.waiting.is_empty()) {
+        if self
+            .lines
+            .get(&key)
+            .is_some_and(|line| line.pending == 0 && line.waiting.is_empty())
+        {
             self.lines.remove(&key);
         }
     }
@@ -304,7 +348,10 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn limit(of_each: u32, of_all: u32) -> Limit {
-        Limit::new(Some(Rate::new(of_each, HOUR)), Some(Rate::new(of_all, HOUR)))
+        Limit::new(
+            Some(Rate::new(of_each, HOUR)),
+            Some(Rate::new(of_all, HOUR)),
+        )
     }
 
     fn call() -> Call {
@@ -312,7 +359,9 @@ mod tests {
             rpc: Rpc::GenerateToken,
             deadline: Instant::now() + HOUR,
             peer: crate::peer::Peer::Unix { uid: None },
-            place: Arc::new(crate::place::Place::among(&Arc::new(tokio::sync::Semaphore::new(1)))),
+            place: Arc::new(crate::place::Place::among(&Arc::new(
+                tokio::sync::Semaphore::new(1),
+            ))),
             is_hurried: false,
             trace: Context::new(),
             stop: CancellationToken::new(),
@@ -321,7 +370,9 @@ mod tests {
     }
 
     /// Whether there is a decision by now. A permit is given back at once.
-    async fn is_decided(waiting: &mut (impl Future<Output = Result<Permit, Error>> + Unpin)) -> bool {
+    async fn is_decided(
+        waiting: &mut (impl Future<Output = Result<Permit, Error>> + Unpin),
+    ) -> bool {
         futures_util::poll!(waiting).is_ready()
     }
 
@@ -333,7 +384,10 @@ mod tests {
     #[tokio::test]
     async fn the_lines_take_turns() {
         let (limit, call) = (limit(2, 2), call());
-        let first = [limit.permit(1, &call).await.unwrap(), limit.permit(1, &call).await.unwrap()];
+        let first = [
+            limit.permit(1, &call).await.unwrap(),
+            limit.permit(1, &call).await.unwrap(),
+        ];
         let mut of_one: Vec<_> = (0..3).map(|_| Box::pin(limit.permit(1, &call))).collect();
         for waiting in &mut of_one {
             assert!(!is_decided(waiting).await);
@@ -343,7 +397,10 @@ mod tests {
 
         let [one, two] = first;
         one.settle(false);
-        assert!(is_decided(&mut of_one[0]).await, "the first in the first line");
+        assert!(
+            is_decided(&mut of_one[0]).await,
+            "the first in the first line"
+        );
         assert!(is_decided(&mut of_two).await, "then the other line");
         assert!(is_decided(&mut of_one[1]).await, "then the first again");
         drop(of_one);
@@ -355,8 +412,14 @@ mod tests {
     #[tokio::test]
     async fn who_waits_for_others_is_not_forgotten_and_lines_that_can_go_on_do() {
         let (limit, call) = (limit(1, 2), call());
-        let (one, two) = (limit.permit(1, &call).await.unwrap(), limit.permit(2, &call).await.unwrap());
-        let (mut again, mut three) = (Box::pin(limit.permit(1, &call)), Box::pin(limit.permit(3, &call)));
+        let (one, two) = (
+            limit.permit(1, &call).await.unwrap(),
+            limit.permit(2, &call).await.unwrap(),
+        );
+        let (mut again, mut three) = (
+            Box::pin(limit.permit(1, &call)),
+            Box::pin(limit.permit(3, &call)),
+        );
         assert!(!is_decided(&mut again).await && !is_decided(&mut three).await);
         // The first line is blocked by its own attempt, the second is not.
         two.settle(false);
@@ -365,7 +428,13 @@ mod tests {
         one.settle(true);
         assert!(matches!(again.await, Err(Error::TooManyAttempts { .. })));
         three.settle(true);
-        assert!(matches!(limit.permit(4, &call).await, Err(Error::TooManyAttempts { .. })), "nothing is left for all");
+        assert!(
+            matches!(
+                limit.permit(4, &call).await,
+                Err(Error::TooManyAttempts { .. })
+            ),
+            "nothing is left for all"
+        );
         assert!(is_empty(&limit));
     }
 
@@ -373,7 +442,10 @@ mod tests {
     async fn who_leaves_gives_back_a_permit_that_it_has_not_seen() {
         let (limit, call) = (limit(1, 1), call());
         let first = limit.permit(1, &call).await.unwrap();
-        let (mut gone, mut waiting) = (Box::pin(limit.permit(1, &call)), Box::pin(limit.permit(1, &call)));
+        let (mut gone, mut waiting) = (
+            Box::pin(limit.permit(1, &call)),
+            Box::pin(limit.permit(1, &call)),
+        );
         assert!(!is_decided(&mut gone).await && !is_decided(&mut waiting).await);
         first.settle(false);
         drop(gone);
@@ -388,7 +460,11 @@ mod tests {
         for key in 0..1000 {
             assert!(!is_decided(&mut Box::pin(limit.permit(key % 7, &call))).await);
             let state = limit.state();
-            assert!(state.lines.len() == 1 && state.lines[&1].waiting.is_empty() && state.turns.is_empty());
+            assert!(
+                state.lines.len() == 1
+                    && state.lines[&1].waiting.is_empty()
+                    && state.turns.is_empty()
+            );
         }
         drop(first);
         assert!(is_empty(&limit));

@@ -11,7 +11,9 @@ impl<'a> Choices<'a> {
 
     /// A number below `end`, which is at most 256.
     pub(super) fn below(&mut self, end: usize) -> usize {
-        let Some((first, rest)) = self.0.split_first() else { return 0 };
+        let Some((first, rest)) = self.0.split_first() else {
+            return 0;
+        };
         self.0 = rest;
         usize::from(*first) % end
     }
@@ -34,7 +36,12 @@ impl<'a> Choices<'a> {
     }
 
     /// So many of what `one` makes: `least`, and at most `more` on top.
-    pub(super) fn several<T>(&mut self, least: usize, more: usize, mut one: impl FnMut(&mut Self) -> T) -> Vec<T> {
+    pub(super) fn several<T>(
+        &mut self,
+        least: usize,
+        more: usize,
+        mut one: impl FnMut(&mut Self) -> T,
+    ) -> Vec<T> {
         let count = least + self.below(more + 1);
         (0..count).map(|_| one(self)).collect()
     }

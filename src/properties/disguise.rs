@@ -11,8 +11,17 @@ use crate::contract::PERCENT_ENCODED;
 pub(super) type Disguise = fn(&str) -> String;
 
 /// All of them. What is told of an answer must have a value in none.
-pub(super) const ALL: [Disguise; 9] =
-    [plain, html, html_numbers, percent, percent_all, form, json, json_ascii, percent_u];
+pub(super) const ALL: [Disguise; 9] = [
+    plain,
+    html,
+    html_numbers,
+    percent,
+    percent_all,
+    form,
+    json,
+    json_ascii,
+    percent_u,
+];
 
 /// A value in up to two disguises, one over the other, in some case, perhaps with something in it that nobody sees.
 pub(super) fn disguised(choices: &mut Choices<'_>, value: &str) -> String {
@@ -76,7 +85,9 @@ fn percent_u(value: &str) -> String {
 
 fn in_utf16(value: &str, prefix: &str) -> String {
     each_other(value, |text, c| {
-        c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(text, "{prefix}{unit:04x}"))
+        c.encode_utf16(&mut [0; 2])
+            .iter()
+            .try_for_each(|unit| write!(text, "{prefix}{unit:04x}"))
     })
 }
 

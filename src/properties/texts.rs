@@ -60,9 +60,14 @@ const SENTENCES: [&str; 6] = [
 pub(super) fn value(choices: &mut Choices<'_>) -> String {
     match choices.below(8) {
         0 => choices.several(1, 2, piece).concat(),
-        1 => choices.several(4, 8, |choices| char::from(b' ' + choices.below(95) as u8)).into_iter().collect(),
+        1 => choices
+            .several(4, 8, |choices| char::from(b' ' + choices.below(95) as u8))
+            .into_iter()
+            .collect(),
         2 => choices.several(4, 8, character).into_iter().collect(),
-        3 | 4 => choices.several(2, 4, |choices| choices.of(&PIECES[..8])).concat(),
+        3 | 4 => choices
+            .several(2, 4, |choices| choices.of(&PIECES[..8]))
+            .concat(),
         _ => choices.several(3, 6, piece).concat(),
     }
 }
@@ -75,7 +80,11 @@ pub(super) fn message(choices: &mut Choices<'_>, values: &[String]) -> String {
     let part = |choices: &mut Choices<'_>| match choices.below(6) {
         0 | 1 => choices.of(&SENTENCES).to_owned(),
         2 => piece(choices).to_owned(),
-        3 => choices.of(&["<p>", "</p>", "<", "&", "%", "\\", "&#", "%2", "\u{202e}", "\0"]).to_owned(),
+        3 => choices
+            .of(&[
+                "<p>", "</p>", "<", "&", "%", "\\", "&#", "%2", "\u{202e}", "\0",
+            ])
+            .to_owned(),
         _ if values.is_empty() => String::new(),
         _ => {
             let value = &values[choices.below(values.len())];

@@ -16,12 +16,27 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_most_and_vary() {
         let (first, most) = (Duration::from_millis(50), Duration::from_millis(300));
-        for (before, middle) in [(0, 50), (1, 100), (2, 200), (3, 300), (4, 300), (u32::MAX, 300)] {
+        for (before, middle) in [
+            (0, 50),
+            (1, 100),
+            (2, 200),
+            (3, 300),
+            (4, 300),
+            (u32::MAX, 300),
+        ] {
             let middle = Duration::from_millis(middle);
             let pauses: Vec<_> = (0..1000).map(|_| pause(first, most, before)).collect();
-            assert!(pauses.iter().all(|pause| (middle / 2..=middle * 3 / 2).contains(pause)), "{before}");
+            assert!(
+                pauses
+                    .iter()
+                    .all(|pause| (middle / 2..=middle * 3 / 2).contains(pause)),
+                "{before}"
+            );
             let shorter = pauses.iter().filter(|pause| **pause < middle).count();
-            assert!((300..=700).contains(&shorter), "{before}: {shorter} of 1000 are below the middle");
+            assert!(
+                (300..=700).contains(&shorter),
+                "{before}: {shorter} of 1000 are below the middle"
+            );
         }
     }
 }

@@ -21,7 +21,10 @@ pub(super) struct Body {
 
 impl Body {
     pub(super) fn new(bytes: Bytes, record: Arc<Record>) -> Self {
-        Self { bytes: Some(bytes), record }
+        Self {
+            bytes: Some(bytes),
+            record,
+        }
     }
 }
 
@@ -29,7 +32,10 @@ impl http_body::Body for Body {
     type Data = Bytes;
     type Error = GivenUp;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
         if self.record.send() {
             Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
         } else {
@@ -63,7 +69,10 @@ impl http_body::Body for NoBody {
     type Data = Bytes;
     type Error = GivenUp;
 
-    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
         Poll::Ready(Some(Err(GivenUp)))
     }
 
@@ -75,7 +84,11 @@ impl http_body::Body for NoBody {
 
     fn size_hint(&self) -> SizeHint {
         // A byte that never comes makes the client break off before anything is written.
-        if self.0.was_sent() { SizeHint::default() } else { SizeHint::with_exact(1) }
+        if self.0.was_sent() {
+            SizeHint::default()
+        } else {
+            SizeHint::with_exact(1)
+        }
     }
 }
 
@@ -102,12 +115,16 @@ mod tests {
         for given_up in [false, true] {
             let record = Arc::new(Record::default());
             let mut body = Body::new(Bytes::from_static(b"{}"), Arc::clone(&record));
-            assert_eq!((body.is_end_stream(), body.size_hint().exact()), (false, Some(2)));
+            assert_eq!(
+                (body.is_end_stream(), body.size_hint().exact()),
+                (false, Some(2))
+            );
             assert!(!record.was_sent(), "asked before there is a connection");
             if given_up {
                 assert!(!record.give_up());
             }
-            let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
+            let frame =
+                std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
             assert_eq!(frame.is_some_and(|frame| frame.is_ok()), !given_up);
             assert_eq!(record.was_sent(), !given_up);
         }
@@ -128,7 +145,11 @@ mod tests {
     fn a_read_is_sent_when_the_client_asks_for_its_end() {
         let record = Arc::new(Record::default());
         let body = NoBody::new(Arc::clone(&record));
-        assert_ne!(body.size_hint().exact(), Some(0), "asked early, by whoever may send it twice");
+        assert_ne!(
+            body.size_hint().exact(),
+            Some(0),
+            "asked early, by whoever may send it twice"
+        );
         assert!(!record.was_sent());
         assert!(!body.is_end_stream() && record.was_sent());
         assert_eq!(body.size_hint().exact(), None);

@@ -58,7 +58,11 @@ enum State {
 impl Breaker {
     /// A closed one.
     pub(super) fn new(probe: Probe, readiness: Readiness) -> Self {
-        Self { circuit: Arc::new(Circuit::new(readiness)), probe, probes: Arc::default() }
+        Self {
+            circuit: Arc::new(Circuit::new(readiness)),
+            probe,
+            probes: Arc::default(),
+        }
     }
 
     /// Fails while connections are not to be tried.
@@ -71,7 +75,10 @@ impl Breaker {
         match result {
             Err(error) if is_failure_to_connect(error, took) => {
                 if let Some(first_probe) = self.circuit.failed() {
-                    warn!(error = chain(error), "the API cannot be reached: calls fail at once until it can be again");
+                    warn!(
+                        error = chain(error),
+                        "the API cannot be reached: calls fail at once until it can be again"
+                    );
                     self.start_probes(first_probe);
                 }
             }
@@ -97,7 +104,10 @@ impl Breaker {
 
 impl Circuit {
     fn new(readiness: Readiness) -> Self {
-        Self { state: Mutex::new(State::Closed { failures: 0 }), readiness }
+        Self {
+            state: Mutex::new(State::Closed { failures: 0 }),
+            readiness,
+        }
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -105,7 +115,9 @@ impl Circuit {
             State::Closed { .. } => Ok(()),
             State::Open { next_probe } => {
                 let pause = next_probe.saturating_duration_since(Instant::now());
-                Err(Error::Avoided { pause: pause.clamp(LEAST_WAIT, LONGEST_PAUSE) })
+                Err(Error::Avoided {
+                    pause: pause.clamp(LEAST_WAIT, LONGEST_PAUSE),
+                })
             }
         }
     }
@@ -113,13 +125,17 @@ impl Circuit {
     /// A connection could not be made. If that opens the circuit: when the first probe is.
     fn failed(&self) -> Option<Instant> {
         let mut state = self.state();
-        let State::Closed { failures } = &mut *state else { return None };
+        let State::Closed { failures } = &mut *state else {
+            return None;
+        };
         *failures += 1;
         if *failures < FAILURES {
             return None;
         }
         let first_probe = next_probe(0);
-        *state = State::Open { next_probe: first_probe };
+        *state = State::Open {
+            next_probe: first_probe,
+        };
         Some(first_probe)
     }
 
@@ -131,7 +147,11 @@ impl Circuit {
     }
 
     /// Probes until one is answered, and closes the circuit.
-    async fn recover<F: Future<Output = bool>>(&self, first: Instant, mut probe: impl FnMut() -> F) {
+    async fn recover<F: Future<Output = bool>>(
+        &self,
+        first: Instant,
+        mut probe: impl FnMut() -> F,
+    ) {
         let (mut next, mut failed) = (first, 0);
         loop {
             sleep_until(next).await;
@@ -216,14 +236,25 @@ mod tests {
         assert!(circuit.failed().is_some() && circuit.check().is_err());
         assert!(circuit.failed().is_none(), "it opens once");
         circuit.worked();
-        assert!(circuit.check().is_err(), "an answer that was on its way does not close it");
+        assert!(
+            circuit.check().is_err(),
+            "an answer that was on its way does not close it"
+        );
     }
 
     #[test]
     fn a_deadline_in_haste_says_nothing_of_the_api() {
         let in_haste = SLOW - Duration::from_millis(1);
-        for (sent, took, expected) in [(false, SLOW, true), (false, in_haste, false), (true, 2 * SLOW, false)] {
-            assert_eq!(is_failure_to_connect(&Error::TimedOut { sent }, took), expected, "{sent} {took:?}");
+        for (sent, took, expected) in [
+            (false, SLOW, true),
+            (false, in_haste, false),
+            (true, 2 * SLOW, false),
+        ] {
+            assert_eq!(
+                is_failure_to_connect(&Error::TimedOut { sent }, took),
+                expected,
+                "{sent} {took:?}"
+            );
         }
     }
 
@@ -231,13 +262,18 @@ mod tests {
     async fn callers_are_told_what_is_left_of_the_pause() {
         let (circuit, first_probe) = open();
         let whole = first_probe - Instant::now();
-        assert!((FIRST_PAUSE / 2..=FIRST_PAUSE * 3 / 2).contains(&whole), "{whole:?}");
+        assert!(
+            (FIRST_PAUSE / 2..=FIRST_PAUSE * 3 / 2).contains(&whole),
+            "{whole:?}"
+        );
         assert_eq!(pause(&circuit), whole);
         tokio::time::advance(Duration::from_millis(50)).await;
         assert_eq!(pause(&circuit), whole - Duration::from_millis(50));
         tokio::time::advance(whole).await;
         assert_eq!(pause(&circuit), LEAST_WAIT, "a probe is under way");
-        *circuit.state() = State::Open { next_probe: Instant::now() + LONGEST_PAUSE * 3 / 2 };
+        *circuit.state() = State::Open {
+            next_probe: Instant::now() + LONGEST_PAUSE * 3 / 2,
+        };
         assert_eq!(pause(&circuit), LONGEST_PAUSE);
     }
 
@@ -257,19 +293,31 @@ mod tests {
                 }
             })
             .await;
-        let middles = [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0].map(Duration::from_secs_f64);
+        let middles =
+            [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0].map(Duration::from_secs_f64);
         for (pause, middle) in pauses.take().into_iter().zip(middles) {
             // The timer's ticks are milliseconds.
             let tick = Duration::from_millis(1);
-            assert!((middle / 2..=middle * 3 / 2 + tick).contains(&pause), "{pause:?} for {middle:?}");
+            assert!(
+                (middle / 2..=middle * 3 / 2 + tick).contains(&pause),
+                "{pause:?} for {middle:?}"
+            );
         }
         assert!(circuit.check().is_ok());
-        assert!((1..FAILURES).all(|_| circuit.failed().is_none()), "it counts from the beginning");
+        assert!(
+            (1..FAILURES).all(|_| circuit.failed().is_none()),
+            "it counts from the beginning"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn two_failed_probes_make_the_gateway_not_ready_and_an_answered_one_ready() {
-        for (answered, expected) in [(1, None), (2, None), (3, Some("API unreachable")), (4, Some("API unreachable"))] {
+        for (answered, expected) in [
+            (1, None),
+            (2, None),
+            (3, Some("API unreachable")),
+            (4, Some("API unreachable")),
+        ] {
             let (circuit, first_probe) = open();
             assert_eq!(circuit.readiness.trouble(), None);
             let (mut probes, mut trouble) = (0, None);
@@ -281,7 +329,11 @@ mod tests {
                     std::future::ready(probes == answered)
                 })
                 .await;
-            assert_eq!((trouble, readiness.trouble()), (expected, None), "{answered}");
+            assert_eq!(
+                (trouble, readiness.trouble()),
+                (expected, None),
+                "{answered}"
+            );
         }
     }
 }

@@ -17,7 +17,11 @@ pub(super) struct Probe {
 
 impl Probe {
     pub(super) fn new(client: Client, base: Url, connect_timeout: Duration) -> Self {
-        Self { client, base, patience: connect_timeout.saturating_add(FOR_THE_ANSWER) }
+        Self {
+            client,
+            base,
+            patience: connect_timeout.saturating_add(FOR_THE_ANSWER),
+        }
     }
 
     /// Whether an answer comes; or none for so long that there must be a connection: not everybody answers a `HEAD`. A

@@ -50,7 +50,9 @@ impl Budget {
     }
 
     fn change(&self, change: impl FnMut(u32) -> Option<u32>) -> bool {
-        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change).is_ok()
+        self.0
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, change)
+            .is_ok()
     }
 }
 
@@ -69,7 +71,12 @@ impl<'a> Retries<'a> {
         if only_reads {
             budget.earn();
         }
-        Self { budget, deadline, most: if only_reads { MOST } else { 0 }, made: 0 }
+        Self {
+            budget,
+            deadline,
+            most: if only_reads { MOST } else { 0 },
+            made: 0,
+        }
     }
 
     /// How many there have been.
@@ -80,7 +87,8 @@ impl<'a> Retries<'a> {
     /// How long to wait before the call is tried once more, which from now on counts. `None` if `result` is to be told at
     /// once.
     pub(super) fn next(&mut self, result: &Result<Answer, Error>) -> Option<Duration> {
-        let asked_for = passing(result).filter(|wait| self.made < self.most && *wait <= LONGEST_WAIT)?;
+        let asked_for =
+            passing(result).filter(|wait| self.made < self.most && *wait <= LONGEST_WAIT)?;
         let pause = backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, self.made).max(asked_for);
         let time_left = self.deadline.saturating_duration_since(Instant::now());
         if pause.saturating_add(FOR_THE_TRY) > time_left || !self.budget.spend() {
@@ -94,7 +102,9 @@ impl<'a> Retries<'a> {
 /// Whether the next try may well go better; and if so, how long the API wants to be left alone at the least.
 fn passing(result: &Result<Answer, Error>) -> Option<Duration> {
     match result {
-        Ok(answer) if matches!(answer.http_status, 502..=504) => Some(answer.retry_after.unwrap_or_default()),
+        Ok(answer) if matches!(answer.http_status, 502..=504) => {
+            Some(answer.retry_after.unwrap_or_default())
+        }
         Err(Error::Unreachable(_) | Error::Broken(_)) => Some(Duration::ZERO),
         _ => None,
     }
@@ -108,7 +118,13 @@ mod tests {
     fn answer(http_status: u16, retry_after: Option<u64>) -> Result<Answer, Error> {
         let retry_after = retry_after.map(Duration::from_secs);
         let (body, values) = (bytes::Bytes::new(), Values::default());
-        Ok(Answer { http_status, content_type: None, retry_after, body, values })
+        Ok(Answer {
+            http_status,
+            content_type: None,
+            retry_after,
+            body,
+            values,
+        })
     }
 
     fn in_seconds(seconds: u64) -> Instant {
@@ -121,9 +137,19 @@ mod tests {
         for (only_reads, most) in [(true, 2), (false, 0)] {
             for http_status in 502..=504 {
                 let mut retries = Retries::new(only_reads, in_seconds(10), &budget);
-                let pauses: Vec<_> = std::iter::from_fn(|| retries.next(&answer(http_status, None))).collect();
-                assert_eq!((pauses.len(), retries.made()), (most, most as u32), "{only_reads} {http_status}");
-                assert!(pauses.iter().all(|pause| (25..=150).contains(&pause.as_millis())), "{pauses:?}");
+                let pauses: Vec<_> =
+                    std::iter::from_fn(|| retries.next(&answer(http_status, None))).collect();
+                assert_eq!(
+                    (pauses.len(), retries.made()),
+                    (most, most as u32),
+                    "{only_reads} {http_status}"
+                );
+                assert!(
+                    pauses
+                        .iter()
+                        .all(|pause| (25..=150).contains(&pause.as_millis())),
+                    "{pauses:?}"
+                );
             }
         }
     }
@@ -132,9 +158,17 @@ mod tests {
     async fn what_will_be_the_same_again_is_not_tried_again() {
         let budget = Budget::new();
         let timed_out = Err(Error::TimedOut { sent: true });
-        let results = [200, 302, 400, 404, 429, 500, 501, 505].map(|http_status| answer(http_status, None));
-        for result in results.into_iter().chain([timed_out, Err(Error::TooLarge { http_status: 503 })]) {
-            assert_eq!(Retries::new(true, in_seconds(10), &budget).next(&result), None, "{result:?}");
+        let results =
+            [200, 302, 400, 404, 429, 500, 501, 505].map(|http_status| answer(http_status, None));
+        for result in results
+            .into_iter()
+            .chain([timed_out, Err(Error::TooLarge { http_status: 503 })])
+        {
+            assert_eq!(
+                Retries::new(true, in_seconds(10), &budget).next(&result),
+                None,
+                "{result:?}"
+            );
         }
     }
 
@@ -172,6 +206,10 @@ mod tests {
         for _ in 0..1000 {
             Retries::new(true, in_seconds(10), &budget);
         }
-        assert_eq!(outage(5), 10, "what the calls themselves bring does not fit in");
+        assert_eq!(
+            outage(5),
+            10,
+            "what the calls themselves bring does not fit in"
+        );
     }
 }

@@ -24,7 +24,10 @@ mod tests {
             ("7", Some(Duration::from_secs(7))),
             (" 0 ", Some(Duration::ZERO)),
             ("99999999999999999999", Some(Duration::from_secs(u64::MAX))),
-            ("Sat, 21 Nov 2026 12:00:30 GMT", Some(Duration::from_secs(30))),
+            (
+                "Sat, 21 Nov 2026 12:00:30 GMT",
+                Some(Duration::from_secs(30)),
+            ),
             ("Sat, 21 Nov 2026 11:00:00 GMT", Some(Duration::ZERO)),
             ("-1", None),
             ("1.5", None),

@@ -55,7 +55,10 @@ pub(super) enum Refused {
 
 impl Accounts {
     pub(super) fn new() -> Self {
-        let question = Question { text: "What street did you live on in third grade?", answer: "Peterson" };
+        let question = Question {
+            text: "What street did you live on in third grade?",
+            answer: "Peterson",
+        };
         let trader = |login, email, question| Trader {
             login,
             email,
@@ -74,9 +77,17 @@ impl Accounts {
     }
 
     /// Step 1: mails a code, which takes the place of the one before.
-    pub(super) fn reset(&mut self, user: &str, answer: Option<&str>, now: Instant) -> Result<String, Refused> {
+    pub(super) fn reset(
+        &mut self,
+        user: &str,
+        answer: Option<&str>,
+        now: Instant,
+    ) -> Result<String, Refused> {
         let trader = self.find(user)?;
-        if self.traders[trader].question.is_some_and(|question| answer != Some(question.answer)) {
+        if self.traders[trader]
+            .question
+            .is_some_and(|question| answer != Some(question.answer))
+        {
             return Err(Refused::IncorrectAnswer);
         }
         self.codes.retain(|_, right| right.trader != trader);
@@ -86,7 +97,13 @@ impl Accounts {
                 break code;
             }
         };
-        self.codes.insert(code.clone(), Right { trader, expires: now + CODE_LIFETIME });
+        self.codes.insert(
+            code.clone(),
+            Right {
+                trader,
+                expires: now + CODE_LIFETIME,
+            },
+        );
         self.traders[trader].mailbox = Some(code.clone());
         Ok(code)
     }
@@ -100,13 +117,26 @@ impl Accounts {
     /// Step 3: exchanges a code for a token.
     pub(super) fn token(&mut self, code: &str, now: Instant) -> Result<String, Refused> {
         let trader = take(&mut self.codes, code, now).ok_or(Refused::IncorrectCode)?;
-        let token = uuid::Builder::from_random_bytes(rand::random()).into_uuid().to_string();
-        self.tokens.insert(token.clone(), Right { trader, expires: now + TOKEN_LIFETIME });
+        let token = uuid::Builder::from_random_bytes(rand::random())
+            .into_uuid()
+            .to_string();
+        self.tokens.insert(
+            token.clone(),
+            Right {
+                trader,
+                expires: now + TOKEN_LIFETIME,
+            },
+        );
         Ok(token)
     }
 
     /// Step 4: sets the password.
-    pub(super) fn set_password(&mut self, token: &str, password: &str, now: Instant) -> Result<(), Refused> {
+    pub(super) fn set_password(
+        &mut self,
+        token: &str,
+        password: &str,
+        now: Instant,
+    ) -> Result<(), Refused> {
         let trader = take(&mut self.tokens, token, now).ok_or(Refused::IncorrectToken)?;
         password.clone_into(&mut self.traders[trader].password);
         Ok(())
@@ -118,7 +148,10 @@ impl Accounts {
     }
 
     fn find(&self, user: &str) -> Result<usize, Refused> {
-        let found = self.traders.iter().position(|trader| trader.login == user || trader.email == user);
+        let found = self
+            .traders
+            .iter()
+            .position(|trader| trader.login == user || trader.email == user);
         found.ok_or(Refused::UnknownUser)
     }
 }
@@ -136,15 +169,29 @@ mod tests {
     #[test]
     fn the_flow_ends_with_the_new_password() {
         let (mut accounts, now) = (Accounts::new(), Instant::now());
-        assert_eq!(accounts.reset("robert.zak", None, now), Err(Refused::IncorrectAnswer));
-        assert_eq!(accounts.reset("robert.zak", Some("Main"), now), Err(Refused::IncorrectAnswer));
+        assert_eq!(
+            accounts.reset("robert.zak", None, now),
+            Err(Refused::IncorrectAnswer)
+        );
+        assert_eq!(
+            accounts.reset("robert.zak", Some("Main"), now),
+            Err(Refused::IncorrectAnswer)
+        );
         let code = accounts.reset("robert.zak", Some("Peterson"), now).unwrap();
         assert_eq!(accounts.mailbox("robert.zak"), Some(code.as_str()));
         let token = accounts.token(&code, now).unwrap();
-        assert_eq!(accounts.token(&code, now), Err(Refused::IncorrectCode), "a code works once");
+        assert_eq!(
+            accounts.token(&code, now),
+            Err(Refused::IncorrectCode),
+            "a code works once"
+        );
         accounts.set_password(&token, "new", now).unwrap();
         assert_eq!(accounts.traders[0].password, "new");
-        assert_eq!(accounts.set_password(&token, "newer", now), Err(Refused::IncorrectToken), "a token works once");
+        assert_eq!(
+            accounts.set_password(&token, "newer", now),
+            Err(Refused::IncorrectToken),
+            "a token works once"
+        );
     }
 
     #[test]
@@ -153,17 +200,26 @@ mod tests {
         assert_eq!(accounts.question("hello@autoshares.com"), Ok(None));
         assert!(accounts.reset("jane.doe", None, now).is_ok());
         assert!(accounts.reset("hello@autoshares.com", None, now).is_ok());
-        assert_eq!(accounts.reset("nobody", None, now), Err(Refused::UnknownUser));
+        assert_eq!(
+            accounts.reset("nobody", None, now),
+            Err(Refused::UnknownUser)
+        );
     }
 
     #[test]
     fn codes_and_tokens_expire() {
         let (mut accounts, now) = (Accounts::new(), Instant::now());
         let code = accounts.reset("jane.doe", None, now).unwrap();
-        assert_eq!(accounts.token(&code, now + CODE_LIFETIME), Err(Refused::IncorrectCode));
+        assert_eq!(
+            accounts.token(&code, now + CODE_LIFETIME),
+            Err(Refused::IncorrectCode)
+        );
         let code = accounts.reset("jane.doe", None, now).unwrap();
         let token = accounts.token(&code, now).unwrap();
-        assert_eq!(accounts.set_password(&token, "new", now + TOKEN_LIFETIME), Err(Refused::IncorrectToken));
+        assert_eq!(
+            accounts.set_password(&token, "new", now + TOKEN_LIFETIME),
+            Err(Refused::IncorrectToken)
+        );
     }
 
     #[test]

@@ -34,13 +34,19 @@ struct Sandbox {
 
 impl Sandbox {
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
-        self.accounts.lock().expect("no panic while the accounts are locked")
+        self.accounts
+            .lock()
+            .expect("no panic while the accounts are locked")
     }
 }
 
 /// All paths of the stand-in. With a key, REST calls have to carry it.
 pub(super) fn routes(key: Option<watch::Receiver<HeaderValue>>, api_version: &str) -> Router {
-    let sandbox = Sandbox { accounts: Arc::new(Mutex::new(Accounts::new())), key, api_version: api_version.into() };
+    let sandbox = Sandbox {
+        accounts: Arc::new(Mutex::new(Accounts::new())),
+        key,
+        api_version: api_version.into(),
+    };
     let api = Router::new()
         .route(Rpc::ResetPassword.http_path(), post(reset_password))
         .route(Rpc::GetSecretQuestion.http_path(), get(secret_question))
@@ -63,11 +69,17 @@ struct Reset {
 }
 
 async fn reset_password(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Refusal> {
-    let Reset { user, secret_question_answer } = parse(&body)?;
+    let Reset {
+        user,
+        secret_question_answer,
+    } = parse(&body)?;
     if let Some(fault) = provoked(&user).await {
         return Ok(fault);
     }
-    let code = sandbox.accounts().reset(&user, secret_question_answer.as_deref(), Instant::now())?;
+    let code =
+        sandbox
+            .accounts()
+            .reset(&user, secret_question_answer.as_deref(), Instant::now())?;
     info!(code, "mailed a confirmation code");
     // As documented: the success of this step, and of no other, says that it did not succeed.
     Ok(Json(json!({ "Errors": [], "IsSucceed": false })).into_response())
@@ -114,7 +126,11 @@ struct NewPassword {
 }
 
 async fn update_password(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Refusal> {
-    let NewPassword { token, password, password_confirmation } = parse(&body)?;
+    let NewPassword {
+        token,
+        password,
+        password_confirmation,
+    } = parse(&body)?;
     if let Some(fault) = provoked(&token).await {
         return Ok(fault);
     }
@@ -122,9 +138,14 @@ async fn update_password(State(sandbox): State<Sandbox>, body: Bytes) -> Result<
         return Err(Refusal::Field("Password", "Password is required"));
     }
     if password != password_confirmation {
-        return Err(Refusal::Field("PasswordConfirmation", "The password and its confirmation differ"));
+        return Err(Refusal::Field(
+            "PasswordConfirmation",
+            "The password and its confirmation differ",
+        ));
     }
-    sandbox.accounts().set_password(&token, &password, Instant::now())?;
+    sandbox
+        .accounts()
+        .set_password(&token, &password, Instant::now())?;
     Ok(Json(json!({ "Errors": [], "IsSucceed": true })).into_response())
 }
 
@@ -138,9 +159,10 @@ async fn mailbox(State(sandbox): State<Sandbox>, Path(user): Path<String>) -> Re
 
 async fn check_key(State(sandbox): State<Sandbox>, request: Request, next: Next) -> Response {
     match &sandbox.key {
-        Some(key) if request.headers().get("et-app-key") != Some(&*key.borrow()) => {
-            error(403, json!({ "error": "Application key is not defined or does not exist" }))
-        }
+        Some(key) if request.headers().get("et-app-key") != Some(&*key.borrow()) => error(
+            403,
+            json!({ "error": "Application key is not defined or does not exist" }),
+        ),
         _ => next.run(request).await,
     }
 }
@@ -151,11 +173,17 @@ async fn unsupported_method(State(sandbox): State<Sandbox>, request: Request) ->
         sandbox.api_version,
         request.method()
     );
-    error(405, json!({ "Error": { "Code": "UnsupportedApiVersion", "Message": message } }))
+    error(
+        405,
+        json!({ "Error": { "Code": "UnsupportedApiVersion", "Message": message } }),
+    )
 }
 
 async fn no_route(uri: Uri) -> Response {
-    let message = format!("No HTTP resource was found that matches the request URI '{}'.", uri.path());
+    let message = format!(
+        "No HTTP resource was found that matches the request URI '{}'.",
+        uri.path()
+    );
     error(404, json!({ "Message": message }))
 }
 
@@ -193,10 +221,18 @@ impl IntoResponse for Refusal {
                 let message = "Validation error occured while processing entity";
                 return error(422, json!({ "Message": message, "ModelState": state }));
             }
-            Self::Accounts(Refused::UnknownUser) => return error(404, json!({ "Message": "Resource was not found" })),
-            Self::Accounts(Refused::IncorrectAnswer) => ("Answer is incorrect, try again.", "ErrorIncorrectAnswer"),
-            Self::Accounts(Refused::IncorrectCode) => ("Code is incorrect or has expired.", "ErrorIncorrectCode"),
-            Self::Accounts(Refused::IncorrectToken) => ("Token is incorrect or has expired.", "ErrorIncorrectToken"),
+            Self::Accounts(Refused::UnknownUser) => {
+                return error(404, json!({ "Message": "Resource was not found" }));
+            }
+            Self::Accounts(Refused::IncorrectAnswer) => {
+                ("Answer is incorrect, try again.", "ErrorIncorrectAnswer")
+            }
+            Self::Accounts(Refused::IncorrectCode) => {
+                ("Code is incorrect or has expired.", "ErrorIncorrectCode")
+            }
+            Self::Accounts(Refused::IncorrectToken) => {
+                ("Token is incorrect or has expired.", "ErrorIncorrectToken")
+            }
         };
         Json(json!({ "Errors": [text], "ErrorsCode": [code], "IsSucceed": false })).into_response()
     }

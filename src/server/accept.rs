@@ -37,7 +37,10 @@ impl Acceptor {
     /// connected by then is still served, what comes later is refused by the system.
     pub(super) async fn run<S>(self, listener: Listener, service_for: impl Fn(Peer, &Member) -> S)
     where
-        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
         S::Future: Send,
     {
         let mut is_failing = false;
@@ -83,19 +86,36 @@ impl Acceptor {
     /// Serves a connection, if there is room for it; else it is closed.
     fn take<S>(&self, stream: Stream, peer: Peer, service_for: impl Fn(Peer, &Member) -> S)
     where
-        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
         S::Future: Send,
     {
-        let Some(member) = self.crowd.enter() else { return };
+        let Some(member) = self.crowd.enter() else {
+            return;
+        };
         let service = service_for(peer, &member);
         let activity = Arc::clone(&member.activity);
-        let connection = connection::serve(stream, self.http.clone(), service, member, self.ends.clone());
-        self.connections.spawn(Batch::new(Telling::new(connection, Arc::clone(&activity)), activity));
+        let connection = connection::serve(
+            stream,
+            self.http.clone(),
+            service,
+            member,
+            self.ends.clone(),
+        );
+        self.connections.spawn(Batch::new(
+            Telling::new(connection, Arc::clone(&activity)),
+            activity,
+        ));
     }
 }
 
 /// Whether the connection failed, and not the listener.
 fn is_of_the_peer(error: &io::Error) -> bool {
     use io::ErrorKind as E;
-    matches!(error.kind(), E::ConnectionAborted | E::ConnectionReset | E::ConnectionRefused | E::Interrupted)
+    matches!(
+        error.kind(),
+        E::ConnectionAborted | E::ConnectionReset | E::ConnectionRefused | E::Interrupted
+    )
 }

@@ -42,7 +42,10 @@ pub(super) fn routes(admin: Admin) -> Router {
 async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
     match admin.readiness.trouble() {
         None => (StatusCode::OK, "ready\n".to_owned()),
-        Some(trouble) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {trouble}\n")),
+        Some(trouble) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {trouble}\n"),
+        ),
     }
 }
 
@@ -63,10 +66,16 @@ async fn set_log_level(
     directives: String,
 ) -> (StatusCode, String) {
     if !is_this_machine(peer.ip()) {
-        return (StatusCode::FORBIDDEN, "the log level is changed from this machine alone\n".to_owned());
+        return (
+            StatusCode::FORBIDDEN,
+            "the log level is changed from this machine alone\n".to_owned(),
+        );
     }
     match admin.log_level.set(&directives) {
-        Ok(()) => (StatusCode::OK, format!("{}\n", admin.log_level.directives())),
+        Ok(()) => (
+            StatusCode::OK,
+            format!("{}\n", admin.log_level.directives()),
+        ),
         Err(takes) => (StatusCode::BAD_REQUEST, format!("log level {takes}\n")),
     }
 }

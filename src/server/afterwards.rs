@@ -25,7 +25,10 @@ pub(super) struct Afterwards {
 impl Afterwards {
     /// Has a call told of when its answer has left, which begins to do so now.
     pub(super) fn add(&self, call: Observed) {
-        self.calls.lock().unwrap_or_else(PoisonError::into_inner).push(call);
+        self.calls
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(call);
         // Also if the answer is not taken any more.
         self.connection.wake();
     }
@@ -46,7 +49,10 @@ pub(super) struct Telling<F> {
 
 impl<F> Telling<F> {
     pub(super) fn new(task: F, activity: Arc<Activity>) -> Self {
-        Self { task: Box::pin(task), activity }
+        Self {
+            task: Box::pin(task),
+            activity,
+        }
     }
 }
 
@@ -98,16 +104,24 @@ mod tests {
 
     fn call() -> Observed {
         let peer = Peer::Unix { uid: None };
-        let mut call = Observer::without_export().begin(Method::Other, &HeaderMap::new(), peer, Instant::now());
+        let mut call = Observer::without_export().begin(
+            Method::Other,
+            &HeaderMap::new(),
+            peer,
+            Instant::now(),
+        );
         call.finish(tonic::Code::Ok);
         call
     }
 
     #[tokio::test]
-    async fn a_call_is_told_of_when_its_connection_has_had_its_turn_and_at_the_latest_when_it_ends() {
+    async fn a_call_is_told_of_when_its_connection_has_had_its_turn_and_at_the_latest_when_it_ends()
+    {
         let lines = Lines::default();
         let to = lines.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(move || to.clone()).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || to.clone())
+            .finish();
         let _guard = tracing::subscriber::set_default(subscriber);
         let crowd = Crowd::new(1);
         let member = crowd.enter().unwrap();
@@ -123,7 +137,9 @@ mod tests {
         ));
         yield_now().await;
         // Nothing else would wake the connection.
-        iter::repeat_with(call).take(2).for_each(|call| activity.afterwards.add(call));
+        iter::repeat_with(call)
+            .take(2)
+            .for_each(|call| activity.afterwards.add(call));
         assert_eq!(lines.count(), 0, "the answers are not written yet");
         yield_now().await;
         assert_eq!(lines.count(), 2);

@@ -35,8 +35,14 @@ pub(crate) struct AroundCalls<S, R> {
 
 impl<S, R> Service<Request<Body>> for AroundCalls<S, R>
 where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
-    R: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static,
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+    R: Service<Request<Body>, Response = Response<Body>, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + 'static,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -70,7 +76,9 @@ where
         } else {
             let mut rpcs = self.rpcs.clone();
             Box::pin(async move {
-                let answer = shared.observe(&mut request, &mut rpcs, &origin, arrival).await;
+                let answer = shared
+                    .observe(&mut request, &mut rpcs, &origin, arrival)
+                    .await;
                 Ok(hold(answer, || shared.leaving(&origin)))
             })
         }
@@ -86,8 +94,19 @@ impl<S, R> AroundCalls<S, R> {
 
 impl Calls {
     /// The service of our rpcs and those about the server, with this layer around them, for the calls of a connection.
-    pub(super) fn around<S, R>(&self, rpcs: S, about: R, peer: Peer, activity: Arc<Activity>) -> AroundCalls<S, R> {
-        AroundCalls { shared: Arc::clone(&self.0), rpcs, about, origin: Origin { peer, activity } }
+    pub(super) fn around<S, R>(
+        &self,
+        rpcs: S,
+        about: R,
+        peer: Peer,
+        activity: Arc<Activity>,
+    ) -> AroundCalls<S, R> {
+        AroundCalls {
+            shared: Arc::clone(&self.0),
+            rpcs,
+            about,
+            origin: Origin { peer, activity },
+        }
     }
 }
 

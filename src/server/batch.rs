@@ -19,7 +19,11 @@ pub(super) struct Batch<F> {
 
 impl<F> Batch<F> {
     pub(super) fn new(task: F, activity: Arc<Activity>) -> Self {
-        Self { task, activity, has_waited: false }
+        Self {
+            task,
+            activity,
+            has_waited: false,
+        }
     }
 }
 
@@ -69,6 +73,9 @@ mod tests {
         wake.send(()).unwrap();
         tokio::spawn(async move { other_answer() });
         connection.await.unwrap();
-        assert_eq!(*order.lock().unwrap(), ["answer", "connection", "other answer", "connection again"]);
+        assert_eq!(
+            *order.lock().unwrap(),
+            ["answer", "connection", "other answer", "connection again"]
+        );
     }
 }

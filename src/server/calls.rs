@@ -72,7 +72,15 @@ impl Calls {
         observer: Observer,
     ) -> Self {
         let (arriving, leaving) = (Waits::new(patience.arriving), Waits::new(patience.leaving));
-        Self(Arc::new(Shared { timeout, in_flight, arriving, leaving, stop, key, observer }))
+        Self(Arc::new(Shared {
+            timeout,
+            in_flight,
+            arriving,
+            leaving,
+            stop,
+            key,
+            observer,
+        }))
     }
 }
 
@@ -104,11 +112,17 @@ impl Shared {
     {
         if self.stop.is_cancelled() {
             // Not observed: by now the last spans may be on their way.
-            return self.refuse(&Error::ShuttingDown { sent: false }, false, &Record::default());
+            return self.refuse(
+                &Error::ShuttingDown { sent: false },
+                false,
+                &Record::default(),
+            );
         }
         let rpc = Rpc::by_path(request.uri().path());
         let method = rpc.map_or(method::Method::Other, method::Method::Known);
-        let mut observed = self.observer.begin(method, request.headers(), origin.peer, arrival.into_std());
+        let mut observed =
+            self.observer
+                .begin(method, request.headers(), origin.peer, arrival.into_std());
         let answer = match rpc {
             Some(rpc) => {
                 let budget = budget(request.headers(), self.timeout);
@@ -123,12 +137,17 @@ impl Shared {
                     record: Arc::clone(observed.record()),
                 };
                 request.extensions_mut().insert(call.clone());
-                self.take(inner, request, &call, &origin.activity, arrival).await
+                self.take(inner, request, &call, &origin.activity, arrival)
+                    .await
             }
             // tonic would say so too, but without details.
             None => {
                 origin.activity.given_up();
-                self.refuse(&Error::Unread(Code::Unimplemented), false, observed.record())
+                self.refuse(
+                    &Error::Unread(Code::Unimplemented),
+                    false,
+                    observed.record(),
+                )
             }
         };
         observed.finish(code_of(&answer));
@@ -187,7 +206,12 @@ impl Shared {
     }
 
     /// Waits until the request's message is here.
-    async fn read(&self, request: &mut Request<Body>, call: &Call, activity: &Arc<Activity>) -> Result<(), Error> {
+    async fn read(
+        &self,
+        request: &mut Request<Body>,
+        call: &Call,
+        activity: &Arc<Activity>,
+    ) -> Result<(), Error> {
         let _wait = self.arriving.begin(activity);
         tokio::select! {
             biased;
@@ -215,7 +239,12 @@ impl Shared {
     }
 
     fn panicked(&self, call: &Call) -> Response<Body> {
-        self.refuse_call(&Error::Panicked { sent: call.record.give_up() }, call)
+        self.refuse_call(
+            &Error::Panicked {
+                sent: call.record.give_up(),
+            },
+            call,
+        )
     }
 
     fn refuse_call(&self, error: &Error, call: &Call) -> Response<Body> {
@@ -235,7 +264,12 @@ impl Shared {
                 let mut refusal = self.refuse_call(&Error::Unread(status.code()), call);
                 // What the caller could have compressed its message with.
                 const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-                refusal.headers_mut().extend(response.headers().get(ACCEPTED).map(|value| (ACCEPTED, value.clone())));
+                refusal.headers_mut().extend(
+                    response
+                        .headers()
+                        .get(ACCEPTED)
+                        .map(|value| (ACCEPTED, value.clone())),
+                );
                 refusal
             }
             _ => response,
@@ -257,14 +291,27 @@ mod tests {
     /// The answer of a handler behind the layer to a gRPC call of step 4.
     async fn answer_of<S>(handler: S) -> Status
     where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
         S::Future: Send,
     {
         let observer = Observer::without_export();
         let places = Arc::new(Semaphore::new(1));
-        let patience = Patience { arriving: 1, leaving: 1 };
+        let patience = Patience {
+            arriving: 1,
+            leaving: 1,
+        };
         let stop = CancellationToken::new();
-        let calls = Calls::new(Duration::from_secs(10), places, patience, stop, Owner::Gateway, observer);
+        let calls = Calls::new(
+            Duration::from_secs(10),
+            places,
+            patience,
+            stop,
+            Owner::Gateway,
+            observer,
+        );
         let activity = Arc::clone(&Crowd::new(1).enter().unwrap().activity);
         let service = calls.around(handler.clone(), handler, Peer::Unix { uid: None }, activity);
         // Twice: the first call must have given its place back, however it ended.
@@ -275,8 +322,12 @@ mod tests {
 
     fn update_password() -> Request<Body> {
         let path = format!("http://gateway/{}", Rpc::UpdatePassword.full_name());
-        let request = Request::post(path).version(Version::HTTP_2).header(header::CONTENT_TYPE, "application/grpc");
-        request.body(Body::new(Full::new(Bytes::from_static(&[0; 5])))).unwrap()
+        let request = Request::post(path)
+            .version(Version::HTTP_2)
+            .header(header::CONTENT_TYPE, "application/grpc");
+        request
+            .body(Body::new(Full::new(Bytes::from_static(&[0; 5]))))
+            .unwrap()
     }
 
     #[tokio::test]
@@ -293,13 +344,22 @@ mod tests {
             assert_eq!(status.code(), Code::Internal);
             let info = status.get_details_error_info().unwrap();
             assert_eq!(info.reason, "GATEWAY_FAILED");
-            assert_eq!((info.metadata["fault"].as_str(), info.metadata["outcome"].as_str()), ("gateway", outcome));
+            assert_eq!(
+                (
+                    info.metadata["fault"].as_str(),
+                    info.metadata["outcome"].as_str()
+                ),
+                ("gateway", outcome)
+            );
         }
     }
 
     #[tokio::test]
     async fn a_success_is_passed_on() {
-        let status = answer_of(service_fn(async |_: Request<Body>| Ok(Response::new(Body::empty())))).await;
+        let status = answer_of(service_fn(async |_: Request<Body>| {
+            Ok(Response::new(Body::empty()))
+        }))
+        .await;
         assert_eq!(status.code(), Code::Ok);
     }
 }

@@ -89,7 +89,10 @@ pub(super) async fn serve<S>(
     member: Member,
     ends: Ends,
 ) where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
+        + Clone
+        + Send
+        + 'static,
     S::Future: Send,
 {
     let activity = Arc::clone(&member.activity);
@@ -199,13 +202,25 @@ mod tests {
     }
 
     impl AsyncRead for Flood {
-        fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        fn poll_read(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+            buf: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
             const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
             const PRIORITY: &[u8] = b"\0\0\x05\x02\0\0\0\0\x01\0\0\0\0\0";
             ready!(pin!(consume_budget()).poll(cx));
-            let all =
-                GREETING.iter().chain(PRIORITY.iter().cycle().skip(self.sent.saturating_sub(GREETING.len()) % 14));
-            let next: Vec<_> = all.skip(self.sent.min(GREETING.len())).take(buf.remaining()).copied().collect();
+            let all = GREETING.iter().chain(
+                PRIORITY
+                    .iter()
+                    .cycle()
+                    .skip(self.sent.saturating_sub(GREETING.len()) % 14),
+            );
+            let next: Vec<_> = all
+                .skip(self.sent.min(GREETING.len()))
+                .take(buf.remaining())
+                .copied()
+                .collect();
             buf.put_slice(&next);
             self.sent += next.len();
             Poll::Ready(Ok(()))
@@ -213,7 +228,11 @@ mod tests {
     }
 
     impl AsyncWrite for Flood {
-        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        fn poll_write(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
             Poll::Ready(Ok(bytes.len()))
         }
 

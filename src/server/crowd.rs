@@ -70,7 +70,11 @@ pub(super) struct Member {
 impl Crowd {
     /// Room for that many connections.
     pub(crate) fn new(most: usize) -> Self {
-        Self(Arc::new(Shared { most, epoch: Instant::now(), members: Mutex::default() }))
+        Self(Arc::new(Shared {
+            most,
+            epoch: Instant::now(),
+            members: Mutex::default(),
+        }))
     }
 
     /// How many there may be.
@@ -92,11 +96,18 @@ impl Crowd {
         let (id, activity) = (members.next, Arc::new(Activity::new(self.0.epoch)));
         members.next += 1;
         members.all.insert(id, Arc::clone(&activity));
-        Some(Member { id, crowd: self.clone(), activity })
+        Some(Member {
+            id,
+            crowd: self.clone(),
+            activity,
+        })
     }
 
     fn members(&self) -> MutexGuard<'_, Members> {
-        self.0.members.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .members
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -125,9 +136,15 @@ impl Members {
     fn longest_idle(&self) -> Vec<u64> {
         const AT_ONCE: usize = 64;
         let idle = self.all.iter().filter(|(_, activity)| activity.is_idle());
-        let mut idle: Vec<_> = idle.map(|(id, activity)| (activity.last.load(Ordering::Relaxed), *id)).collect();
+        let mut idle: Vec<_> = idle
+            .map(|(id, activity)| (activity.last.load(Ordering::Relaxed), *id))
+            .collect();
         idle.sort_unstable();
-        idle.into_iter().take(AT_ONCE).rev().map(|(_, id)| id).collect()
+        idle.into_iter()
+            .take(AT_ONCE)
+            .rev()
+            .map(|(_, id)| id)
+            .collect()
     }
 }
 
@@ -171,7 +188,10 @@ impl Activity {
     /// A call begins; it ends when what this gives is dropped.
     pub(super) fn request(self: &Arc<Self>) -> Open {
         self.open.fetch_add(1, Ordering::Relaxed);
-        self.last.store(self.epoch.elapsed().as_millis() as u64 + 1, Ordering::Relaxed);
+        self.last.store(
+            self.epoch.elapsed().as_millis() as u64 + 1,
+            Ordering::Relaxed,
+        );
         Open(Arc::clone(self))
     }
 
@@ -252,7 +272,9 @@ mod tests {
         };
         let mut members: Vec<_> = std::iter::from_fn(member).take(4).collect();
         // The one that calls late is the older one.
-        let [busy, late, early, silent] = &members[..] else { panic!("four have room") };
+        let [busy, late, early, silent] = &members[..] else {
+            panic!("four have room")
+        };
         let _call = busy.activity.request();
         for member in [early, late] {
             drop(member.activity.request());
@@ -271,7 +293,11 @@ mod tests {
         assert_eq!(crowd.len(), 4);
 
         members.truncate(1);
-        assert_eq!(crowd.len(), 4, "those who had to leave had lost their places already");
+        assert_eq!(
+            crowd.len(),
+            4,
+            "those who had to leave had lost their places already"
+        );
         drop(third);
         assert!(crowd.enter().is_some());
     }

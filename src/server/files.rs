@@ -11,11 +11,23 @@ const OTHERS: u64 = 64;
 pub(super) fn room_for(wanted: u32, upstream: u32) -> usize {
     let limit = getrlimit(Resource::Nofile);
     // What cannot be raised stays as it is.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let room = files.saturating_sub(OTHERS + u64::from(upstream)).clamp(1, u64::from(wanted));
+    let room = files
+        .saturating_sub(OTHERS + u64::from(upstream))
+        .clamp(1, u64::from(wanted));
     if room < u64::from(wanted) {
-        warn!(files, room, "the limit of open files leaves room for fewer connections than --max-connections");
+        warn!(
+            files,
+            room,
+            "the limit of open files leaves room for fewer connections than --max-connections"
+        );
     }
     room as usize
 }

@@ -18,9 +18,16 @@ pub(super) struct Reporter {
 }
 
 /// The health service and what it says; not serving, until it is told.
-pub(super) async fn service(name: &'static str, readiness: Readiness) -> (HealthServer<impl Health>, Reporter) {
+pub(super) async fn service(
+    name: &'static str,
+    readiness: Readiness,
+) -> (HealthServer<impl Health>, Reporter) {
     let (reporter, service) = health_reporter();
-    let reporter = Reporter { reporter, name, readiness };
+    let reporter = Reporter {
+        reporter,
+        name,
+        readiness,
+    };
     // tonic begins with "serving".
     reporter.report().await;
     (service.max_decoding_message_size(MAX_QUESTION), reporter)
@@ -30,7 +37,11 @@ impl Reporter {
     /// Says what is the case now.
     pub(super) async fn report(&self) {
         let is_ready = self.readiness.trouble().is_none();
-        let status = if is_ready { ServingStatus::Serving } else { ServingStatus::NotServing };
+        let status = if is_ready {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
         for name in ["", self.name] {
             self.reporter.set_service_status(name, status).await;
         }

@@ -30,16 +30,29 @@ pub(super) fn hold(answer: Response<Body>, wait: impl FnOnce() -> Wait) -> Respo
     if answer.body().is_end_stream() {
         return answer;
     }
-    answer.map(|body| Body::new(Held { body, wait: Arc::new(wait()) }))
+    answer.map(|body| {
+        Body::new(Held {
+            body,
+            wait: Arc::new(wait()),
+        })
+    })
 }
 
 impl http_body::Body for Held {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let part = |bytes| Bytes::from_owner(Part { bytes, _wait: Arc::clone(&self.wait) });
+        let part = |bytes| {
+            Bytes::from_owner(Part {
+                bytes,
+                _wait: Arc::clone(&self.wait),
+            })
+        };
         Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(part))))
     }
 

@@ -62,7 +62,10 @@ impl Listener {
                 let (stream, remote) = listener.accept().await?;
                 // Answers are small and awaited. Where the peer is gone already, the first read tells.
                 let _ = stream.set_nodelay(true);
-                let peer = Peer::Tcp { local: stream.local_addr().ok(), remote };
+                let peer = Peer::Tcp {
+                    local: stream.local_addr().ok(),
+                    remote,
+                };
                 Ok((Either::Left(stream), peer))
             }
             Self::Unix(listener, _) => {
@@ -91,7 +94,10 @@ pub(crate) struct SocketFile {
 
 impl SocketFile {
     fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), inode: inode(path)? })
+        Ok(Self {
+            path: path.to_owned(),
+            inode: inode(path)?,
+        })
     }
 }
 
@@ -107,7 +113,11 @@ impl Drop for SocketFile {
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()?
+    } else {
+        TcpSocket::new_v6()?
+    };
     // Accepted connections inherit it. It ends those whose peers take nothing while the system has room for all that is sent
     // to them, where no write ever waits.
     sockopt::set_tcp_user_timeout(&socket, PATIENCE.as_millis() as u32)?;
@@ -128,13 +138,19 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
         Ok(file) if !file.file_type().is_socket() => {
-            return Err(io::Error::new(ErrorKind::AlreadyExists, "the path is taken by a file that is not a socket"));
+            return Err(io::Error::new(
+                ErrorKind::AlreadyExists,
+                "the path is taken by a file that is not a socket",
+            ));
         }
         Ok(_) => {}
     }
     match UnixStream::connect(path).await {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) => Err(error),
-        Ok(_) => Err(io::Error::new(ErrorKind::AddrInUse, "another process listens on it")),
+        Ok(_) => Err(io::Error::new(
+            ErrorKind::AddrInUse,
+            "another process listens on it",
+        )),
     }
 }

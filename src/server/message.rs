@@ -26,7 +26,9 @@ pub(super) async fn read(body: &mut Body) -> Result<(), Error> {
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
         let frame = frame.map_err(|status| Error::Unread(status.code()))?;
         // A request's trailers say nothing in gRPC.
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
         if whole.len() + data.len() > PREFIX + MAX_MESSAGE {
             return Err(Error::Unread(Code::OutOfRange));
         }
@@ -48,7 +50,9 @@ pub(super) fn is_broken_off(read: &Result<(), Error>) -> bool {
 
 /// Whether a message is all there, as far as its length is one that is taken.
 fn is_message(bytes: &[u8]) -> bool {
-    let Some((&[_, a, b, c, d], message)) = bytes.split_first_chunk::<PREFIX>() else { return false };
+    let Some((&[_, a, b, c, d], message)) = bytes.split_first_chunk::<PREFIX>() else {
+        return false;
+    };
     let length = u32::from_be_bytes([a, b, c, d]) as usize;
     length > MAX_MESSAGE || message.len() >= length
 }
@@ -71,13 +75,18 @@ impl Parts {
         } else if self.len() == 0 {
             self.first = part;
         } else {
-            self.joined.extend_from_slice(&std::mem::take(&mut self.first));
+            self.joined
+                .extend_from_slice(&std::mem::take(&mut self.first));
             self.joined.extend_from_slice(&part);
         }
     }
 
     fn join(self) -> Bytes {
-        if self.joined.is_empty() { self.first } else { self.joined.freeze() }
+        if self.joined.is_empty() {
+            self.first
+        } else {
+            self.joined.freeze()
+        }
     }
 }
 
@@ -88,7 +97,10 @@ impl http_body::Body for Whole {
     type Data = Bytes;
     type Error = Status;
 
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let bytes = std::mem::take(&mut self.0);
         Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
     }

@@ -40,7 +40,12 @@ pub(super) struct Begun<'a> {
 impl<'a> Begun<'a> {
     /// A request on the connection of that activity, which came at that time.
     pub(super) fn new(activity: &'a Activity, record: &'a Record, arrival: Instant) -> Self {
-        Self { activity, record, arrival, is_answered: false }
+        Self {
+            activity,
+            record,
+            arrival,
+            is_answered: false,
+        }
     }
 
     /// It is answered, and not only refused for what has come of it.
@@ -60,10 +65,21 @@ impl Drop for Begun<'_> {
 impl Resets {
     /// Counts another one. Whether there are too many with it.
     pub(super) fn are_too_many(&self) -> bool {
-        let (mut second, now) = (self.0.lock().unwrap_or_else(PoisonError::into_inner), Instant::now());
-        let since = second.take().filter(|second| now - second.began < Duration::from_secs(1));
-        let Second { began, resets } = since.unwrap_or(Second { began: now, resets: 0 });
-        *second = Some(Second { began, resets: resets + 1 });
+        let (mut second, now) = (
+            self.0.lock().unwrap_or_else(PoisonError::into_inner),
+            Instant::now(),
+        );
+        let since = second
+            .take()
+            .filter(|second| now - second.began < Duration::from_secs(1));
+        let Second { began, resets } = since.unwrap_or(Second {
+            began: now,
+            resets: 0,
+        });
+        *second = Some(Second {
+            began,
+            resets: resets + 1,
+        });
         resets >= MOST
     }
 }
@@ -76,7 +92,13 @@ mod tests {
     /// Whether so many requests that end like that have their connection cut off.
     fn is_cut_off_by(times: u32, mut end: impl FnMut(Begun<'_>)) -> bool {
         let member = Crowd::new(1).enter().unwrap();
-        (0..times).for_each(|_| end(Begun::new(&member.activity, &Record::default(), Instant::now())));
+        (0..times).for_each(|_| {
+            end(Begun::new(
+                &member.activity,
+                &Record::default(),
+                Instant::now(),
+            ))
+        });
         member.activity.is_cut_off()
     }
 
@@ -91,7 +113,11 @@ mod tests {
         let mut is_even = false;
         let every_other_answered = |begun: Begun<'_>| {
             is_even = !is_even;
-            if is_even { begun.answered() } else { drop(begun) }
+            if is_even {
+                begun.answered()
+            } else {
+                drop(begun)
+            }
         };
         assert!(is_cut_off_by(2 * MOST + 2, every_other_answered));
     }

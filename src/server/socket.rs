@@ -31,23 +31,37 @@ pub(super) struct Socket<S> {
 
 impl<S: AsyncRead> Socket<S> {
     pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self { stream: BufReader::with_capacity(READ_AHEAD, stream), activity, stalled: None }
+        Self {
+            stream: BufReader::with_capacity(READ_AHEAD, stream),
+            activity,
+            stalled: None,
+        }
     }
 
     /// Notes whether the peer takes what is written.
-    fn wrote(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    fn wrote(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
         if written.is_ready() {
             self.stalled = None;
             return written;
         }
-        let until = self.stalled.get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
+        let until = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(PATIENCE)));
         ready!(until.as_mut().poll(cx));
         Poll::Ready(Err(ErrorKind::TimedOut.into()))
     }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let allowance = self.activity.allowance();
         if allowance == 0 {
             // The rest in the next turn.
@@ -66,7 +80,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Socket<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.wrote(written, cx)
     }
@@ -142,7 +160,9 @@ mod tests {
         let sent: Vec<u8> = (0..=u8::MAX).cycle().take(10_000).collect();
         let member = Crowd::new(1).enter().unwrap();
         let mut socket = Socket::new(sent.as_slice(), Arc::clone(&member.activity));
-        let turns: Vec<_> = iter::repeat_with(|| turn(&mut socket)).take_while(|part| !part.is_empty()).collect();
+        let turns: Vec<_> = iter::repeat_with(|| turn(&mut socket))
+            .take_while(|part| !part.is_empty())
+            .collect();
         assert!(turns.iter().all(|part| part.len() <= 256));
         assert_eq!(turns.concat(), sent);
     }

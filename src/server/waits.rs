@@ -51,22 +51,38 @@ pub(super) struct Wait {
 impl Waits {
     /// At most that many streams may wait for long.
     pub(super) fn new(most: usize) -> Self {
-        Self(Arc::new(Shared { most, waiting: Mutex::default() }))
+        Self(Arc::new(Shared {
+            most,
+            waiting: Mutex::default(),
+        }))
     }
 
     /// A stream of that connection waits from now on.
     pub(super) fn begin(&self, connection: &Arc<Activity>) -> Wait {
         let (mut waiting, now) = (self.waiting(), Instant::now());
-        let key = waiting.streams.insert(Stream { since: now, connection: Arc::clone(connection) });
-        if waiting.streams.len() > self.0.most && waiting.looked.is_none_or(|looked| now - looked >= LOOK_EVERY) {
+        let key = waiting.streams.insert(Stream {
+            since: now,
+            connection: Arc::clone(connection),
+        });
+        if waiting.streams.len() > self.0.most
+            && waiting
+                .looked
+                .is_none_or(|looked| now - looked >= LOOK_EVERY)
+        {
             waiting.looked = Some(now);
             waiting.cut_off_hoarders(self.0.most, now);
         }
-        Wait { waits: self.clone(), key }
+        Wait {
+            waits: self.clone(),
+            key,
+        }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0
+            .waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,7 +90,11 @@ impl Waiting {
     /// Cuts connections off until there will be no more streams than that, the worst first; and those that have a call under way
     /// last, for it may be a write.
     fn cut_off_hoarders(&self, most: usize, now: Instant) {
-        let here = self.streams.iter().map(|(_, stream)| stream).filter(|stream| !stream.connection.is_cut_off());
+        let here = self
+            .streams
+            .iter()
+            .map(|(_, stream)| stream)
+            .filter(|stream| !stream.connection.is_cut_off());
         let mut hoards: HashMap<usize, (usize, &Arc<Activity>)> = HashMap::new();
         for Stream { connection, .. } in here.clone().filter(|stream| now - stream.since >= LONG) {
             hoards.entry(key(connection)).or_insert((0, connection)).0 += 1;
@@ -86,7 +106,10 @@ impl Waiting {
             if left <= most {
                 return;
             }
-            left -= here.clone().filter(|stream| Arc::ptr_eq(&stream.connection, hoarder)).count();
+            left -= here
+                .clone()
+                .filter(|stream| Arc::ptr_eq(&stream.connection, hoarder))
+                .count();
             hoarder.cut_off();
         }
     }
@@ -116,13 +139,17 @@ mod tests {
     }
 
     fn hoard(waits: &Waits, connection: &Member, streams: usize) -> Vec<Wait> {
-        (0..streams).map(|_| waits.begin(&connection.activity)).collect()
+        (0..streams)
+            .map(|_| waits.begin(&connection.activity))
+            .collect()
     }
 
     #[tokio::test(start_paused = true)]
     async fn past_the_limit_who_hoards_most_is_cut_off_and_not_who_is_busy() {
         let (connections, waits) = (connections(3), Waits::new(4));
-        let [small, large, busy] = &connections[..] else { panic!("three have room") };
+        let [small, large, busy] = &connections[..] else {
+            panic!("three have room")
+        };
         let _hoarded = (hoard(&waits, small, 1), hoard(&waits, large, 3));
         tokio::time::advance(LONG).await;
         let _burst = hoard(&waits, busy, 10);
@@ -141,7 +168,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn who_has_a_call_under_way_is_cut_off_last() {
         let (connections, waits) = (connections(2), Waits::new(4));
-        let [calling, idle] = &connections[..] else { panic!("two have room") };
+        let [calling, idle] = &connections[..] else {
+            panic!("two have room")
+        };
         let _call = calling.activity.request();
         let _hoarded = (hoard(&waits, calling, 3), hoard(&waits, idle, 1));
         tokio::time::advance(LONG).await;

@@ -67,7 +67,11 @@ fn whole_seconds(time: Duration) -> Duration {
 }
 
 /// What the API's answer adds to the details.
-fn add_refusal(refusal: &Refusal, metadata: &mut HashMap<String, String>, details: &mut ErrorDetails) {
+fn add_refusal(
+    refusal: &Refusal,
+    metadata: &mut HashMap<String, String>,
+    details: &mut ErrorDetails,
+) {
     const ANSWER: &str = "secret_question_answer";
     metadata.insert("httpStatus".to_owned(), refusal.http_status.to_string());
     if !refusal.codes.is_empty() {
@@ -83,7 +87,10 @@ fn add_refusal(refusal: &Refusal, metadata: &mut HashMap<String, String>, detail
             details.add_precondition_failure_violation("SECRET_QUESTION_ANSWER", ANSWER, rule);
         }
         Cause::IncorrectAnswer => {
-            details.add_bad_request_violation(ANSWER, "must be the answer to the trader's secret question");
+            details.add_bad_request_violation(
+                ANSWER,
+                "must be the answer to the trader's secret question",
+            );
         }
         Cause::RateLimited | Cause::Unavailable => {
             // Not with `None`, which would be a detail that says nothing.
@@ -103,28 +110,46 @@ fn message(reason: ErrorReason) -> &'static str {
     match reason {
         ErrorReason::Unspecified => "The call failed.",
         ErrorReason::InvalidRequest => "The request is invalid; nothing was sent.",
-        ErrorReason::SecretQuestionAnswerRequired => "The secret question has to be answered first.",
-        ErrorReason::SecretQuestionAnswerIncorrect => "The answer to the secret question is incorrect.",
+        ErrorReason::SecretQuestionAnswerRequired => {
+            "The secret question has to be answered first."
+        }
+        ErrorReason::SecretQuestionAnswerIncorrect => {
+            "The answer to the secret question is incorrect."
+        }
         ErrorReason::UpstreamRefused => "The API refused the call.",
         ErrorReason::UpstreamUnexplained => "The API reported a failure and gave no reason.",
         ErrorReason::ValidationFailed => "The API found a field invalid.",
         ErrorReason::AppKeyRejected => "The API rejected the application key.",
-        ErrorReason::AppKeyMissing => "There is no application key: send one as et-app-key metadata.",
+        ErrorReason::AppKeyMissing => {
+            "There is no application key: send one as et-app-key metadata."
+        }
         ErrorReason::UpstreamNotFound => "The API does not know the user or the resource.",
-        ErrorReason::UpstreamEndpointMissing => "The API does not serve this step at this place or in this version.",
+        ErrorReason::UpstreamEndpointMissing => {
+            "The API does not serve this step at this place or in this version."
+        }
         ErrorReason::UpstreamConflict => "Another change got in the way; start the reset again.",
         ErrorReason::UpstreamRateLimited => "The API asks for fewer calls.",
-        ErrorReason::UpstreamUnavailable => "The API is not available; the call did nothing and may be repeated.",
+        ErrorReason::UpstreamUnavailable => {
+            "The API is not available; the call did nothing and may be repeated."
+        }
         ErrorReason::UpstreamFailed => "The API failed; the call may have been carried out.",
-        ErrorReason::UpstreamOutcomeUnknown => "No answer came back; the call may have been carried out.",
+        ErrorReason::UpstreamOutcomeUnknown => {
+            "No answer came back; the call may have been carried out."
+        }
         ErrorReason::UpstreamTimeout => "The API did not answer within the deadline.",
-        ErrorReason::UpstreamUnreachable => "The API cannot be reached; nothing was sent and the call may be repeated.",
+        ErrorReason::UpstreamUnreachable => {
+            "The API cannot be reached; nothing was sent and the call may be repeated."
+        }
         ErrorReason::UpstreamMalformed => "The API's answer is not what it documents.",
         ErrorReason::UpstreamResponseTooLarge => "The API's answer is too long.",
         ErrorReason::UpstreamRedirected => "The API sent a redirect, which is never followed.",
-        ErrorReason::GatewayOverloaded => "The gateway has too many calls in flight; nothing was sent.",
+        ErrorReason::GatewayOverloaded => {
+            "The gateway has too many calls in flight; nothing was sent."
+        }
         ErrorReason::TooManyAttempts => "Too many attempts; nothing was sent.",
-        ErrorReason::GatewayShuttingDown => "The gateway is going down; nothing was sent and the call may be repeated.",
+        ErrorReason::GatewayShuttingDown => {
+            "The gateway is going down; nothing was sent and the call may be repeated."
+        }
         ErrorReason::GatewayFailed => "The gateway failed.",
     }
 }

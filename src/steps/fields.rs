@@ -36,7 +36,12 @@ impl<'a> Fields<'a> {
     }
 
     /// A field that may be left out, but must not differ from another.
-    pub(super) fn confirmation(&mut self, field: &'static str, value: Option<&'a str>, of: &str) -> &mut Self {
+    pub(super) fn confirmation(
+        &mut self,
+        field: &'static str,
+        value: Option<&'a str>,
+        of: &str,
+    ) -> &mut Self {
         self.values.extend(value);
         if value.is_some_and(|value| value != of) {
             self.violation(field, "must equal the password, or be left out");

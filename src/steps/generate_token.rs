@@ -34,7 +34,9 @@ pub(crate) async fn generate_token(
 
 /// `Model` is the token; a success without one is none.
 pub(super) fn verdict(answer: &Answer) -> Result<GenerateTokenResponse, Refusal> {
-    let token = read(answer, Dialect::Common)?.string(answer)?.filter(|token| !token.is_empty());
+    let token = read(answer, Dialect::Common)?
+        .string(answer)?
+        .filter(|token| !token.is_empty());
     let token = token.ok_or_else(|| Refusal::bare(Cause::Malformed, answer))?;
     Ok(GenerateTokenResponse { token })
 }

@@ -17,12 +17,16 @@ pub(crate) async fn get_secret_question(
 ) -> Result<GetSecretQuestionResponse, Error> {
     let username = request.username.as_str();
     let values = Fields::default().required("username", username).check()?;
-    let answer = api.send(Payload::Query("username", username), values).await?;
+    let answer = api
+        .send(Payload::Query("username", username), values)
+        .await?;
     verdict(&answer).map_err(Error::Refused)
 }
 
 /// An empty `Model` means that the account has no question.
 pub(super) fn verdict(answer: &Answer) -> Result<GetSecretQuestionResponse, Refusal> {
     let question = read(answer, Dialect::Common)?.string(answer)?;
-    Ok(GetSecretQuestionResponse { secret_question: question.filter(|question| !question.is_empty()) })
+    Ok(GetSecretQuestionResponse {
+        secret_question: question.filter(|question| !question.is_empty()),
+    })
 }

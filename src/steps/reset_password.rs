@@ -28,10 +28,20 @@ pub(crate) async fn reset_password(
 ) -> Result<ResetPasswordResponse, Error> {
     let user = request.user.as_str();
     let secret_question_answer = request.secret_question_answer.as_deref();
-    let values =
-        Fields::default().required("user", user).optional("secret_question_answer", secret_question_answer).check()?;
+    let values = Fields::default()
+        .required("user", user)
+        .optional("secret_question_answer", secret_question_answer)
+        .check()?;
     let reset = async || {
-        let answer = api.send(Payload::json(&Body { user, secret_question_answer }), values).await?;
+        let answer = api
+            .send(
+                Payload::json(&Body {
+                    user,
+                    secret_question_answer,
+                }),
+                values,
+            )
+            .await?;
         verdict(&answer, secret_question_answer.is_some()).map_err(Error::Refused)
     };
     match secret_question_answer {
@@ -41,12 +51,16 @@ pub(crate) async fn reset_password(
 }
 
 /// Success is an empty `Errors`: the documented body of a call that worked says `"IsSucceed": false`.
-pub(super) fn verdict(answer: &Answer, answer_given: bool) -> Result<ResetPasswordResponse, Refusal> {
+pub(super) fn verdict(
+    answer: &Answer,
+    answer_given: bool,
+) -> Result<ResetPasswordResponse, Refusal> {
     match read(answer, Dialect::Reset) {
         Ok(_) => Ok(ResetPasswordResponse {}),
-        Err(refusal) if refusal.cause == Cause::IncorrectAnswer && !answer_given => {
-            Err(Refusal { cause: Cause::AnswerRequired, ..refusal })
-        }
+        Err(refusal) if refusal.cause == Cause::IncorrectAnswer && !answer_given => Err(Refusal {
+            cause: Cause::AnswerRequired,
+            ..refusal
+        }),
         Err(refusal) => Err(refusal),
     }
 }

@@ -29,9 +29,22 @@ pub(crate) async fn update_password(
     let values = Fields::default()
         .required("token", token)
         .required("password", password)
-        .confirmation("password_confirmation", request.password_confirmation.as_deref(), password)
+        .confirmation(
+            "password_confirmation",
+            request.password_confirmation.as_deref(),
+            password,
+        )
         .check()?;
-    let answer = api.send(Payload::json(&Body { token, password, password_confirmation: password }), values).await?;
+    let answer = api
+        .send(
+            Payload::json(&Body {
+                token,
+                password,
+                password_confirmation: password,
+            }),
+            values,
+        )
+        .await?;
     verdict(&answer).map_err(Error::Refused)
 }
 

@@ -51,11 +51,22 @@ struct Queue {
 }
 
 impl Batches {
-    pub(super) fn new(exporter: impl SpanExporter + 'static, counts: Arc<Counts>, bounds: SpanBounds) -> Self {
-        let shared = Arc::new(Shared { bounds, counts, queue: Mutex::default(), changed: Condvar::new() });
+    pub(super) fn new(
+        exporter: impl SpanExporter + 'static,
+        counts: Arc<Counts>,
+        bounds: SpanBounds,
+    ) -> Self {
+        let shared = Arc::new(Shared {
+            bounds,
+            counts,
+            queue: Mutex::default(),
+            changed: Condvar::new(),
+        });
         let sender = Arc::clone(&shared);
         // No thread of the runtime's, since an exporter may block.
-        let thread = thread::Builder::new().name("spans".to_owned()).spawn(move || sender.send(&exporter));
+        let thread = thread::Builder::new()
+            .name("spans".to_owned())
+            .spawn(move || sender.send(&exporter));
         thread.expect("a thread can be started");
         Self(shared)
     }
@@ -106,17 +117,29 @@ impl Shared {
                 queue.is_hurried = false;
                 self.changed.notify_all();
             }
-            let left = (last + self.bounds.pause(waiting)).saturating_duration_since(Instant::now());
+            let left =
+                (last + self.bounds.pause(waiting)).saturating_duration_since(Instant::now());
             if waiting > 0 && (left.is_zero() || queue.is_hurried) {
-                let batch = queue.spans.drain(..waiting.min(self.bounds.batch)).collect();
+                let batch = queue
+                    .spans
+                    .drain(..waiting.min(self.bounds.batch))
+                    .collect();
                 if queue.spans.is_empty() {
                     // What it took while the collector was down.
                     queue.spans.shrink_to(self.bounds.batch);
                 }
                 return Some(batch);
             }
-            let left = if left.is_zero() { self.bounds.delay } else { left };
-            queue = self.changed.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
+            let left = if left.is_zero() {
+                self.bounds.delay
+            } else {
+                left
+            };
+            queue = self
+                .changed
+                .wait_timeout(queue, left)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 
@@ -124,9 +147,15 @@ impl Shared {
     fn empty(&self, mut queue: MutexGuard<'_, Queue>, timeout: Duration) -> OTelSdkResult {
         queue.is_hurried = true;
         self.changed.notify_all();
-        let result = self.changed.wait_timeout_while(queue, timeout, |queue| queue.is_hurried);
+        let result = self
+            .changed
+            .wait_timeout_while(queue, timeout, |queue| queue.is_hurried);
         let queue = result.unwrap_or_else(PoisonError::into_inner).0;
-        if queue.is_hurried { Err(OTelSdkError::Timeout(timeout)) } else { Ok(()) }
+        if queue.is_hurried {
+            Err(OTelSdkError::Timeout(timeout))
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -134,7 +163,12 @@ impl SpanProcessor for Batches {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
     fn on_end(&self, span: SpanData) {
-        let Shared { bounds, counts, changed, .. } = &*self.0;
+        let Shared {
+            bounds,
+            counts,
+            changed,
+            ..
+        } = &*self.0;
         if !span.span_context.is_sampled() {
             return;
         }
@@ -189,7 +223,12 @@ mod tests {
     fn queue(bounds: SpanBounds) -> (SdkTracerProvider, Receiver<usize>) {
         let (sizes, batches) = mpsc::channel();
         let processor = Batches::new(Sizes(sizes), Arc::default(), bounds);
-        (SdkTracerProvider::builder().with_span_processor(processor).build(), batches)
+        (
+            SdkTracerProvider::builder()
+                .with_span_processor(processor)
+                .build(),
+            batches,
+        )
     }
 
     fn end_spans(provider: &SdkTracerProvider, count: usize) {
@@ -199,7 +238,11 @@ mod tests {
 
     #[test]
     fn a_few_spans_go_when_they_have_waited_or_are_flushed_and_more_at_once() {
-        let (provider, batches) = queue(SpanBounds { waiting: 2048, batch: 512, delay: HOUR });
+        let (provider, batches) = queue(SpanBounds {
+            waiting: 2048,
+            batch: 512,
+            delay: HOUR,
+        });
         end_spans(&provider, FEW - 1);
         provider.force_flush().unwrap();
         assert_eq!(batches.try_recv(), Ok(FEW - 1));
@@ -207,34 +250,60 @@ mod tests {
         assert_eq!(batches.recv_timeout(SOON), Ok(FEW));
 
         let delay = Duration::from_millis(20);
-        let (provider, batches) = queue(SpanBounds { waiting: 2048, batch: 512, delay });
+        let (provider, batches) = queue(SpanBounds {
+            waiting: 2048,
+            batch: 512,
+            delay,
+        });
         end_spans(&provider, 1);
         assert_eq!(batches.recv_timeout(SOON), Ok(1));
     }
 
     #[test]
     fn the_more_wait_the_sooner_they_go() {
-        let bounds = SpanBounds { waiting: 2048, batch: 512, delay: HOUR };
-        assert_eq!([FEW - 1, FEW, 511, 512].map(|waiting| bounds.pause(waiting)), [HOUR, PAUSE, PAUSE, Duration::ZERO]);
+        let bounds = SpanBounds {
+            waiting: 2048,
+            batch: 512,
+            delay: HOUR,
+        };
+        assert_eq!(
+            [FEW - 1, FEW, 511, 512].map(|waiting| bounds.pause(waiting)),
+            [HOUR, PAUSE, PAUSE, Duration::ZERO]
+        );
     }
 
     #[test]
     fn a_full_batch_goes_at_once_and_none_is_larger() {
         for (waiting, batch) in [(100, 10), (10, 100)] {
-            let (provider, batches) = queue(SpanBounds { waiting, batch, delay: HOUR });
+            let (provider, batches) = queue(SpanBounds {
+                waiting,
+                batch,
+                delay: HOUR,
+            });
             end_spans(&provider, 10);
             assert_eq!(batches.recv_timeout(SOON), Ok(10));
         }
-        let (provider, batches) = queue(SpanBounds { waiting: 100, batch: 10, delay: HOUR });
+        let (provider, batches) = queue(SpanBounds {
+            waiting: 100,
+            batch: 10,
+            delay: HOUR,
+        });
         end_spans(&provider, 35);
         provider.force_flush().unwrap();
         let sizes: Vec<_> = batches.try_iter().collect();
-        assert!(sizes.iter().all(|size| *size <= 10) && sizes.iter().sum::<usize>() == 35, "{sizes:?}");
+        assert!(
+            sizes.iter().all(|size| *size <= 10) && sizes.iter().sum::<usize>() == 35,
+            "{sizes:?}"
+        );
     }
 
     #[test]
     fn the_end_sends_what_waits() {
-        let (provider, batches) = queue(SpanBounds { waiting: 100, batch: 10, delay: HOUR });
+        let (provider, batches) = queue(SpanBounds {
+            waiting: 100,
+            batch: 10,
+            delay: HOUR,
+        });
         end_spans(&provider, 3);
         provider.shutdown_with_timeout(SOON).unwrap();
         assert_eq!(batches.iter().collect::<Vec<_>>(), [3]);

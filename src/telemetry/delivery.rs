@@ -93,7 +93,13 @@ impl Counts {
 
     /// Says that spans were lost.
     fn report(&self, why: &str) {
-        self.complaint.make(|| warn!(why, dropped = self.queue_full() + self.export_failed(), "spans are dropped"));
+        self.complaint.make(|| {
+            warn!(
+                why,
+                dropped = self.queue_full() + self.export_failed(),
+                "spans are dropped"
+            )
+        });
     }
 }
 
@@ -115,8 +121,11 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
         let (size, failed_before) = (batch.len(), self.counts.export_failed());
         let result = self.inner.export(batch).await;
         if let Err(error) = &result {
-            self.counts.export_failed.fetch_add(size as u64, Ordering::Relaxed);
-            self.counts.report(&format!("the collector does not take them: {error}"));
+            self.counts
+                .export_failed
+                .fetch_add(size as u64, Ordering::Relaxed);
+            self.counts
+                .report(&format!("the collector does not take them: {error}"));
         } else if self.counts.export_failed() > failed_before {
             self.counts.report("the collector rejects some");
         }
@@ -148,7 +157,11 @@ pub(super) struct Reported<E> {
 
 impl<E> Reported<E> {
     pub(super) fn new(inner: E, counts: Arc<Counts>) -> Self {
-        Self { inner, counts, complaint: Complaint::default() }
+        Self {
+            inner,
+            counts,
+            complaint: Complaint::default(),
+        }
     }
 }
 
@@ -158,11 +171,13 @@ impl<E: PushMetricExporter> PushMetricExporter for Reported<E> {
         let result = self.inner.export(metrics).await;
         let rejected = self.counts.rejected_points.load(Ordering::Relaxed) - rejected_before;
         if rejected > 0 {
-            self.complaint.make(|| warn!(rejected, "the collector rejects some of the metrics"));
+            self.complaint
+                .make(|| warn!(rejected, "the collector rejects some of the metrics"));
         }
         if let Err(error) = &result {
             // The SDK's words: a gRPC code or an HTTP status, and what the system says. No URL, nothing of the collector's.
-            self.complaint.make(|| warn!(%error, "the collector does not take the metrics"));
+            self.complaint
+                .make(|| warn!(%error, "the collector does not take the metrics"));
         }
         result
     }
@@ -192,6 +207,9 @@ mod tests {
             complaint.make_at(start + Duration::from_secs(after), || made = true);
             made
         };
-        assert_eq!([0, 1, 59, 60, 61, 119, 120].map(is_made), [true, false, false, true, false, false, true]);
+        assert_eq!(
+            [0, 1, 59, 60, 61, 119, 120].map(is_made),
+            [true, false, false, true, false, false, true]
+        );
     }
 }

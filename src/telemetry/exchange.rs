@@ -41,10 +41,20 @@ impl Exchange {
     pub(super) fn attributes(&self) -> Vec<KeyValue> {
         let mut attributes = Vec::new();
         if let Some((status, version)) = self.answer {
-            attributes.push(KeyValue::new(attribute::HTTP_RESPONSE_STATUS_CODE, i64::from(status.as_u16())));
-            attributes.push(KeyValue::new(attribute::NETWORK_PROTOCOL_VERSION, name_of(version)));
+            attributes.push(KeyValue::new(
+                attribute::HTTP_RESPONSE_STATUS_CODE,
+                i64::from(status.as_u16()),
+            ));
+            attributes.push(KeyValue::new(
+                attribute::NETWORK_PROTOCOL_VERSION,
+                name_of(version),
+            ));
         }
-        attributes.extend(self.error.clone().map(|error| KeyValue::new(attribute::ERROR_TYPE, error)));
+        attributes.extend(
+            self.error
+                .clone()
+                .map(|error| KeyValue::new(attribute::ERROR_TYPE, error)),
+        );
         attributes
     }
 }

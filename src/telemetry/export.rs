@@ -60,15 +60,28 @@ impl Export {
         if let Some(provider) = &traces {
             global::set_tracer_provider(provider.clone());
         }
-        let (metrics, page) =
-            if config.otel.is_disabled { (None, None) } else { meter_provider(&config.otel, &counts)? };
+        let (metrics, page) = if config.otel.is_disabled {
+            (None, None)
+        } else {
+            meter_provider(&config.otel, &counts)?
+        };
         if let Some(provider) = &metrics {
             global::set_meter_provider(provider.clone());
         }
         observe_delivery(&meter(), Arc::clone(&counts));
         let metrics = metrics.filter(|_| !matches!(config.otel.metrics, Exporter::None));
-        let room = Room::new(Arc::clone(&counts), config.otel.spans.waiting, config.otel.sampler.clone());
-        Ok(Self { traces, metrics, counts, room, page })
+        let room = Room::new(
+            Arc::clone(&counts),
+            config.otel.spans.waiting,
+            config.otel.sampler.clone(),
+        );
+        Ok(Self {
+            traces,
+            metrics,
+            counts,
+            room,
+            page,
+        })
     }
 
     /// The room that there is for spans.
@@ -88,8 +101,12 @@ impl Export {
 
     /// Sends what is left, for a few seconds at the most. Blocks, so it must not be called from a task.
     pub(crate) fn finish(self) {
-        let traces = self.traces.map(|provider| ending(move || provider.shutdown_with_timeout(PATIENCE)));
-        let metrics = self.metrics.map(|provider| ending(move || provider.shutdown_with_timeout(PATIENCE)));
+        let traces = self
+            .traces
+            .map(|provider| ending(move || provider.shutdown_with_timeout(PATIENCE)));
+        let metrics = self
+            .metrics
+            .map(|provider| ending(move || provider.shutdown_with_timeout(PATIENCE)));
         let deadline = Instant::now() + PATIENCE;
         let is_done = |end: Receiver<OTelSdkResult>| {
             let left = deadline.saturating_duration_since(Instant::now());
@@ -97,7 +114,8 @@ impl Export {
         };
         let ends: Vec<_> = traces.into_iter().chain(metrics).map(is_done).collect();
         let failed = ends.contains(&false);
-        let dropped = self.counts.queue_full() + self.counts.export_failed() + self.counts.waiting() as u64;
+        let dropped =
+            self.counts.queue_full() + self.counts.export_failed() + self.counts.waiting() as u64;
         if failed || dropped > 0 {
             warn!(dropped, "not all spans and metrics could be sent");
         }
@@ -120,10 +138,17 @@ pub(crate) fn meter() -> Meter {
     global::meter("reset-gateway")
 }
 
-fn tracer_provider(config: &OpenTelemetry, counts: &Arc<Counts>) -> Result<Option<SdkTracerProvider>, ConfigError> {
+fn tracer_provider(
+    config: &OpenTelemetry,
+    counts: &Arc<Counts>,
+) -> Result<Option<SdkTracerProvider>, ConfigError> {
     let provider = match &config.traces {
         Exporter::None => return Ok(None),
-        Exporter::Console => tracer_provider_over(opentelemetry_stdout::SpanExporter::default(), config, counts),
+        Exporter::Console => tracer_provider_over(
+            opentelemetry_stdout::SpanExporter::default(),
+            config,
+            counts,
+        ),
         Exporter::Otlp(otlp) => tracer_provider_over(otlp::spans(otlp)?, config, counts),
     };
     Ok(Some(provider))
@@ -136,8 +161,14 @@ fn tracer_provider_over(
 ) -> SdkTracerProvider {
     let resource = resource(config);
     exporter.set_resource(&resource);
-    let processor = Batches::new(Counted::new(exporter, Arc::clone(counts)), Arc::clone(counts), config.spans);
-    let provider = SdkTracerProvider::builder().with_sampler(config.sampler.clone()).with_span_processor(processor);
+    let processor = Batches::new(
+        Counted::new(exporter, Arc::clone(counts)),
+        Arc::clone(counts),
+        config.spans,
+    );
+    let provider = SdkTracerProvider::builder()
+        .with_sampler(config.sampler.clone())
+        .with_span_processor(processor);
     provider.with_resource(resource).build()
 }
 
@@ -146,7 +177,9 @@ fn meter_provider(
     counts: &Arc<Counts>,
 ) -> Result<(Option<SdkMeterProvider>, Option<Page>), ConfigError> {
     let (reader, page) = prometheus::reader();
-    let provider = SdkMeterProvider::builder().with_resource(resource(config)).with_reader(reader);
+    let provider = SdkMeterProvider::builder()
+        .with_resource(resource(config))
+        .with_reader(reader);
     let provider = pushing(provider, &config.metrics, counts)?;
     Ok((Some(provider.build()), Some(page)))
 }
@@ -158,21 +191,39 @@ fn pushing(
 ) -> Result<MeterProviderBuilder, ConfigError> {
     Ok(match exporter {
         Exporter::None => provider,
-        Exporter::Console => {
-            provider.with_reader(PeriodicReader::builder(opentelemetry_stdout::MetricExporter::default()).build())
-        }
-        Exporter::Otlp(otlp) => provider
-            .with_reader(PeriodicReader::builder(Reported::new(otlp::metrics(otlp)?, Arc::clone(counts))).build()),
+        Exporter::Console => provider.with_reader(
+            PeriodicReader::builder(opentelemetry_stdout::MetricExporter::default()).build(),
+        ),
+        Exporter::Otlp(otlp) => provider.with_reader(
+            PeriodicReader::builder(Reported::new(otlp::metrics(otlp)?, Arc::clone(counts)))
+                .build(),
+        ),
     })
 }
 
 /// Who is measured: as the standard variables say, and where they name no service, this program.
 fn resource(config: &OpenTelemetry) -> Resource {
-    let of_list = config.resource.iter().find(|(key, _)| key == attribute::SERVICE_NAME).map(|(_, name)| name.clone());
-    let name = config.service_name.clone().or(of_list).unwrap_or_else(|| "reset-gateway".to_owned());
+    let of_list = config
+        .resource
+        .iter()
+        .find(|(key, _)| key == attribute::SERVICE_NAME)
+        .map(|(_, name)| name.clone());
+    let name = config
+        .service_name
+        .clone()
+        .or(of_list)
+        .unwrap_or_else(|| "reset-gateway".to_owned());
     Resource::builder()
-        .with_attribute(KeyValue::new(attribute::SERVICE_VERSION, env!("CARGO_PKG_VERSION")))
-        .with_attributes(config.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone())))
+        .with_attribute(KeyValue::new(
+            attribute::SERVICE_VERSION,
+            env!("CARGO_PKG_VERSION"),
+        ))
+        .with_attributes(
+            config
+                .resource
+                .iter()
+                .map(|(key, value)| KeyValue::new(key.clone(), value.clone())),
+        )
         .with_service_name(name)
         .build()
 }

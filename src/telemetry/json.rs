@@ -27,7 +27,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         writer.write_str(&line(SystemTime::now(), event))
     }
 }
@@ -36,7 +41,10 @@ fn line(now: SystemTime, event: &Event<'_>) -> String {
     const USUAL_LENGTH: usize = 512;
     let mut object = Object(Vec::with_capacity(USUAL_LENGTH));
     object.0.push(b'{');
-    object.member("timestamp", &format_args!("{}", humantime::format_rfc3339_micros(now)));
+    object.member(
+        "timestamp",
+        &format_args!("{}", humantime::format_rfc3339_micros(now)),
+    );
     object.member("level", event.metadata().level().as_str());
     event.record(&mut object);
     object.member("target", event.metadata().target());

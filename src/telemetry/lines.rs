@@ -53,8 +53,16 @@ struct Lot {
 
 impl<W: Write + 'static> Waiting<W> {
     const fn new(to: fn() -> W) -> Self {
-        let lot = Mutex::new(Lot { text: Vec::new(), is_seen_to: false });
-        Self { lot, leaving: Mutex::new(Vec::new()), to, writer: OnceLock::new() }
+        let lot = Mutex::new(Lot {
+            text: Vec::new(),
+            is_seen_to: false,
+        });
+        Self {
+            lot,
+            leaving: Mutex::new(Vec::new()),
+            to,
+            writer: OnceLock::new(),
+        }
     }
 
     /// Has the line written soon.
@@ -84,8 +92,16 @@ impl<W: Write + 'static> Waiting<W> {
     }
 
     fn wake_writer(&'static self) {
-        let start = || thread::Builder::new().name("log".to_owned()).spawn(|| self.write_what_comes()).ok();
-        match self.writer.get_or_init(|| start().map(|handle| handle.thread().clone())) {
+        let start = || {
+            thread::Builder::new()
+                .name("log".to_owned())
+                .spawn(|| self.write_what_comes())
+                .ok()
+        };
+        match self
+            .writer
+            .get_or_init(|| start().map(|handle| handle.thread().clone()))
+        {
             Some(writer) => writer.unpark(),
             None => {
                 lock(&self.lot).is_seen_to = false;
@@ -122,7 +138,10 @@ impl<'a> Iterator for Pieces<'a> {
     fn next(&mut self) -> Option<&'a [u8]> {
         let is_end = |byte: &u8| *byte == b'\n';
         let first = &self.0[..self.0.len().min(AT_A_TIME)];
-        let end = first.iter().rposition(is_end).or_else(|| self.0.iter().position(is_end));
+        let end = first
+            .iter()
+            .rposition(is_end)
+            .or_else(|| self.0.iter().position(is_end));
         let (piece, rest) = self.0.split_at(end.map_or(self.0.len(), |end| end + 1));
         self.0 = rest;
         (!piece.is_empty()).then_some(piece)
@@ -158,18 +177,39 @@ mod tests {
         static WRITTEN: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
         static WAITING: Waiting<Pipe> = Waiting::new(|| Pipe(&WRITTEN));
         let line = |thread, number| format!("{thread} {number} {:.<50}\n", "");
-        let take = |thread| move || (0..LINES).for_each(|number| WAITING.take(line(thread, number).as_bytes()));
-        let threads: Vec<_> = (0..THREADS).map(|thread| thread::spawn(take(thread))).collect();
-        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        let take = |thread| {
+            move || (0..LINES).for_each(|number| WAITING.take(line(thread, number).as_bytes()))
+        };
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| thread::spawn(take(thread)))
+            .collect();
+        threads
+            .into_iter()
+            .for_each(|thread| thread.join().unwrap());
         WAITING.write();
         let written = lock(&WRITTEN);
-        assert!(written.iter().all(|lot| lot.len() <= AT_A_TIME && lot.ends_with(b"\n")));
-        assert!(written.len() < THREADS * LINES / 2, "{} writes", written.len());
+        assert!(
+            written
+                .iter()
+                .all(|lot| lot.len() <= AT_A_TIME && lot.ends_with(b"\n"))
+        );
+        assert!(
+            written.len() < THREADS * LINES / 2,
+            "{} writes",
+            written.len()
+        );
         let text = String::from_utf8(written.concat()).unwrap();
         for thread in 0..THREADS {
-            let of_thread: Vec<_> =
-                text.split_inclusive('\n').filter(|line| line.starts_with(&format!("{thread} "))).collect();
-            assert_eq!(of_thread, (0..LINES).map(|number| line(thread, number)).collect::<Vec<_>>());
+            let of_thread: Vec<_> = text
+                .split_inclusive('\n')
+                .filter(|line| line.starts_with(&format!("{thread} ")))
+                .collect();
+            assert_eq!(
+                of_thread,
+                (0..LINES)
+                    .map(|number| line(thread, number))
+                    .collect::<Vec<_>>()
+            );
         }
     }
 
@@ -179,7 +219,11 @@ mod tests {
         static WAITING: Waiting<Pipe> = Waiting::new(|| Pipe(&WRITTEN));
         for line in ["one\n", "another\n"] {
             WAITING.take(line.as_bytes());
-            while lock(&WRITTEN).last().is_none_or(|last| last != line.as_bytes()) || lock(&WAITING.lot).is_seen_to {
+            while lock(&WRITTEN)
+                .last()
+                .is_none_or(|last| last != line.as_bytes())
+                || lock(&WAITING.lot).is_seen_to
+            {
                 thread::yield_now();
             }
         }

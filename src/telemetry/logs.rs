@@ -33,8 +33,9 @@ pub(crate) fn start<W: Write + 'static>(
 ) -> LogLevel {
     let (filter, handle) = reload::Layer::new(config.log_filter.clone());
     let filter = filter.and(filter_fn(is_fit_to_be_logged));
-    let subscriber =
-        tracing_subscriber::registry().with(rejected).with(lines(config.log_format, to).with_filter(filter));
+    let subscriber = tracing_subscriber::registry()
+        .with(rejected)
+        .with(lines(config.log_format, to).with_filter(filter));
     set_global_default(subscriber).expect("logging is started once");
     panic::set_hook(Box::new(tell_of_panic));
     LogLevel(handle)
@@ -77,7 +78,9 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     W: Write + 'static,
 {
-    let layer = tracing_subscriber::fmt::layer().with_writer(to).with_ansi(io::stderr().is_terminal());
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(to)
+        .with_ansi(io::stderr().is_terminal());
     match format {
         LogFormat::Text => layer.boxed(),
         LogFormat::Json => layer.event_format(Json).boxed(),
@@ -114,14 +117,22 @@ mod tests {
     fn a_panic_is_told_without_its_message() {
         let written = Written::default();
         let writer = written.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        let subscriber = tracing_subscriber::fmt()
+            .with_writer(move || writer.clone())
+            .with_ansi(false)
+            .finish();
         let before = panic::take_hook();
         panic::set_hook(Box::new(tell_of_panic));
         let secret = "the-answer";
-        let panicked = tracing::subscriber::with_default(subscriber, || panic::catch_unwind(|| panic!("{secret}")));
+        let panicked = tracing::subscriber::with_default(subscriber, || {
+            panic::catch_unwind(|| panic!("{secret}"))
+        });
         panic::set_hook(before);
         assert!(panicked.is_err());
         let log = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
-        assert!(log.contains("panicked") && log.contains("logs.rs") && !log.contains(secret), "{log}");
+        assert!(
+            log.contains("panicked") && log.contains("logs.rs") && !log.contains(secret),
+            "{log}"
+        );
     }
 }

@@ -25,7 +25,9 @@ use crate::{
 };
 
 /// The conventions' buckets, in seconds. The SDK's own are made for milliseconds.
-const SECONDS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0];
+const SECONDS: [f64; 14] = [
+    0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
+];
 
 /// The reasons that say that an answer of the API's is not as documented.
 const CONTRACT_BROKEN: [ErrorReason; 5] = [
@@ -65,16 +67,33 @@ impl Metrics {
     /// The instruments of that meter.
     pub(crate) fn new(meter: &Meter) -> Self {
         let seconds = |name: &'static str, description: &'static str| {
-            let histogram = meter.f64_histogram(name).with_unit("s").with_description(description);
+            let histogram = meter
+                .f64_histogram(name)
+                .with_unit("s")
+                .with_description(description);
             histogram.with_boundaries(SECONDS.to_vec()).build()
         };
         let count = |name: &'static str, unit: &'static str, description: &'static str| {
-            meter.u64_counter(name).with_unit(unit).with_description(description).build()
+            meter
+                .u64_counter(name)
+                .with_unit(unit)
+                .with_description(description)
+                .build()
         };
         let metrics = Self(Arc::new(Instruments {
-            calls: seconds(metric::RPC_SERVER_CALL_DURATION, "Duration of the calls that came in."),
-            requests: seconds(metric::HTTP_CLIENT_REQUEST_DURATION, "Duration of the requests to the API."),
-            answers: count("reset_gateway.answers", "{call}", "Calls by what became of them."),
+            calls: seconds(
+                metric::RPC_SERVER_CALL_DURATION,
+                "Duration of the calls that came in.",
+            ),
+            requests: seconds(
+                metric::HTTP_CLIENT_REQUEST_DURATION,
+                "Duration of the requests to the API.",
+            ),
+            answers: count(
+                "reset_gateway.answers",
+                "{call}",
+                "Calls by what became of them.",
+            ),
             key_rejected: count(
                 "reset_gateway.app_key.rejected",
                 "{call}",
@@ -90,7 +109,11 @@ impl Metrics {
                 "{call}",
                 "Calls that were refused because too many were in flight.",
             ),
-            retries: count("reset_gateway.retries", "{request}", "Requests to the API that repeat another."),
+            retries: count(
+                "reset_gateway.retries",
+                "{request}",
+                "Requests to the API that repeat another.",
+            ),
             usual: Default::default(),
         }));
         metrics.begin_at_zero();
@@ -100,27 +123,54 @@ impl Metrics {
     /// Makes the series of what hardly ever happens: Prometheus sees no increase in a counter that begins at one.
     fn begin_at_zero(&self) {
         for owner in [Owner::Gateway, Owner::Caller] {
-            self.0.key_rejected.add(0, &[KeyValue::new("key.owner", owner.as_str())]);
+            self.0
+                .key_rejected
+                .add(0, &[KeyValue::new("key.owner", owner.as_str())]);
         }
-        for (rpc, reason) in Rpc::ALL.into_iter().flat_map(|rpc| CONTRACT_BROKEN.map(|reason| (rpc, reason))) {
+        for (rpc, reason) in Rpc::ALL
+            .into_iter()
+            .flat_map(|rpc| CONTRACT_BROKEN.map(|reason| (rpc, reason)))
+        {
             let method = rpc_method(Method::Known(rpc));
-            self.0.contract_broken.add(0, &[method, KeyValue::new("reason", reason.as_str_name())]);
+            self.0
+                .contract_broken
+                .add(0, &[method, KeyValue::new("reason", reason.as_str_name())]);
         }
         self.0.shed.add(0, &[]);
         self.0.retries.add(0, &[]);
     }
 
     /// A call has ended, with that code, and as that row of the status table if it failed.
-    pub(crate) fn call_ended(&self, method: Method, code: Code, failure: Option<(Verdict, Owner)>, took: Duration) {
-        let Instruments { calls, answers, usual, .. } = &*self.0;
+    pub(crate) fn call_ended(
+        &self,
+        method: Method,
+        code: Code,
+        failure: Option<(Verdict, Owner)>,
+        took: Duration,
+    ) {
+        let Instruments {
+            calls,
+            answers,
+            usual,
+            ..
+        } = &*self.0;
         if let (Method::Known(rpc), Code::Ok, None) = (method, code, failure) {
             let usual = &usual[rpc as usize];
-            usual.call.get_or_init(|| calls.bind(&call_attributes(method, code))).record(took.as_secs_f64());
-            usual.answer.get_or_init(|| answers.bind(&answer_attributes(method, code, None))).add(1);
+            usual
+                .call
+                .get_or_init(|| calls.bind(&call_attributes(method, code)))
+                .record(took.as_secs_f64());
+            usual
+                .answer
+                .get_or_init(|| answers.bind(&answer_attributes(method, code, None)))
+                .add(1);
             return;
         }
         calls.record(took.as_secs_f64(), &call_attributes(method, code));
-        answers.add(1, &answer_attributes(method, code, failure.map(|(verdict, _)| verdict)));
+        answers.add(
+            1,
+            &answer_attributes(method, code, failure.map(|(verdict, _)| verdict)),
+        );
         if let Some((verdict, owner)) = failure {
             self.count_what_matters(method, verdict, owner);
         }
@@ -129,9 +179,14 @@ impl Metrics {
     fn count_what_matters(&self, method: Method, verdict: Verdict, owner: Owner) {
         let reason = KeyValue::new("reason", verdict.reason.as_str_name());
         match verdict.reason {
-            ErrorReason::AppKeyRejected => self.0.key_rejected.add(1, &[KeyValue::new("key.owner", owner.as_str())]),
+            ErrorReason::AppKeyRejected => self
+                .0
+                .key_rejected
+                .add(1, &[KeyValue::new("key.owner", owner.as_str())]),
             ErrorReason::GatewayOverloaded => self.0.shed.add(1, &[]),
-            broken if CONTRACT_BROKEN.contains(&broken) => self.0.contract_broken.add(1, &[rpc_method(method), reason]),
+            broken if CONTRACT_BROKEN.contains(&broken) => {
+                self.0.contract_broken.add(1, &[rpc_method(method), reason])
+            }
             _ => {}
         }
     }
@@ -143,11 +198,15 @@ impl Metrics {
 
     /// A request to the API has ended, however.
     pub(super) fn request_ended(&self, endpoint: &Endpoint, exchange: &Exchange, took: Duration) {
-        let Instruments { requests, usual, .. } = &*self.0;
+        let Instruments {
+            requests, usual, ..
+        } = &*self.0;
         let attributes = || [endpoint.attributes.clone(), exchange.attributes()].concat();
         if exchange.is_usual() {
             let usual = &usual[endpoint.rpc as usize].request;
-            usual.get_or_init(|| requests.bind(&attributes())).record(took.as_secs_f64());
+            usual
+                .get_or_init(|| requests.bind(&attributes()))
+                .record(took.as_secs_f64());
         } else {
             requests.record(took.as_secs_f64(), &attributes());
         }
@@ -172,7 +231,10 @@ fn call_attributes(method: Method, code: Code) -> Vec<KeyValue> {
 }
 
 fn answer_attributes(method: Method, code: Code, failure: Option<Verdict>) -> Vec<KeyValue> {
-    let mut attributes = vec![rpc_method(method), KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, code_name(code))];
+    let mut attributes = vec![
+        rpc_method(method),
+        KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, code_name(code)),
+    ];
     attributes.extend(failure.into_iter().flat_map(|verdict| {
         [
             KeyValue::new("reason", verdict.reason.as_str_name()),
@@ -196,7 +258,12 @@ pub(crate) fn observe(
         .u64_observable_gauge("reset_gateway.calls.in_flight")
         .with_unit("{call}")
         .with_description("Calls that are being answered.")
-        .with_callback(move |gauge| gauge.observe(u64::from(most).saturating_sub(free.available_permits() as u64), &[]))
+        .with_callback(move |gauge| {
+            gauge.observe(
+                u64::from(most).saturating_sub(free.available_permits() as u64),
+                &[],
+            )
+        })
         .build();
     meter
         .u64_observable_gauge("reset_gateway.calls.limit")
@@ -212,18 +279,25 @@ pub(crate) fn observe(
         .build();
     meter
         .u64_observable_gauge("reset_gateway.upstream.reachable")
-        .with_description("Whether connections to the API are tried: 1, or 0 after several in a row have failed.")
+        .with_description(
+            "Whether connections to the API are tried: 1, or 0 after several in a row have failed.",
+        )
         .with_callback(move |gauge| gauge.observe(u64::from(is_api_reachable()), &[]))
         .build();
     meter
         .u64_observable_gauge("reset_gateway.build_info")
         .with_description("Always 1, with the version of the program.")
-        .with_callback(|gauge| gauge.observe(1, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))]))
+        .with_callback(|gauge| {
+            gauge.observe(1, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))])
+        })
         .build();
 }
 
 /// Registers how many connections there are; `count` looks it up.
-pub(crate) fn observe_connections(meter: &Meter, count: impl Fn() -> usize + Send + Sync + 'static) {
+pub(crate) fn observe_connections(
+    meter: &Meter,
+    count: impl Fn() -> usize + Send + Sync + 'static,
+) {
     meter
         .u64_observable_gauge("reset_gateway.connections")
         .with_unit("{connection}")
@@ -239,8 +313,14 @@ pub(super) fn observe_delivery(meter: &Meter, counts: Arc<Counts>) {
         .with_unit("{span}")
         .with_description("Spans that were not delivered.")
         .with_callback(move |counter| {
-            counter.observe(counts.queue_full(), &[KeyValue::new("reason", "queue_full")]);
-            counter.observe(counts.export_failed(), &[KeyValue::new("reason", "export_failed")]);
+            counter.observe(
+                counts.queue_full(),
+                &[KeyValue::new("reason", "queue_full")],
+            );
+            counter.observe(
+                counts.export_failed(),
+                &[KeyValue::new("reason", "export_failed")],
+            );
         })
         .build();
 }

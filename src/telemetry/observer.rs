@@ -48,8 +48,18 @@ pub(crate) struct Observed {
 
 impl Observer {
     /// A call arrived then.
-    pub(crate) fn begin(&self, method: Method, headers: &HeaderMap, peer: Peer, arrival: Instant) -> Observed {
-        let trace = if self.takes_up_traces { callers_trace(headers) } else { Context::new() };
+    pub(crate) fn begin(
+        &self,
+        method: Method,
+        headers: &HeaderMap,
+        peer: Peer,
+        arrival: Instant,
+    ) -> Observed {
+        let trace = if self.takes_up_traces {
+            callers_trace(headers)
+        } else {
+            Context::new()
+        };
         let trace = self.room.mark(trace);
         Observed {
             method,
@@ -85,8 +95,14 @@ impl Observed {
     fn measure(&self) -> Duration {
         let took = self.arrival.elapsed();
         let failure = self.record.failure();
-        self.span.finish(self.code, failure.map(|failure| failure.verdict));
-        self.metrics.call_ended(self.method, self.code, failure.map(|failure| (failure.verdict, failure.key)), took);
+        self.span
+            .finish(self.code, failure.map(|failure| failure.verdict));
+        self.metrics.call_ended(
+            self.method,
+            self.code,
+            failure.map(|failure| (failure.verdict, failure.key)),
+            took,
+        );
         took
     }
 }
@@ -114,7 +130,8 @@ impl Observed {
     fn log(&self, took: Duration) {
         let failure = self.record.failure();
         let verdict = failure.map(|failure| failure.verdict);
-        let given_up = (self.code == Code::Cancelled).then(|| Outcome::if_sent(self.record.give_up()));
+        let given_up =
+            (self.code == Code::Cancelled).then(|| Outcome::if_sent(self.record.give_up()));
         let trace = self.span.ids();
         event_at!(
             verdict.map(|verdict| verdict.fault),
@@ -122,7 +139,10 @@ impl Observed {
             code = code_name(self.code),
             reason = verdict.map(|verdict| verdict.reason.as_str_name()),
             fault = verdict.map(|verdict| verdict.fault.as_str()),
-            outcome = verdict.map(|verdict| verdict.outcome).or(given_up).map(Outcome::as_str),
+            outcome = verdict
+                .map(|verdict| verdict.outcome)
+                .or(given_up)
+                .map(Outcome::as_str),
             upstream_status = self.record.http_status(),
             duration_ms = took.as_micros() as f64 / 1000.0,
             peer = self.peer,
@@ -139,7 +159,15 @@ impl Observer {
     /// One whose spans and measurements go nowhere.
     pub(crate) fn without_export() -> Self {
         let metrics = Metrics::new(&opentelemetry::global::meter("test"));
-        let room = Room::new(Arc::default(), 1, opentelemetry_sdk::trace::Sampler::AlwaysOff);
-        Self { metrics, takes_up_traces: true, room }
+        let room = Room::new(
+            Arc::default(),
+            1,
+            opentelemetry_sdk::trace::Sampler::AlwaysOff,
+        );
+        Self {
+            metrics,
+            takes_up_traces: true,
+            room,
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! The OTLP exporters. Headers and compression are read by the SDK, and over HTTP the endpoint; the certificates are not.
 
 use hyper_util::client::legacy::connect::HttpConnector;
-use opentelemetry_otlp::{MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig};
+use opentelemetry_otlp::{
+    MetricExporter, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
+};
 use reqwest::{Certificate, Identity, blocking::Client};
 use tonic::transport::{
     Certificate as TonicCertificate, Channel, ClientTlsConfig, Endpoint, Identity as TonicIdentity,
@@ -21,9 +23,11 @@ const HTTP: opentelemetry_otlp::Protocol = opentelemetry_otlp::Protocol::HttpBin
 /// If a variable has a value that the exporter cannot use.
 pub(super) fn spans(config: &Otlp) -> Result<SpanExporter, ConfigError> {
     let exporter = match config.protocol {
-        Protocol::Grpc => {
-            SpanExporter::builder().with_tonic().with_timeout(config.timeout).with_channel(channel(config)?).build()
-        }
+        Protocol::Grpc => SpanExporter::builder()
+            .with_tonic()
+            .with_timeout(config.timeout)
+            .with_channel(channel(config)?)
+            .build(),
         Protocol::HttpProtobuf => SpanExporter::builder()
             .with_http()
             .with_protocol(HTTP)
@@ -41,9 +45,11 @@ pub(super) fn spans(config: &Otlp) -> Result<SpanExporter, ConfigError> {
 /// If a variable has a value that the exporter cannot use.
 pub(super) fn metrics(config: &Otlp) -> Result<MetricExporter, ConfigError> {
     let exporter = match config.protocol {
-        Protocol::Grpc => {
-            MetricExporter::builder().with_tonic().with_timeout(config.timeout).with_channel(channel(config)?).build()
-        }
+        Protocol::Grpc => MetricExporter::builder()
+            .with_tonic()
+            .with_timeout(config.timeout)
+            .with_channel(channel(config)?)
+            .build(),
         Protocol::HttpProtobuf => MetricExporter::builder()
             .with_http()
             .with_protocol(HTTP)
@@ -56,17 +62,32 @@ pub(super) fn metrics(config: &Otlp) -> Result<MetricExporter, ConfigError> {
 
 /// The error's own text holds the endpoint, which may hold a password.
 fn unusable(config: &Otlp) -> ConfigError {
-    ConfigError::variable(&config.endpoint_variable, "takes an http or https URL, such as http://127.0.0.1:4317")
+    ConfigError::variable(
+        &config.endpoint_variable,
+        "takes an http or https URL, such as http://127.0.0.1:4317",
+    )
 }
 
 /// Made here, since the SDK's own waits for a connection without end.
 fn channel(config: &Otlp) -> Result<Channel, ConfigError> {
-    let address = config.endpoint.clone().unwrap_or_else(|| "http://localhost:4317".to_owned());
+    let address = config
+        .endpoint
+        .clone()
+        .unwrap_or_else(|| "http://localhost:4317".to_owned());
     let is_secured = address.starts_with("https:");
-    let endpoint = Endpoint::from_shared(address).map(|to| to.timeout(config.timeout).connect_timeout(config.timeout));
-    let endpoint = endpoint.and_then(|to| if is_secured { to.tls_config(tls(config)) } else { Ok(to) });
+    let endpoint = Endpoint::from_shared(address)
+        .map(|to| to.timeout(config.timeout).connect_timeout(config.timeout));
+    let endpoint = endpoint.and_then(|to| {
+        if is_secured {
+            to.tls_config(tls(config))
+        } else {
+            Ok(to)
+        }
+    });
     // By a connector of its own the time to connect includes TLS.
-    endpoint.map(|to| to.connect_with_connector_lazy(tcp())).map_err(|_| unusable(config))
+    endpoint
+        .map(|to| to.connect_with_connector_lazy(tcp()))
+        .map_err(|_| unusable(config))
 }
 
 fn tcp() -> HttpConnector {
@@ -92,7 +113,9 @@ fn tls(config: &Otlp) -> ClientTlsConfig {
 fn client(config: &Otlp) -> Result<Client, ConfigError> {
     let made = std::thread::scope(|scope| scope.spawn(|| make_client(config)).join());
     let takes = "takes PEM files of certificates that fit together";
-    made.ok().and_then(Result::ok).ok_or_else(|| ConfigError::variable("OTEL_EXPORTER_OTLP_CERTIFICATE", takes))
+    made.ok()
+        .and_then(Result::ok)
+        .ok_or_else(|| ConfigError::variable("OTEL_EXPORTER_OTLP_CERTIFICATE", takes))
 }
 
 fn make_client(config: &Otlp) -> reqwest::Result<Client> {
@@ -101,7 +124,9 @@ fn make_client(config: &Otlp) -> reqwest::Result<Client> {
         client = client.tls_certs_merge(Certificate::from_pem_bundle(ca)?);
     }
     if let Some((certificate, key)) = &config.identity {
-        client = client.identity(Identity::from_pem(&[certificate.as_slice(), b"\n", key].concat())?);
+        client = client.identity(Identity::from_pem(
+            &[certificate.as_slice(), b"\n", key].concat(),
+        )?);
     }
     client.build()
 }

@@ -10,8 +10,13 @@ pub(crate) struct Page(Registry);
 /// The reader that fills the page, and the page.
 pub(super) fn reader() -> (PrometheusExporter, Page) {
     let registry = Registry::new();
-    let reader = opentelemetry_prometheus::exporter().with_registry(registry.clone()).build();
-    (reader.expect("a fresh registry takes a collector"), Page(registry))
+    let reader = opentelemetry_prometheus::exporter()
+        .with_registry(registry.clone())
+        .build();
+    (
+        reader.expect("a fresh registry takes a collector"),
+        Page(registry),
+    )
 }
 
 impl Page {
@@ -23,7 +28,9 @@ impl Page {
                 // The encoder does not know of units.
                 text.extend(format!("# UNIT {} {unit}\n", family.name()).into_bytes());
             }
-            TextEncoder::new().encode(&[family], &mut text).expect("writing to memory succeeds");
+            TextEncoder::new()
+                .encode(&[family], &mut text)
+                .expect("writing to memory succeeds");
         }
         String::from_utf8(text).expect("the format is UTF-8")
     }
@@ -37,5 +44,7 @@ impl Page {
 /// The unit of a family, which by the OpenTelemetry-to-Prometheus rules its name ends with.
 fn unit(family: &MetricFamily) -> Option<&'static str> {
     let name = family.name().trim_end_matches("_total");
-    ["seconds", "bytes"].into_iter().find(|unit| name.ends_with(&format!("_{unit}")))
+    ["seconds", "bytes"]
+        .into_iter()
+        .find(|unit| name.ends_with(&format!("_{unit}")))
 }

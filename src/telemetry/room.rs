@@ -27,7 +27,11 @@ pub(super) struct NoRoom(Option<Arc<Counts>>);
 impl Room {
     /// Room for that many spans, of the calls that the sampler picks, as far as `counts` says that they wait.
     pub(crate) fn new(counts: Arc<Counts>, most: usize, sampler: Sampler) -> Self {
-        Self { counts, most, sampler }
+        Self {
+            counts,
+            most,
+            sampler,
+        }
     }
 
     /// The trace that a call arrives in, marked if there is no room for spans.
@@ -42,8 +46,14 @@ impl Room {
     /// Whether the sampler would pick a call in that trace; by an id such as it would get, if it brings none.
     fn picks(&self, trace: &Context) -> bool {
         let parent = trace.span().span_context().trace_id();
-        let id = if parent == TraceId::INVALID { TraceId::from(rand::random::<u128>()) } else { parent };
-        let result = self.sampler.should_sample(Some(trace), id, "", &SpanKind::Server, &[], &[]);
+        let id = if parent == TraceId::INVALID {
+            TraceId::from(rand::random::<u128>())
+        } else {
+            parent
+        };
+        let result = self
+            .sampler
+            .should_sample(Some(trace), id, "", &SpanKind::Server, &[], &[]);
         result.decision == SamplingDecision::RecordAndSample
     }
 }

@@ -18,7 +18,9 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_semantic_conventions::attribute;
 use tonic::Code;
 
-use super::{exchange::Exchange, method::Method, metrics::Metrics, room::NoRoom, traceparent::Traceparent};
+use super::{
+    exchange::Exchange, method::Method, metrics::Metrics, room::NoRoom, traceparent::Traceparent,
+};
 use crate::{
     endpoint::Endpoint,
     error::Error,
@@ -59,7 +61,10 @@ impl ServerSpan {
             Method::Known(rpc) => rpc.full_name(),
             Method::Other => "grpc",
         };
-        let context = started(SpanBuilder::from_name(name).with_kind(SpanKind::Server), trace);
+        let context = started(
+            SpanBuilder::from_name(name).with_kind(SpanKind::Server),
+            trace,
+        );
         // Most calls are not picked, and the samplers that there are ask for no attributes.
         let span = context.span();
         if span.is_recording() {
@@ -87,9 +92,15 @@ impl ServerSpan {
         let name = code_name(code);
         span.set_attribute(KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, name));
         if let Some(verdict) = failure {
-            span.set_attribute(KeyValue::new("reset_gateway.reason", verdict.reason.as_str_name()));
+            span.set_attribute(KeyValue::new(
+                "reset_gateway.reason",
+                verdict.reason.as_str_name(),
+            ));
             span.set_attribute(KeyValue::new("reset_gateway.fault", verdict.fault.as_str()));
-            span.set_attribute(KeyValue::new("reset_gateway.outcome", verdict.outcome.as_str()));
+            span.set_attribute(KeyValue::new(
+                "reset_gateway.outcome",
+                verdict.outcome.as_str(),
+            ));
         }
         if is_server_error(code) {
             span.set_attribute(KeyValue::new(attribute::ERROR_TYPE, name));
@@ -101,27 +112,49 @@ impl ServerSpan {
 
 impl<'a> ClientSpan<'a> {
     /// Starts the span below the call's, for an attempt that began then.
-    pub(crate) fn start(endpoint: &'a Endpoint, parent: &Context, metrics: &'a Metrics, start: Instant) -> Self {
+    pub(crate) fn start(
+        endpoint: &'a Endpoint,
+        parent: &Context,
+        metrics: &'a Metrics,
+        start: Instant,
+    ) -> Self {
         let name = endpoint.rpc.http_method().as_str();
-        let context = started(SpanBuilder::from_name(name).with_kind(SpanKind::Client), parent);
+        let context = started(
+            SpanBuilder::from_name(name).with_kind(SpanKind::Client),
+            parent,
+        );
         let span = context.span();
         if span.is_recording() {
             span.update_name(endpoint.span_name.clone());
             span.set_attributes(endpoint.attributes.iter().cloned());
-            span.set_attribute(KeyValue::new(attribute::URL_FULL, endpoint.url_without_values()));
+            span.set_attribute(KeyValue::new(
+                attribute::URL_FULL,
+                endpoint.url_without_values(),
+            ));
         }
-        Self { context, endpoint, metrics, start, exchange: Exchange::default() }
+        Self {
+            context,
+            endpoint,
+            metrics,
+            start,
+            exchange: Exchange::default(),
+        }
     }
 
     /// Notes that the request repeats another, as which repetition.
     pub(crate) fn repeats(&self, count: u32) {
-        self.context.span().set_attribute(KeyValue::new(attribute::HTTP_REQUEST_RESEND_COUNT, i64::from(count)));
+        self.context.span().set_attribute(KeyValue::new(
+            attribute::HTTP_REQUEST_RESEND_COUNT,
+            i64::from(count),
+        ));
     }
 
     /// Writes `traceparent`, and `tracestate` if there is any, so that the trace goes on at the API.
     pub(crate) fn inject(&self, headers: &mut HeaderMap) {
         let span = self.context.span();
-        let Some(parent) = Traceparent::of(span.span_context()) else { return };
+        let Some(parent) = Traceparent::of(span.span_context()) else {
+            return;
+        };
         let state = span.span_context().trace_state().header();
         for (name, value) in [(TRACEPARENT, parent.into_value()), (TRACESTATE, state)] {
             if let Ok(value) = HeaderValue::try_from(value)
@@ -134,7 +167,8 @@ impl<'a> ClientSpan<'a> {
 
     /// Notes the answer's status line.
     pub(crate) fn answered(&mut self, response: &reqwest::Response) {
-        self.exchange.answered(response.status(), response.version());
+        self.exchange
+            .answered(response.status(), response.version());
     }
 
     /// Notes why no whole answer came.
@@ -148,7 +182,8 @@ impl<'a> ClientSpan<'a> {
 impl Drop for ClientSpan<'_> {
     /// However the request ended, also by its caller's giving it up.
     fn drop(&mut self) {
-        self.metrics.request_ended(self.endpoint, &self.exchange, self.start.elapsed());
+        self.metrics
+            .request_ended(self.endpoint, &self.exchange, self.start.elapsed());
         let span = self.context.span();
         if span.is_recording() {
             span.set_attributes(self.exchange.attributes());
@@ -177,15 +212,24 @@ fn server_attributes(method: Method, peer: &Peer) -> Vec<KeyValue> {
     ];
     if let Peer::Tcp { local, remote } = *peer {
         attributes.extend(
-            local.into_iter().flat_map(|local| address(local, attribute::SERVER_ADDRESS, attribute::SERVER_PORT)),
+            local.into_iter().flat_map(|local| {
+                address(local, attribute::SERVER_ADDRESS, attribute::SERVER_PORT)
+            }),
         );
-        attributes.extend(address(remote, attribute::NETWORK_PEER_ADDRESS, attribute::NETWORK_PEER_PORT));
+        attributes.extend(address(
+            remote,
+            attribute::NETWORK_PEER_ADDRESS,
+            attribute::NETWORK_PEER_PORT,
+        ));
     }
     attributes
 }
 
 fn address(address: SocketAddr, host: &'static str, port: &'static str) -> [KeyValue; 2] {
-    [KeyValue::new(host, address.ip().to_string()), KeyValue::new(port, i64::from(address.port()))]
+    [
+        KeyValue::new(host, address.ip().to_string()),
+        KeyValue::new(port, i64::from(address.port())),
+    ]
 }
 
 /// The class of a failed exchange; `None` for what is no failure of the exchange.

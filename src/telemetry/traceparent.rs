@@ -37,8 +37,15 @@ impl Traceparent {
 }
 
 fn push_hex(text: &mut String, bytes: &[u8]) {
-    const DIGITS: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
-    text.extend(bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| DIGITS[usize::from(digit)]));
+    const DIGITS: [char; 16] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
+    ];
+    text.extend(
+        bytes
+            .iter()
+            .flat_map(|byte| [byte >> 4, byte & 15])
+            .map(|digit| DIGITS[usize::from(digit)]),
+    );
 }
 
 #[cfg(test)]
@@ -49,12 +56,21 @@ mod tests {
 
     #[test]
     fn it_is_as_the_sdk_writes_it() {
-        let (trace, span) = (TraceId::from(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c), SpanId::from(0x00b7_ad6b));
+        let (trace, span) = (
+            TraceId::from(0x0af7_6519_16cd_43dd_8448_eb21_1c80_319c),
+            SpanId::from(0x00b7_ad6b),
+        );
         for flags in [TraceFlags::NOT_SAMPLED, TraceFlags::SAMPLED] {
             let context = SpanContext::new(trace, span, flags, true, TraceState::NONE);
             let parent = Traceparent::of(&context).unwrap();
-            assert_eq!((parent.trace_id(), parent.span_id()), (&*trace.to_string(), &*span.to_string()));
-            assert_eq!(parent.into_value(), format!("00-{trace}-{span}-{flags:02x}"));
+            assert_eq!(
+                (parent.trace_id(), parent.span_id()),
+                (&*trace.to_string(), &*span.to_string())
+            );
+            assert_eq!(
+                parent.into_value(),
+                format!("00-{trace}-{span}-{flags:02x}")
+            );
         }
         assert!(Traceparent::of(&SpanContext::NONE).is_none());
     }

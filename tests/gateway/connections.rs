@@ -35,7 +35,14 @@ async fn call(client: &mut SendRequest<Bytes>) -> Result<String, h2::Error> {
 }
 
 fn late(delay: Duration) -> Reply {
-    Reply::Late(delay, bytes(200, &[("Content-Type", "application/json")], Call::Token.success().as_bytes()))
+    Reply::Late(
+        delay,
+        bytes(
+            200,
+            &[("Content-Type", "application/json")],
+            Call::Token.success().as_bytes(),
+        ),
+    )
 }
 
 #[tokio::test]
@@ -50,7 +57,10 @@ async fn past_the_most_the_one_that_was_of_no_use_has_to_go() {
     assert_eq!(silent.read(&mut [0]).await.unwrap_or(0), 0, "closed");
     assert_eq!(call(&mut first).await.unwrap(), "0", "who calls may stay");
     let (_, page) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
-    assert!(page.contains("reset_gateway_connections{otel_scope_name=\"reset-gateway\"} 2\n"), "{page}");
+    assert!(
+        page.contains("reset_gateway_connections{otel_scope_name=\"reset-gateway\"} 2\n"),
+        "{page}"
+    );
 }
 
 #[tokio::test]
@@ -69,7 +79,10 @@ async fn where_all_are_busy_a_newcomer_is_turned_away_and_no_call_is_lost() {
 async fn a_burst_of_as_many_calls_as_there_may_be_is_no_flood() {
     let api = Api::start(Reply::json(200, Call::Token.success())).await;
     for max_in_flight in ["1024", "2500"] {
-        let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--max-in-flight", max_in_flight]);
+        let gateway = Gateway::with(
+            &api.url(),
+            &["--app-key", KEY, "--max-in-flight", max_in_flight],
+        );
         for _ in 0..2 {
             let client = gateway.client().await;
             let calls = (0..max_in_flight.parse().unwrap()).map(|_| {
@@ -77,7 +90,12 @@ async fn a_burst_of_as_many_calls_as_there_may_be_is_no_flood() {
                 async move { Call::Password.make(&mut client, Plain).await }
             });
             let told = futures_util::future::join_all(calls).await;
-            assert_eq!(told.iter().find_map(|told| told.as_ref().err()).map(ToString::to_string), None);
+            assert_eq!(
+                told.iter()
+                    .find_map(|told| told.as_ref().err())
+                    .map(ToString::to_string),
+                None
+            );
         }
     }
 }
@@ -85,7 +103,10 @@ async fn a_burst_of_as_many_calls_as_there_may_be_is_no_flood() {
 #[tokio::test]
 async fn a_connection_of_age_takes_no_new_calls_and_finishes_those_it_has() {
     let api = Api::start(late(Duration::from_millis(800))).await;
-    let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--max-connection-age", "200ms"]);
+    let gateway = Gateway::with(
+        &api.url(),
+        &["--app-key", KEY, "--max-connection-age", "200ms"],
+    );
     let (client, over) = connection(&gateway).await;
     let mut clone = client.clone();
     let pending = tokio::spawn(async move { call(&mut clone).await });
@@ -108,9 +129,15 @@ async fn during_the_delay_calls_are_taken_though_health_says_otherwise() {
     gateway.signal("TERM");
     gateway.logged("stopping soon").await;
     let ready = format!("{}/readyz", gateway.announced("admin on "));
-    assert_eq!(get(&ready).await, (503, "not ready: not serving\n".to_owned()));
+    assert_eq!(
+        get(&ready).await,
+        (503, "not ready: not serving\n".to_owned())
+    );
     Call::Token.make(&mut before, Plain).await.unwrap();
-    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+    Call::Token
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap();
     assert!(!gateway.log().contains("no new connections"));
     assert_eq!(gateway.ended().await.code(), Some(0));
     assert!(gateway.log().contains("no new connections"));
@@ -118,8 +145,17 @@ async fn during_the_delay_calls_are_taken_though_health_says_otherwise() {
 
 #[tokio::test]
 async fn the_delay_counts_for_the_drain_time() {
-    let gateway =
-        Gateway::with("http://127.0.0.1:1", &["--app-key", KEY, "--drain-delay", "24h", "--drain-timeout", "200ms"]);
+    let gateway = Gateway::with(
+        "http://127.0.0.1:1",
+        &[
+            "--app-key",
+            KEY,
+            "--drain-delay",
+            "24h",
+            "--drain-timeout",
+            "200ms",
+        ],
+    );
     let log = gateway.stopped().await;
     assert!(log.contains("the drain time is over"), "{log}");
 }
@@ -127,17 +163,40 @@ async fn the_delay_counts_for_the_drain_time() {
 #[tokio::test]
 async fn a_low_limit_of_open_files_means_fewer_connections_not_a_dead_gateway() {
     let api = Api::start(Reply::json(200, Call::Token.success())).await;
-    let plain = program(&["--upstream-url", &api.url(), "--app-key", KEY, "--max-in-flight", "10"]);
+    let plain = program(&[
+        "--upstream-url",
+        &api.url(),
+        "--app-key",
+        KEY,
+        "--max-in-flight",
+        "10",
+    ]);
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 100; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
+    command
+        .args(["-c", "ulimit -n 100; exec \"$0\" \"$@\""])
+        .arg(plain.get_program())
+        .args(plain.get_args());
     command.env_clear().stdin(std::process::Stdio::null());
-    command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+    command
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped());
     let gateway = Gateway::start(command);
-    assert!(gateway.log().contains("room for fewer connections"), "{}", gateway.log());
+    assert!(
+        gateway.log().contains("room for fewer connections"),
+        "{}",
+        gateway.log()
+    );
     let mut idle = Vec::new();
     for _ in 0..200 {
         idle.push(TcpStream::connect(gateway.address()).await.unwrap());
     }
-    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
-    assert!(!gateway.log().contains("cannot be accepted"), "{}", gateway.log());
+    Call::Token
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap();
+    assert!(
+        !gateway.log().contains("cannot be accepted"),
+        "{}",
+        gateway.log()
+    );
 }

@@ -3,9 +3,9 @@
 use prost::Message;
 use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
 use reset_gateway::proto::{
-    ErrorReason, FILE_DESCRIPTOR_SET, GenerateTokenRequest, GenerateTokenResponse, GetSecretQuestionRequest,
-    GetSecretQuestionResponse, ResetPasswordRequest, ResetPasswordResponse, UpdatePasswordRequest,
-    UpdatePasswordResponse,
+    ErrorReason, FILE_DESCRIPTOR_SET, GenerateTokenRequest, GenerateTokenResponse,
+    GetSecretQuestionRequest, GetSecretQuestionResponse, ResetPasswordRequest,
+    ResetPasswordResponse, UpdatePasswordRequest, UpdatePasswordResponse,
 };
 
 const PACKAGE: &str = "autoshares.passwordreset.v1";
@@ -16,11 +16,17 @@ fn pool() -> DescriptorPool {
 }
 
 fn messages() -> Vec<MessageDescriptor> {
-    pool().all_messages().filter(|message| message.package_name() == PACKAGE).collect()
+    pool()
+        .all_messages()
+        .filter(|message| message.package_name() == PACKAGE)
+        .collect()
 }
 
 fn is_redacted(field: &FieldDescriptor) -> bool {
-    field.options().get_field_by_name("debug_redact").is_some_and(|value| value.as_bool() == Some(true))
+    field
+        .options()
+        .get_field_by_name("debug_redact")
+        .is_some_and(|value| value.as_bool() == Some(true))
 }
 
 /// The `Debug` of the Rust message, `{:?}` and `{:#?}`, with that value in that field.
@@ -51,9 +57,16 @@ fn every_field_is_marked_private_and_kept_out_of_debug() {
     for message in messages() {
         for field in message.fields() {
             fields += 1;
-            assert!(is_redacted(&field), "{}: anything that a message holds is private", field.full_name());
+            assert!(
+                is_redacted(&field),
+                "{}: anything that a message holds is private",
+                field.full_name()
+            );
             let shown = debug_of(&message, &field, CANARY);
-            assert!(shown.contains(field.name()) && shown.contains("[redacted]"), "{shown}");
+            assert!(
+                shown.contains(field.name()) && shown.contains("[redacted]"),
+                "{shown}"
+            );
             assert!(!shown.contains(CANARY), "{shown}");
         }
     }
@@ -62,25 +75,47 @@ fn every_field_is_marked_private_and_kept_out_of_debug() {
 
 #[test]
 fn an_absent_field_is_shown_as_absent() {
-    let message = ResetPasswordRequest { user: "x".to_owned(), secret_question_answer: None };
-    assert_eq!(format!("{message:?}"), "ResetPasswordRequest { user: [redacted], secret_question_answer: None }");
+    let message = ResetPasswordRequest {
+        user: "x".to_owned(),
+        secret_question_answer: None,
+    };
+    assert_eq!(
+        format!("{message:?}"),
+        "ResetPasswordRequest { user: [redacted], secret_question_answer: None }"
+    );
 }
 
 #[test]
 fn every_reason_is_fit_for_an_error_info() {
-    let reasons = pool().get_enum_by_name(&format!("{PACKAGE}.ErrorReason")).unwrap();
+    let reasons = pool()
+        .get_enum_by_name(&format!("{PACKAGE}.ErrorReason"))
+        .unwrap();
     for reason in reasons.values() {
         let name = reason.name();
-        assert!(name.len() <= 63 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'), "{name}");
-        assert_eq!(ErrorReason::try_from(reason.number()).unwrap().as_str_name(), name);
+        assert!(
+            name.len() <= 63 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'),
+            "{name}"
+        );
+        assert_eq!(
+            ErrorReason::try_from(reason.number())
+                .unwrap()
+                .as_str_name(),
+            name
+        );
     }
 }
 
 #[test]
 fn reads_alone_are_marked_free_of_side_effects() {
-    let service = pool().get_service_by_name(&format!("{PACKAGE}.PasswordResetService")).unwrap();
+    let service = pool()
+        .get_service_by_name(&format!("{PACKAGE}.PasswordResetService"))
+        .unwrap();
     for method in service.methods() {
-        let level = method.options().get_field_by_name("idempotency_level").unwrap().as_enum_number();
+        let level = method
+            .options()
+            .get_field_by_name("idempotency_level")
+            .unwrap()
+            .as_enum_number();
         let is_read = method.name() == "GetSecretQuestion";
         assert_eq!(level == Some(1), is_read, "{}", method.name());
     }

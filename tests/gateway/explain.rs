@@ -23,7 +23,11 @@ fn explained(args: &[&str], body: &[u8]) -> Value {
     let mut child = command.args(args).stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(body).unwrap();
     let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
@@ -32,9 +36,14 @@ fn json_of(status: &Status) -> Value {
     let pool = DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).unwrap();
     let message = pool.get_message_by_name("google.rpc.Status").unwrap();
     let mut decoded = DynamicMessage::decode(message, status.details()).unwrap();
-    decoded.set_field_by_name("message", prost_reflect::Value::String(status.message().to_owned()));
+    decoded.set_field_by_name(
+        "message",
+        prost_reflect::Value::String(status.message().to_owned()),
+    );
     let options = SerializeOptions::new();
-    let mut json = decoded.serialize_with_options(serde_json::value::Serializer, &options).unwrap();
+    let mut json = decoded
+        .serialize_with_options(serde_json::value::Serializer, &options)
+        .unwrap();
     json["code"] = json!(code_name(status));
     sorted(json)
 }
@@ -50,7 +59,11 @@ fn sorted(mut status: Value) -> Value {
 fn code_name(status: &Status) -> String {
     let name = format!("{:?}", status.code());
     let upper = |(index, c): (usize, char)| {
-        let separator = if index > 0 && c.is_uppercase() { "_" } else { "" };
+        let separator = if index > 0 && c.is_uppercase() {
+            "_"
+        } else {
+            ""
+        };
         format!("{separator}{}", c.to_ascii_uppercase())
     };
     name.chars().enumerate().map(upper).collect()
@@ -58,12 +71,30 @@ fn code_name(status: &Status) -> String {
 
 /// The options that describe the reply, and its body.
 fn described(call: Call, reply: &Reply) -> (Vec<String>, Vec<u8>) {
-    let Reply::Bytes(bytes) = reply else { panic!("not an answer") };
-    let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").unwrap();
+    let Reply::Bytes(bytes) = reply else {
+        panic!("not an answer")
+    };
+    let end = bytes
+        .windows(4)
+        .position(|window| window == b"\r\n\r\n")
+        .unwrap();
     let head = std::str::from_utf8(&bytes[..end]).unwrap();
-    let header = |name: &str| head.lines().find_map(|line| line.strip_prefix(&format!("{name}: ")));
-    let mut args = vec!["--rpc".to_owned(), call.rpc().to_owned(), "--http-status".to_owned(), head[9..12].to_owned()];
-    args.extend(["--content-type".to_owned(), header("Content-Type").unwrap_or("application/json").to_owned()]);
+    let header = |name: &str| {
+        head.lines()
+            .find_map(|line| line.strip_prefix(&format!("{name}: ")))
+    };
+    let mut args = vec![
+        "--rpc".to_owned(),
+        call.rpc().to_owned(),
+        "--http-status".to_owned(),
+        head[9..12].to_owned(),
+    ];
+    args.extend([
+        "--content-type".to_owned(),
+        header("Content-Type")
+            .unwrap_or("application/json")
+            .to_owned(),
+    ]);
     if let Some(seconds) = header("Retry-After").filter(|value| value.parse::<u64>().is_ok()) {
         args.extend(["--retry-after".to_owned(), seconds.to_owned()]);
     }
@@ -88,7 +119,11 @@ async fn the_same_answer_has_the_same_status() {
         api.reply(reply);
         let status = call.make(&mut client, Plain).await.unwrap_err();
         let args: Vec<_> = args.iter().map(String::as_str).collect();
-        assert_eq!(sorted(explained(&args, &body)), json_of(&status), "{args:?}");
+        assert_eq!(
+            sorted(explained(&args, &body)),
+            json_of(&status),
+            "{args:?}"
+        );
         compared += 1;
     }
     assert!(compared > 80, "{compared}");
@@ -98,7 +133,10 @@ fn text(reply: &Reply) -> String {
     format!(
         "{}",
         String::from_utf8_lossy(match reply {
-            Reply::Bytes(bytes) | Reply::Last(bytes) | Reply::Late(_, bytes) | Reply::Held(bytes) => bytes,
+            Reply::Bytes(bytes)
+            | Reply::Last(bytes)
+            | Reply::Late(_, bytes)
+            | Reply::Held(bytes) => bytes,
             Reply::Silence | Reply::Reset | Reply::By(_) => b"",
         })
     )
@@ -108,7 +146,11 @@ fn text(reply: &Reply) -> String {
 fn a_success_is_ok() {
     for call in Call::ALL {
         let status = explained(&["--rpc", call.rpc()], call.success().as_bytes());
-        assert_eq!(status, json!({ "code": "OK", "message": "", "details": [] }), "{call:?}");
+        assert_eq!(
+            status,
+            json!({ "code": "OK", "message": "", "details": [] }),
+            "{call:?}"
+        );
     }
 }
 
@@ -128,6 +170,8 @@ fn the_body_may_be_in_a_file() {
     std::fs::write(file.path(), Call::Token.success()).unwrap();
     let args = ["--rpc", "GenerateToken", file.path().to_str().unwrap()];
     assert_eq!(explained(&args, b"")["code"], json!("OK"));
-    let missing = program(&["explain", "--rpc", "GenerateToken", "/no/such/file"]).output().unwrap();
+    let missing = program(&["explain", "--rpc", "GenerateToken", "/no/such/file"])
+        .output()
+        .unwrap();
     assert_eq!(missing.status.code(), Some(1));
 }

@@ -19,32 +19,67 @@ async fn with(variables: &[(&str, &str)]) -> (Api, Gateway) {
     (api, Gateway::start(command))
 }
 
-const CALLER: Metadata =
-    Metadata(&[("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"), ("baggage", "a=b")]);
+const CALLER: Metadata = Metadata(&[
+    (
+        "traceparent",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ),
+    ("baggage", "a=b"),
+]);
 
 #[tokio::test]
 async fn headers_compression_and_resource_reach_the_collector_over_either_protocol() {
     for protocol in ["grpc", "http/protobuf"] {
         let collector = Collector::speaking(protocol).await;
         let (_api, gateway) = with(&[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address)),
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                &format!("http://{}", collector.address),
+            ),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", &protocol.to_uppercase()),
             ("HTTP_PROXY", "http://127.0.0.1:1"),
             ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=a%20b"),
             ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
             ("OTEL_SERVICE_NAME", "resets"),
-            ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=te%20st,service.name=another"),
+            (
+                "OTEL_RESOURCE_ATTRIBUTES",
+                "deployment.environment.name=te%20st,service.name=another",
+            ),
         ])
         .await;
-        Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+        Call::Token
+            .make(&mut gateway.client().await, Plain)
+            .await
+            .unwrap();
         gateway.stopped().await;
         assert_eq!(collector.spans().len(), 2, "{protocol}");
-        assert!(collector.metric("rpc.server.call.duration").is_some(), "{protocol}");
-        assert_eq!(collector.header("x-tenant").as_deref(), Some("a b"), "{protocol}");
-        let encoding = if protocol == "grpc" { "grpc-encoding" } else { "content-encoding" };
-        assert_eq!(collector.header(encoding).as_deref(), Some("gzip"), "{protocol}");
-        assert_eq!(collector.resource("service.name").as_deref(), Some("resets"));
-        assert_eq!(collector.resource("deployment.environment.name").as_deref(), Some("te st"));
+        assert!(
+            collector.metric("rpc.server.call.duration").is_some(),
+            "{protocol}"
+        );
+        assert_eq!(
+            collector.header("x-tenant").as_deref(),
+            Some("a b"),
+            "{protocol}"
+        );
+        let encoding = if protocol == "grpc" {
+            "grpc-encoding"
+        } else {
+            "content-encoding"
+        };
+        assert_eq!(
+            collector.header(encoding).as_deref(),
+            Some("gzip"),
+            "{protocol}"
+        );
+        assert_eq!(
+            collector.resource("service.name").as_deref(),
+            Some("resets")
+        );
+        assert_eq!(
+            collector.resource("deployment.environment.name").as_deref(),
+            Some("te st")
+        );
     }
 }
 
@@ -52,29 +87,47 @@ async fn headers_compression_and_resource_reach_the_collector_over_either_protoc
 async fn the_service_may_be_named_among_its_attributes() {
     let collector = Collector::grpc().await;
     let (_api, gateway) = with(&[
-        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("http://{}", collector.address)),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            &format!("http://{}", collector.address),
+        ),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1"),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
         ("OTEL_METRICS_EXPORTER", "prometheus"),
         ("OTEL_RESOURCE_ATTRIBUTES", "service.name=another"),
     ])
     .await;
-    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+    Call::Token
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap();
     gateway.stopped().await;
-    assert_eq!(collector.resource("service.name").as_deref(), Some("another"));
+    assert_eq!(
+        collector.resource("service.name").as_deref(),
+        Some("another")
+    );
 }
 
 #[tokio::test]
 async fn each_signal_may_have_its_own_endpoint() {
     let (traces, metrics) = (Collector::http().await, Collector::grpc().await);
     let (_api, gateway) = with(&[
-        ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &format!("http://{}/v1/traces", traces.address)),
-        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", &format!("http://{}", metrics.address)),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+            &format!("http://{}/v1/traces", traces.address),
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+            &format!("http://{}", metrics.address),
+        ),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "grpc"),
     ])
     .await;
-    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+    Call::Token
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap();
     gateway.stopped().await;
     assert_eq!((traces.spans().len(), metrics.spans().len()), (2, 0));
     assert!(traces.metric("rpc.server.call.duration").is_none());
@@ -96,19 +149,43 @@ async fn the_collectors_certificate_is_checked_against_the_named_one_and_the_own
         let variables = [
             ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
-            ("OTEL_EXPORTER_OTLP_CERTIFICATE", &file("ca.pem", &server.certificate)),
-            ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", &file("client.pem", client.certificate.trim_end())),
-            ("OTEL_EXPORTER_OTLP_CLIENT_KEY", &file("client.key", &client.key)),
+            (
+                "OTEL_EXPORTER_OTLP_CERTIFICATE",
+                &file("ca.pem", &server.certificate),
+            ),
+            (
+                "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+                &file("client.pem", client.certificate.trim_end()),
+            ),
+            (
+                "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+                &file("client.key", &client.key),
+            ),
         ];
         let (_api, gateway) = with(&variables).await;
-        Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+        Call::Token
+            .make(&mut gateway.client().await, Plain)
+            .await
+            .unwrap();
         let log = gateway.stopped().await;
         assert_eq!(collector.spans().len(), 2, "{log}");
 
         let (_api, gateway) = with(&variables[..3]).await;
-        Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
-        assert!(gateway.stopped().await.contains("not all spans and metrics could be sent"));
-        assert_eq!(collector.spans().len(), 2, "without a certificate of its own it is turned away");
+        Call::Token
+            .make(&mut gateway.client().await, Plain)
+            .await
+            .unwrap();
+        assert!(
+            gateway
+                .stopped()
+                .await
+                .contains("not all spans and metrics could be sent")
+        );
+        assert_eq!(
+            collector.spans().len(),
+            2,
+            "without a certificate of its own it is turned away"
+        );
     }
 }
 
@@ -116,10 +193,17 @@ async fn the_collectors_certificate_is_checked_against_the_named_one_and_the_own
 async fn samplers_propagators_and_the_console_are_as_the_variables_say() {
     let collector = Collector::grpc().await;
     let endpoint = format!("http://{}", collector.address);
-    let exporting = [("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")];
+    let exporting = [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
+    ];
 
-    let (api, gateway) = with(&[&exporting[..], &[("OTEL_TRACES_SAMPLER", "always_off")]].concat()).await;
-    Call::Token.make(&mut gateway.client().await, CALLER).await.unwrap();
+    let (api, gateway) =
+        with(&[&exporting[..], &[("OTEL_TRACES_SAMPLER", "always_off")]].concat()).await;
+    Call::Token
+        .make(&mut gateway.client().await, CALLER)
+        .await
+        .unwrap();
     assert!(
         api.requests()[0].contains("traceparent: 00-0af7651916cd43dd8448eb211c80319c-"),
         "the trace goes on, unsampled"
@@ -127,27 +211,54 @@ async fn samplers_propagators_and_the_console_are_as_the_variables_say() {
     gateway.stopped().await;
     assert!(collector.spans().is_empty());
 
-    for (propagators, goes_on) in
-        [("none", false), ("none,tracecontext", false), ("baggage", false), ("baggage,tracecontext", true), ("", true)]
-    {
+    for (propagators, goes_on) in [
+        ("none", false),
+        ("none,tracecontext", false),
+        ("baggage", false),
+        ("baggage,tracecontext", true),
+        ("", true),
+    ] {
         let before = collector.spans().len();
-        let (api, gateway) = with(&[&exporting[..], &[("OTEL_PROPAGATORS", propagators)]].concat()).await;
-        Call::Token.make(&mut gateway.client().await, CALLER).await.unwrap();
+        let (api, gateway) =
+            with(&[&exporting[..], &[("OTEL_PROPAGATORS", propagators)]].concat()).await;
+        Call::Token
+            .make(&mut gateway.client().await, CALLER)
+            .await
+            .unwrap();
         let request = &api.requests()[0];
         assert_eq!(request.contains("traceparent"), goes_on, "{propagators:?}");
-        assert!(!request.contains("baggage"), "baggage never goes to the API");
+        assert!(
+            !request.contains("baggage"),
+            "baggage never goes to the API"
+        );
         gateway.stopped().await;
-        let joins = |span: &opentelemetry_proto::tonic::trace::v1::Span| span.trace_id.starts_with(&[0x0a, 0xf7, 0x65]);
-        assert!(collector.spans()[before..].iter().all(|span| joins(span) == goes_on), "{propagators:?}");
+        let joins = |span: &opentelemetry_proto::tonic::trace::v1::Span| {
+            span.trace_id.starts_with(&[0x0a, 0xf7, 0x65])
+        };
+        assert!(
+            collector.spans()[before..]
+                .iter()
+                .all(|span| joins(span) == goes_on),
+            "{propagators:?}"
+        );
     }
 
     let api = Api::start(Reply::json(200, Call::Token.success())).await;
     let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
-    command.envs([("OTEL_TRACES_EXPORTER", "console"), ("OTEL_METRICS_EXPORTER", "console")]);
+    command.envs([
+        ("OTEL_TRACES_EXPORTER", "console"),
+        ("OTEL_METRICS_EXPORTER", "console"),
+    ]);
     let gateway = Gateway::start(command);
-    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+    Call::Token
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap();
     let printed = gateway.stopped_with_output().await;
-    assert!(printed.contains("GenerateToken") && printed.contains("rpc.server.call.duration"), "{printed}");
+    assert!(
+        printed.contains("GenerateToken") && printed.contains("rpc.server.call.duration"),
+        "{printed}"
+    );
 }
 
 #[tokio::test]
@@ -166,28 +277,51 @@ async fn a_dead_collector_is_reported_once_and_every_span_counted() {
         }
         gateway.logged("spans are dropped").await;
         let log = gateway.stopped().await;
-        assert_eq!(log.matches("\"spans are dropped\"").count(), 1, "{protocol}: {log}");
-        let class = if protocol == "grpc" { "Connection refused" } else { "network error" };
-        assert!(log.contains(class) && !log.contains("127.0.0.1:1/"), "{protocol}: {log}");
+        assert_eq!(
+            log.matches("\"spans are dropped\"").count(),
+            1,
+            "{protocol}: {log}"
+        );
+        let class = if protocol == "grpc" {
+            "Connection refused"
+        } else {
+            "network error"
+        };
+        assert!(
+            log.contains(class) && !log.contains("127.0.0.1:1/"),
+            "{protocol}: {log}"
+        );
         let last = log.lines().last().unwrap();
-        assert!(last.contains(&format!("\"dropped\":{}", 2 * CALLS)), "{protocol}: {last}");
+        assert!(
+            last.contains(&format!("\"dropped\":{}", 2 * CALLS)),
+            "{protocol}: {last}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_collector_that_does_not_take_metrics_is_reported_once() {
     let (_api, gateway) = with(&[
-        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://127.0.0.1:1/v1/metrics"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+            "http://127.0.0.1:1/v1/metrics",
+        ),
         ("OTEL_METRIC_EXPORT_INTERVAL", "20"),
     ])
     .await;
-    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+    Call::Token
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap();
     gateway.logged("does not take the metrics").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let log = gateway.stopped().await;
     assert_eq!(log.matches("does not take the metrics").count(), 1, "{log}");
     let last = log.lines().last().unwrap();
-    assert!(last.contains("not all spans and metrics could be sent") && last.contains("\"dropped\":0"), "{log}");
+    assert!(
+        last.contains("not all spans and metrics could be sent") && last.contains("\"dropped\":0"),
+        "{log}"
+    );
 }
 
 #[tokio::test]
@@ -196,7 +330,10 @@ async fn what_a_collector_rejects_of_a_batch_is_counted_and_reported_once() {
         let collector = Collector::speaking(protocol).await;
         collector.reject(1);
         let (_api, gateway) = with(&[
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", collector.address)),
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                &format!("http://{}", collector.address),
+            ),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
             ("OTEL_BSP_SCHEDULE_DELAY", "20"),
             ("OTEL_METRIC_EXPORT_INTERVAL", "20"),
@@ -207,12 +344,29 @@ async fn what_a_collector_rejects_of_a_batch_is_counted_and_reported_once() {
             Call::Token.make(&mut client, Plain).await.unwrap();
             within(|| collector.spans().len() == 2 * batch).await;
         }
-        gateway.logged("the collector rejects some of the metrics").await;
+        gateway
+            .logged("the collector rejects some of the metrics")
+            .await;
         let log = gateway.stopped().await;
-        assert_eq!(log.matches("\"why\":\"the collector rejects some\"").count(), 1, "{protocol}: {log}");
-        assert_eq!(log.matches("rejects some of the metrics").count(), 1, "{protocol}: {log}");
-        assert!(log.lines().last().unwrap().contains("\"dropped\":2"), "{protocol}: {log}");
-        assert!(!log.contains("canary-message"), "a collector's words are not repeated");
+        assert_eq!(
+            log.matches("\"why\":\"the collector rejects some\"")
+                .count(),
+            1,
+            "{protocol}: {log}"
+        );
+        assert_eq!(
+            log.matches("rejects some of the metrics").count(),
+            1,
+            "{protocol}: {log}"
+        );
+        assert!(
+            log.lines().last().unwrap().contains("\"dropped\":2"),
+            "{protocol}: {log}"
+        );
+        assert!(
+            !log.contains("canary-message"),
+            "a collector's words are not repeated"
+        );
     }
 }
 
@@ -224,19 +378,32 @@ async fn an_export_takes_no_longer_than_any_timeout_allows_connecting_included()
     let address = silent.local_addr().unwrap();
     for (signal, of_processor, complaint) in [
         ("TRACES", "OTEL_BSP_EXPORT_TIMEOUT", "spans are dropped"),
-        ("METRICS", "OTEL_METRIC_EXPORT_TIMEOUT", "does not take the metrics"),
+        (
+            "METRICS",
+            "OTEL_METRIC_EXPORT_TIMEOUT",
+            "does not take the metrics",
+        ),
     ] {
-        for (protocol, scheme) in
-            [("grpc", "http"), ("grpc", "https"), ("http/protobuf", "http"), ("http/protobuf", "https")]
-        {
+        for (protocol, scheme) in [
+            ("grpc", "http"),
+            ("grpc", "https"),
+            ("http/protobuf", "http"),
+            ("http/protobuf", "https"),
+        ] {
             let of_signal = format!("OTEL_EXPORTER_OTLP_{signal}_TIMEOUT");
             for timeouts in [
                 &[("OTEL_EXPORTER_OTLP_TIMEOUT", "50"), (of_processor, HOUR)][..],
-                &[("OTEL_EXPORTER_OTLP_TIMEOUT", HOUR), (&of_signal, "50"), (of_processor, HOUR)],
+                &[
+                    ("OTEL_EXPORTER_OTLP_TIMEOUT", HOUR),
+                    (&of_signal, "50"),
+                    (of_processor, HOUR),
+                ],
                 &[("OTEL_EXPORTER_OTLP_TIMEOUT", HOUR), (of_processor, "50")],
             ] {
-                let endpoint =
-                    (&*format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"), &*format!("{scheme}://{address}/v1/x"));
+                let endpoint = (
+                    &*format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"),
+                    &*format!("{scheme}://{address}/v1/x"),
+                );
                 let variables = [
                     endpoint,
                     ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
@@ -244,7 +411,10 @@ async fn an_export_takes_no_longer_than_any_timeout_allows_connecting_included()
                     ("OTEL_METRIC_EXPORT_INTERVAL", "20"),
                 ];
                 let (_api, gateway) = with(&[&variables[..], timeouts].concat()).await;
-                Call::Token.make(&mut gateway.client().await, Plain).await.unwrap();
+                Call::Token
+                    .make(&mut gateway.client().await, Plain)
+                    .await
+                    .unwrap();
                 gateway.logged(complaint).await;
             }
         }
@@ -255,7 +425,10 @@ async fn an_export_takes_no_longer_than_any_timeout_allows_connecting_included()
 async fn calls_that_find_no_room_have_no_spans_but_are_sampled_again_once_there_is_some() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (api, gateway) = with(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", silent.local_addr().unwrap())),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            &format!("http://{}", silent.local_addr().unwrap()),
+        ),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "2"),
         ("OTEL_BSP_SCHEDULE_DELAY", "20"),
@@ -270,7 +443,11 @@ async fn calls_that_find_no_room_have_no_spans_but_are_sampled_again_once_there_
     };
     assert!(has_a_span(&mut client).await);
     assert!(!has_a_span(&mut client).await, "the two of the first wait");
-    assert!(dropped(&gateway).await.contains("reason=\"queue_full\",otel_scope_name=\"reset-gateway\"} 2"));
+    assert!(
+        dropped(&gateway)
+            .await
+            .contains("reason=\"queue_full\",otel_scope_name=\"reset-gateway\"} 2")
+    );
     while !has_a_span(&mut client).await {}
 }
 
@@ -279,12 +456,18 @@ async fn calls_that_are_on_their_way_when_the_queue_fills_lose_their_spans_and_a
     const QUEUE: usize = 10;
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (api, gateway) = with(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", silent.local_addr().unwrap())),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            &format!("http://{}", silent.local_addr().unwrap()),
+        ),
         ("OTEL_BSP_MAX_QUEUE_SIZE", &QUEUE.to_string()),
     ])
     .await;
     let body = Call::Token.success().as_bytes();
-    api.reply(Reply::Late(Duration::from_millis(300), bytes(200, &[("Content-Type", "application/json")], body)));
+    api.reply(Reply::Late(
+        Duration::from_millis(300),
+        bytes(200, &[("Content-Type", "application/json")], body),
+    ));
     let client = gateway.client().await;
     let calls = (0..50).map(|_| {
         let mut client = client.clone();
@@ -293,20 +476,38 @@ async fn calls_that_are_on_their_way_when_the_queue_fills_lose_their_spans_and_a
     for call in calls.collect::<Vec<_>>() {
         call.await.unwrap().unwrap();
     }
-    assert!(dropped(&gateway).await.contains("reason=\"queue_full\",otel_scope_name=\"reset-gateway\"} 90"));
-    assert!(gateway.stopped().await.lines().last().unwrap().contains("\"dropped\":100"));
+    assert!(
+        dropped(&gateway)
+            .await
+            .contains("reason=\"queue_full\",otel_scope_name=\"reset-gateway\"} 90")
+    );
+    assert!(
+        gateway
+            .stopped()
+            .await
+            .lines()
+            .last()
+            .unwrap()
+            .contains("\"dropped\":100")
+    );
 }
 
 /// The lines of the metrics about dropped spans.
 async fn dropped(gateway: &Gateway) -> String {
     let (_, page) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
-    page.lines().filter(|line| line.starts_with("reset_gateway_spans_dropped_total")).collect::<Vec<_>>().join("\n")
+    page.lines()
+        .filter(|line| line.starts_with("reset_gateway_spans_dropped_total"))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 #[tokio::test]
 async fn each_sampler_picks_what_it_is_to_pick_and_what_it_does_not_pick_is_never_lost() {
     const SAMPLED: Metadata = CALLER;
-    const UNSAMPLED: Metadata = Metadata(&[("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00")]);
+    const UNSAMPLED: Metadata = Metadata(&[(
+        "traceparent",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00",
+    )]);
     let full = TcpListener::bind("127.0.0.1:0").await.unwrap();
     for (sampler, ratio, alone, below_sampled, below_unsampled) in [
         ("always_on", "", true, true, true),
@@ -320,21 +521,36 @@ async fn each_sampler_picks_what_it_is_to_pick_and_what_it_does_not_pick_is_neve
         ("", "", true, true, false),
     ] {
         let collector = Collector::http().await;
-        let sampling = [("OTEL_TRACES_SAMPLER", sampler), ("OTEL_TRACES_SAMPLER_ARG", ratio)];
+        let sampling = [
+            ("OTEL_TRACES_SAMPLER", sampler),
+            ("OTEL_TRACES_SAMPLER_ARG", ratio),
+        ];
         let endpoint = format!("http://{}", collector.address);
-        let (_api, gateway) =
-            with(&[&[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())], &sampling[..]].concat()).await;
+        let (_api, gateway) = with(
+            &[
+                &[("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str())],
+                &sampling[..],
+            ]
+            .concat(),
+        )
+        .await;
         let mut client = gateway.client().await;
         Call::Token.make(&mut client, Plain).await.unwrap();
         Call::Token.make(&mut client, SAMPLED).await.unwrap();
         Call::Token.make(&mut client, UNSAMPLED).await.unwrap();
         gateway.stopped().await;
-        let expected = 2 * [alone, below_sampled, below_unsampled].into_iter().filter(|is| *is).count();
+        let expected = 2 * [alone, below_sampled, below_unsampled]
+            .into_iter()
+            .filter(|is| *is)
+            .count();
         assert_eq!(collector.spans().len(), expected, "{sampler} {ratio}");
 
         // The same where there is no room: what is lost is what would have been sent.
         let queue = [
-            ("OTEL_EXPORTER_OTLP_ENDPOINT", &*format!("http://{}", full.local_addr().unwrap())),
+            (
+                "OTEL_EXPORTER_OTLP_ENDPOINT",
+                &*format!("http://{}", full.local_addr().unwrap()),
+            ),
             ("OTEL_BSP_MAX_QUEUE_SIZE", "1"),
         ];
         let (_api, gateway) = with(&[&queue, &sampling[..]].concat()).await;
@@ -346,9 +562,9 @@ async fn each_sampler_picks_what_it_is_to_pick_and_what_it_does_not_pick_is_neve
         }
         let lost = (2 * expected).saturating_sub(1);
         assert!(
-            dropped(&gateway)
-                .await
-                .contains(&format!("reason=\"queue_full\",otel_scope_name=\"reset-gateway\"}} {lost}")),
+            dropped(&gateway).await.contains(&format!(
+                "reason=\"queue_full\",otel_scope_name=\"reset-gateway\"}} {lost}"
+            )),
             "{sampler} {ratio}: {lost}"
         );
     }
@@ -356,14 +572,23 @@ async fn each_sampler_picks_what_it_is_to_pick_and_what_it_does_not_pick_is_neve
 
 #[tokio::test]
 async fn a_start_that_fails_tells_its_cause_alone() {
-    let (taken, silent) =
-        (TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap());
+    let (taken, silent) = (
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+        TcpListener::bind("127.0.0.1:0").await.unwrap(),
+    );
     let address = taken.local_addr().unwrap().to_string();
     let mut command = program(&["--upstream-url", "http://127.0.0.1:1", "--listen", &address]);
-    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", silent.local_addr().unwrap()));
-    let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+    command.env(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        format!("http://{}", silent.local_addr().unwrap()),
+    );
+    let output = tokio::task::spawn_blocking(move || command.output().unwrap())
+        .await
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    let expected = format!("reset-gateway: cannot listen on {address}: Address already in use (os error 98)\n");
+    let expected = format!(
+        "reset-gateway: cannot listen on {address}: Address already in use (os error 98)\n"
+    );
     assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
 }
 
@@ -371,7 +596,10 @@ async fn a_start_that_fails_tells_its_cause_alone() {
 async fn a_collector_that_never_answers_holds_up_neither_calls_nor_the_end() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (_api, gateway) = with(&[
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", &format!("http://{}", silent.local_addr().unwrap())),
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            &format!("http://{}", silent.local_addr().unwrap()),
+        ),
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         ("OTEL_BSP_SCHEDULE_DELAY", "20"),
         ("OTEL_BSP_MAX_QUEUE_SIZE", "10"),
@@ -388,5 +616,8 @@ async fn a_collector_that_never_answers_holds_up_neither_calls_nor_the_end() {
     let log = gateway.stopped().await;
     // Far below the 25 seconds that a drain may take; the exact time is no promise.
     assert!(asked.elapsed() < Duration::from_secs(10));
-    assert!(log.lines().last().unwrap().contains("\"dropped\":100"), "{log}");
+    assert!(
+        log.lines().last().unwrap().contains("\"dropped\":100"),
+        "{log}"
+    );
 }

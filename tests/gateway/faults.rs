@@ -35,7 +35,11 @@ struct Expected {
 }
 
 fn row(fault: &'static str, script: Script, expected: impl Into<Expected>) -> Row {
-    Row { fault, script, expected: expected.into() }
+    Row {
+        fault,
+        script,
+        expected: expected.into(),
+    }
 }
 
 impl From<&str> for Expected {
@@ -46,7 +50,10 @@ impl From<&str> for Expected {
 
 impl From<(&str, &str)> for Expected {
     fn from((read, write): (&str, &str)) -> Self {
-        Self { read: read.to_owned(), write: write.to_owned() }
+        Self {
+            read: read.to_owned(),
+            write: write.to_owned(),
+        }
     }
 }
 
@@ -56,8 +63,10 @@ const UNREACHABLE: &str = "Unavailable UPSTREAM_UNREACHABLE upstream not_sent";
 const MALFORMED: &str = "Internal UPSTREAM_MALFORMED upstream unknown httpStatus=200";
 const TOO_LARGE: &str = "Internal UPSTREAM_RESPONSE_TOO_LARGE upstream unknown httpStatus=200";
 /// The connection broke, and the request was on it.
-const BROKEN: (&str, &str) =
-    ("Unavailable UPSTREAM_UNAVAILABLE upstream refused", "Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown");
+const BROKEN: (&str, &str) = (
+    "Unavailable UPSTREAM_UNAVAILABLE upstream refused",
+    "Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown",
+);
 /// The connection broke; whether the request was on it yet is a matter of microseconds.
 const BROKEN_EARLY: (&str, &str) = (
     "Unavailable UPSTREAM_UNAVAILABLE upstream refused or Unavailable UPSTREAM_UNREACHABLE upstream not_sent",
@@ -92,7 +101,10 @@ const GIB: usize = 1 << 30;
 
 /// An answer with this status line, these headers and this body.
 fn answer(status: &str, headers: &[&str], body: &str) -> String {
-    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
+    let headers: String = headers
+        .iter()
+        .map(|header| format!("{header}\r\n"))
+        .collect();
     format!("HTTP/1.1 {status}\r\n{headers}\r\n{body}")
 }
 
@@ -126,22 +138,74 @@ async fn connections_that_end() {
         let half_body = &half_body[..half_body.len() - 5];
         let a_moment = Duration::from_millis(50);
         vec![
-            row("FIN before the request", Script::at(Nothing).closes(), BROKEN_EARLY),
-            row("RST before the request", Script::at(Nothing).resets(), BROKEN_EARLY),
-            row("FIN in the request's head", Script::at(PartOfHead).closes(), BROKEN),
-            row("RST in the request's head", Script::at(PartOfHead).resets(), BROKEN),
-            row("FIN in the request's body", Script::at(PartOfBody).closes(), BROKEN),
-            row("RST in the request's body", Script::at(PartOfBody).resets(), BROKEN),
+            row(
+                "FIN before the request",
+                Script::at(Nothing).closes(),
+                BROKEN_EARLY,
+            ),
+            row(
+                "RST before the request",
+                Script::at(Nothing).resets(),
+                BROKEN_EARLY,
+            ),
+            row(
+                "FIN in the request's head",
+                Script::at(PartOfHead).closes(),
+                BROKEN,
+            ),
+            row(
+                "RST in the request's head",
+                Script::at(PartOfHead).resets(),
+                BROKEN,
+            ),
+            row(
+                "FIN in the request's body",
+                Script::at(PartOfBody).closes(),
+                BROKEN,
+            ),
+            row(
+                "RST in the request's body",
+                Script::at(PartOfBody).resets(),
+                BROKEN,
+            ),
             row("FIN after the request", Script::at(Whole).closes(), BROKEN),
             row("RST after the request", Script::at(Whole).resets(), BROKEN),
-            row("FIN in the answer's head", Script::sends(half_head).closes(), BROKEN),
-            row("RST in the answer's head", Script::sends(half_head).resets(), BROKEN),
-            row("FIN in the answer's body", Script::sends(half_body).closes(), BROKEN),
-            row("RST in the answer's body", Script::sends(half_body).resets(), BROKEN),
+            row(
+                "FIN in the answer's head",
+                Script::sends(half_head).closes(),
+                BROKEN,
+            ),
+            row(
+                "RST in the answer's head",
+                Script::sends(half_head).resets(),
+                BROKEN,
+            ),
+            row(
+                "FIN in the answer's body",
+                Script::sends(half_body).closes(),
+                BROKEN,
+            ),
+            row(
+                "RST in the answer's body",
+                Script::sends(half_body).resets(),
+                BROKEN,
+            ),
             row("FIN after the answer", Script::sends(ok(json)).closes(), OK),
-            row("RST after the answer", Script::sends(ok(json)).resets(), BROKEN_LATE),
-            row("FIN while idle", Script::sends(ok(json)).pauses(a_moment).closes(), OK),
-            row("RST while idle", Script::sends(ok(json)).pauses(a_moment).resets(), OK),
+            row(
+                "RST after the answer",
+                Script::sends(ok(json)).resets(),
+                BROKEN_LATE,
+            ),
+            row(
+                "FIN while idle",
+                Script::sends(ok(json)).pauses(a_moment).closes(),
+                OK,
+            ),
+            row(
+                "RST while idle",
+                Script::sends(ok(json)).pauses(a_moment).resets(),
+                OK,
+            ),
         ]
     })
     .await;
@@ -152,13 +216,21 @@ async fn silence() {
     hold(|json| {
         vec![
             row("no answer", Script::at(Whole).falls_silent(), TIMED_OUT),
-            row("half a head, then silence", Script::sends("HTTP/1.1 200 OK\r\n").falls_silent(), TIMED_OUT),
+            row(
+                "half a head, then silence",
+                Script::sends("HTTP/1.1 200 OK\r\n").falls_silent(),
+                TIMED_OUT,
+            ),
             row(
                 "a head, then silence",
                 Script::sends(answer("200 OK", &["Content-Length: 9"], "")).falls_silent(),
                 TIMED_OUT,
             ),
-            row("a body without an end", Script::sends(answer("200 OK", &[], json)).falls_silent(), TIMED_OUT),
+            row(
+                "a body without an end",
+                Script::sends(answer("200 OK", &[], json)).falls_silent(),
+                TIMED_OUT,
+            ),
         ]
     })
     .await;
@@ -170,10 +242,26 @@ async fn slowness() {
         let head = answer("200 OK", &["Content-Length: 99"], "");
         let early_hints = answer("103 Early Hints", &[], "");
         vec![
-            row("a head of a byte a second", Script::at(Whole).drips(ok(json)), TIMED_OUT),
-            row("a body of a byte a second", Script::sends(head).drips(json), TIMED_OUT),
-            row("early hints without end", Script::at(Whole).repeats(early_hints), TIMED_OUT),
-            row("a length that is too long", Script::sends(longer(json)).falls_silent(), TIMED_OUT),
+            row(
+                "a head of a byte a second",
+                Script::at(Whole).drips(ok(json)),
+                TIMED_OUT,
+            ),
+            row(
+                "a body of a byte a second",
+                Script::sends(head).drips(json),
+                TIMED_OUT,
+            ),
+            row(
+                "early hints without end",
+                Script::at(Whole).repeats(early_hints),
+                TIMED_OUT,
+            ),
+            row(
+                "a length that is too long",
+                Script::sends(longer(json)).falls_silent(),
+                TIMED_OUT,
+            ),
         ]
     })
     .await;
@@ -181,14 +269,21 @@ async fn slowness() {
 
 /// An answer that promises more than there is.
 fn longer(json: &str) -> String {
-    answer("200 OK", &[&format!("Content-Length: {}", json.len() + 1)], json)
+    answer(
+        "200 OK",
+        &[&format!("Content-Length: {}", json.len() + 1)],
+        json,
+    )
 }
 
 #[tokio::test]
 async fn lengths() {
     hold(|json| {
         let with = |lengths: &[&str]| {
-            let headers: Vec<_> = lengths.iter().map(|length| format!("Content-Length: {length}")).collect();
+            let headers: Vec<_> = lengths
+                .iter()
+                .map(|length| format!("Content-Length: {length}"))
+                .collect();
             let headers: Vec<_> = headers.iter().map(String::as_str).collect();
             Script::sends(answer("200 OK", &headers, json))
         };
@@ -196,20 +291,56 @@ async fn lengths() {
         let old = |headers: &str| Script::sends(format!("HTTP/1.0 200 OK\r\n{headers}\r\n{json}"));
         vec![
             row("too short a length", with(&[shorter]), MALFORMED),
-            row("too long a length", Script::sends(longer(json)).closes(), BROKEN),
+            row(
+                "too long a length",
+                Script::sends(longer(json)).closes(),
+                BROKEN,
+            ),
             row("the length twice", with(&[length, length]), OK),
             row("two lengths", with(&[length, shorter]), BROKEN),
-            row("two lengths in one", with(&[&format!("{length}, {shorter}")]), BROKEN),
+            row(
+                "two lengths in one",
+                with(&[&format!("{length}, {shorter}")]),
+                BROKEN,
+            ),
             row("a length that is a word", with(&["many"]), BROKEN),
             row("a negative length", with(&["-1"]), BROKEN),
-            row("a length with a sign", with(&[&format!("+{length}")]), BROKEN),
-            row("a length beyond 64 bits", with(&["18446744073709551616"]), BROKEN),
-            row("the longest length", with(&["18446744073709551613"]), TOO_LARGE),
-            row("no length", Script::sends(answer("200 OK", &[], json)).closes(), OK),
-            row("no length, cut short", Script::sends(answer("200 OK", &[], half(json))).closes(), MALFORMED),
-            row("HTTP/1.0, a length", old(&format!("Content-Length: {length}\r\n")), OK),
+            row(
+                "a length with a sign",
+                with(&[&format!("+{length}")]),
+                BROKEN,
+            ),
+            row(
+                "a length beyond 64 bits",
+                with(&["18446744073709551616"]),
+                BROKEN,
+            ),
+            row(
+                "the longest length",
+                with(&["18446744073709551613"]),
+                TOO_LARGE,
+            ),
+            row(
+                "no length",
+                Script::sends(answer("200 OK", &[], json)).closes(),
+                OK,
+            ),
+            row(
+                "no length, cut short",
+                Script::sends(answer("200 OK", &[], half(json))).closes(),
+                MALFORMED,
+            ),
+            row(
+                "HTTP/1.0, a length",
+                old(&format!("Content-Length: {length}\r\n")),
+                OK,
+            ),
             row("HTTP/1.0, no length", old("").closes(), OK),
-            row("HTTP/1.0, chunks", old("Transfer-Encoding: chunked\r\n"), BROKEN),
+            row(
+                "HTTP/1.0, chunks",
+                old("Transfer-Encoding: chunked\r\n"),
+                BROKEN,
+            ),
         ]
     })
     .await;
@@ -220,21 +351,65 @@ async fn chunks() {
     hold(|json| {
         let with = |body: &str| Script::sends(answer("200 OK", CHUNKED, body));
         let all = format!("{}{}", chunk(half(json)), chunk(&json[half(json).len()..]));
-        let both = answer("200 OK", &["Transfer-Encoding: chunked", "Content-Length: 1"], &format!("{all}0\r\n\r\n"));
+        let both = answer(
+            "200 OK",
+            &["Transfer-Encoding: chunked", "Content-Length: 1"],
+            &format!("{all}0\r\n\r\n"),
+        );
         vec![
             row("chunks", with(&format!("{all}0\r\n\r\n")), OK),
             row("chunks and a length", Script::sends(both), OK),
-            row("a size that is a word", with(&format!("many\r\n{json}\r\n0\r\n\r\n")), BROKEN),
-            row("a negative size", with(&format!("-1\r\n{json}\r\n0\r\n\r\n")), BROKEN),
-            row("a size beyond 64 bits", with(&format!("10000000000000000\r\n{json}")), BROKEN),
-            row("the largest size", with(&format!("fffffffffffffff0\r\n{json}")).closes(), BROKEN),
-            row("too small a size", with(&format!("1\r\n{json}\r\n0\r\n\r\n")), BROKEN),
+            row(
+                "a size that is a word",
+                with(&format!("many\r\n{json}\r\n0\r\n\r\n")),
+                BROKEN,
+            ),
+            row(
+                "a negative size",
+                with(&format!("-1\r\n{json}\r\n0\r\n\r\n")),
+                BROKEN,
+            ),
+            row(
+                "a size beyond 64 bits",
+                with(&format!("10000000000000000\r\n{json}")),
+                BROKEN,
+            ),
+            row(
+                "the largest size",
+                with(&format!("fffffffffffffff0\r\n{json}")).closes(),
+                BROKEN,
+            ),
+            row(
+                "too small a size",
+                with(&format!("1\r\n{json}\r\n0\r\n\r\n")),
+                BROKEN,
+            ),
             row("no last chunk", with(&all).closes(), BROKEN),
-            row("garbage for a last chunk", with(&format!("{all}\r\n\r\n")), BROKEN),
-            row("garbage after the last chunk", with(&format!("{all}0\r\n\r\ngarbage")), OK),
-            row("trailers without end", with(&format!("{all}0\r\n")).floods("A: b\r\n", GIB), BROKEN),
-            row("an extension without end", with("1;").floods("extension", GIB), BROKEN),
-            row("empty lines for chunks", with("").floods("\r\n", GIB), BROKEN),
+            row(
+                "garbage for a last chunk",
+                with(&format!("{all}\r\n\r\n")),
+                BROKEN,
+            ),
+            row(
+                "garbage after the last chunk",
+                with(&format!("{all}0\r\n\r\ngarbage")),
+                OK,
+            ),
+            row(
+                "trailers without end",
+                with(&format!("{all}0\r\n")).floods("A: b\r\n", GIB),
+                BROKEN,
+            ),
+            row(
+                "an extension without end",
+                with("1;").floods("extension", GIB),
+                BROKEN,
+            ),
+            row(
+                "empty lines for chunks",
+                with("").floods("\r\n", GIB),
+                BROKEN,
+            ),
         ]
     })
     .await;
@@ -243,7 +418,9 @@ async fn chunks() {
 #[tokio::test]
 async fn answers_around_the_answer() {
     hold(|json| {
-        let before = |status: &str, times: usize| Script::sends(answer(status, &[], "").repeat(times) + &ok(json));
+        let before = |status: &str, times: usize| {
+            Script::sends(answer(status, &[], "").repeat(times) + &ok(json))
+        };
         // Whoever took it for the next call's would be told so.
         let another = whole("418 For another", &[], "");
         let malformed = |http_status: u16| MALFORMED.replace("200", &http_status.to_string());
@@ -251,21 +428,51 @@ async fn answers_around_the_answer() {
             row("100", before("100 Continue", 1), OK),
             row("100, often", before("100 Continue", 1000), OK),
             row("103", before("103 Early Hints", 1), OK),
-            row("100 and nothing else", Script::sends(answer("100 Continue", &[], "")).closes(), BROKEN),
-            row("101", before("101 Switching Protocols", 1), &*malformed(101)),
+            row(
+                "100 and nothing else",
+                Script::sends(answer("100 Continue", &[], "")).closes(),
+                BROKEN,
+            ),
+            row(
+                "101",
+                before("101 Switching Protocols", 1),
+                &*malformed(101),
+            ),
             row("199", before("199 Whatever", 1), OK),
             row("099", before("099 Whatever", 1), BROKEN),
-            row("999", Script::sends(whole("999 Whatever", &[], json)), &*malformed(999)),
-            row("another answer behind", Script::sends(ok(json) + &another), OK),
             row(
-                "another answer a moment later",
-                Script::sends(ok(json)).pauses(Duration::from_millis(20)).and_sends(&*another),
+                "999",
+                Script::sends(whole("999 Whatever", &[], json)),
+                &*malformed(999),
+            ),
+            row(
+                "another answer behind",
+                Script::sends(ok(json) + &another),
                 OK,
             ),
-            row("an answer before the request", Script::at(Nothing).and_sends(ok(json)).closes(), EARLY),
+            row(
+                "another answer a moment later",
+                Script::sends(ok(json))
+                    .pauses(Duration::from_millis(20))
+                    .and_sends(&*another),
+                OK,
+            ),
+            row(
+                "an answer before the request",
+                Script::at(Nothing).and_sends(ok(json)).closes(),
+                EARLY,
+            ),
             row("not HTTP", Script::sends("SSH-2.0-OpenSSH_9.6\r\n"), BROKEN),
-            row("a TLS alert", Script::sends(b"\x15\x03\x01\x00\x02\x02\x46"), BROKEN),
-            row("HTTP/2", Script::sends(b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"), BROKEN),
+            row(
+                "a TLS alert",
+                Script::sends(b"\x15\x03\x01\x00\x02\x02\x46"),
+                BROKEN,
+            ),
+            row(
+                "HTTP/2",
+                Script::sends(b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"),
+                BROKEN,
+            ),
         ]
     })
     .await;
@@ -275,17 +482,51 @@ async fn answers_around_the_answer() {
 async fn heads() {
     hold(|json| {
         let start = || Script::sends("HTTP/1.1 200 OK\r\n");
-        let small: String = (0..MIB / 20).map(|n| format!("X-{n:08}: {n:06}\r\n")).collect();
+        let small: String = (0..MIB / 20)
+            .map(|n| format!("X-{n:08}: {n:06}\r\n"))
+            .collect();
         let big = format!("X-Big: {}\r\n", "x".repeat(MIB));
         vec![
-            row("1 MiB in one header", Script::sends(answer("200 OK", &[&big], json)), BROKEN),
-            row("1 MiB in small headers", Script::sends(answer("200 OK", &[small.trim_end()], json)), BROKEN),
-            row("1 GiB in one header", start().and_sends("X-Big: ").floods("x", GIB), BROKEN),
-            row("1 GiB in small headers", start().floods("X-Small: x\r\n", GIB), BROKEN),
-            row("a status line without end", Script::sends("HTTP/1.1 200 ").floods("x", GIB), BROKEN),
-            row("a header without a colon", Script::sends(whole("200 OK", &["X"], json)), BROKEN),
-            row("a NUL in a header", Script::sends(whole("200 OK", &["X: \0"], json)), BROKEN),
-            row("a NUL in a name", Script::sends(whole("200 OK", &["X\0: x"], json)), BROKEN),
+            row(
+                "1 MiB in one header",
+                Script::sends(answer("200 OK", &[&big], json)),
+                BROKEN,
+            ),
+            row(
+                "1 MiB in small headers",
+                Script::sends(answer("200 OK", &[small.trim_end()], json)),
+                BROKEN,
+            ),
+            row(
+                "1 GiB in one header",
+                start().and_sends("X-Big: ").floods("x", GIB),
+                BROKEN,
+            ),
+            row(
+                "1 GiB in small headers",
+                start().floods("X-Small: x\r\n", GIB),
+                BROKEN,
+            ),
+            row(
+                "a status line without end",
+                Script::sends("HTTP/1.1 200 ").floods("x", GIB),
+                BROKEN,
+            ),
+            row(
+                "a header without a colon",
+                Script::sends(whole("200 OK", &["X"], json)),
+                BROKEN,
+            ),
+            row(
+                "a NUL in a header",
+                Script::sends(whole("200 OK", &["X: \0"], json)),
+                BROKEN,
+            ),
+            row(
+                "a NUL in a name",
+                Script::sends(whole("200 OK", &["X\0: x"], json)),
+                BROKEN,
+            ),
         ]
     })
     .await;
@@ -294,18 +535,36 @@ async fn heads() {
 #[tokio::test]
 async fn volume() {
     hold(|json| {
-        let promised =
-            |status: &str| Script::sends(answer(status, &[&format!("Content-Length: {GIB}")], "")).floods(" ", GIB);
-        let streamed = |status: &str| Script::sends(answer(status, &[], "")).floods(" ", GIB).closes();
-        let chunked = Script::sends(answer("200 OK", CHUNKED, "")).floods(chunk(&" ".repeat(1024)), GIB);
+        let promised = |status: &str| {
+            Script::sends(answer(status, &[&format!("Content-Length: {GIB}")], "")).floods(" ", GIB)
+        };
+        let streamed = |status: &str| {
+            Script::sends(answer(status, &[], ""))
+                .floods(" ", GIB)
+                .closes()
+        };
+        let chunked =
+            Script::sends(answer("200 OK", CHUNKED, "")).floods(chunk(&" ".repeat(1024)), GIB);
         let too_large = |http_status: u16| TOO_LARGE.replace("200", &http_status.to_string());
         vec![
             row("1 GiB, promised", promised("200 OK"), TOO_LARGE),
             row("1 GiB, streamed", streamed("200 OK"), TOO_LARGE),
             row("1 GiB in chunks", chunked, TOO_LARGE),
-            row("1 GiB of error, promised", promised("500 Failed"), &*too_large(500)),
-            row("1 GiB of error, streamed", streamed("500 Failed"), &*too_large(500)),
-            row("1 GiB of refusal, streamed", streamed("403 Forbidden"), &*too_large(403)),
+            row(
+                "1 GiB of error, promised",
+                promised("500 Failed"),
+                &*too_large(500),
+            ),
+            row(
+                "1 GiB of error, streamed",
+                streamed("500 Failed"),
+                &*too_large(500),
+            ),
+            row(
+                "1 GiB of refusal, streamed",
+                streamed("403 Forbidden"),
+                &*too_large(403),
+            ),
             row(
                 "1 GiB behind 204",
                 Script::sends("HTTP/1.1 204 None\r\n\r\n").floods(" ", GIB),
@@ -325,7 +584,15 @@ fn bomb(json: &str) -> Vec<u8> {
     let body = packer.finish().unwrap();
     assert!(body.len() < 60_000, "{}", body.len());
     let length = format!("Content-Length: {}", body.len());
-    let head = answer("200 OK", &["Content-Type: application/json", "Content-Encoding: gzip", &length], "");
+    let head = answer(
+        "200 OK",
+        &[
+            "Content-Type: application/json",
+            "Content-Encoding: gzip",
+            &length,
+        ],
+        "",
+    );
     [head.into_bytes(), body].concat()
 }
 
@@ -337,29 +604,71 @@ async fn bodies() {
         let html = |status: &str| Script::sends(whole(status, &["Content-Type: text/html"], html));
         let nested = "[".repeat(10_000) + &"]".repeat(10_000);
         let open = json.trim_end_matches([' ', '}']);
-        let failed = |http_status: u16| format!("Internal UPSTREAM_FAILED upstream unknown httpStatus={http_status}");
+        let failed = |http_status: u16| {
+            format!("Internal UPSTREAM_FAILED upstream unknown httpStatus={http_status}")
+        };
         let of = |verdict: &str, http_status: u16| format!("{verdict} httpStatus={http_status}");
         vec![
-            row("204", Script::sends(answer("204 None", &[], "")), &*MALFORMED.replace("200", "204")),
-            row("205", Script::sends(whole("205 Reset", &[], "")), &*MALFORMED.replace("200", "205")),
+            row(
+                "204",
+                Script::sends(answer("204 None", &[], "")),
+                &*MALFORMED.replace("200", "204"),
+            ),
+            row(
+                "205",
+                Script::sends(whole("205 Reset", &[], "")),
+                &*MALFORMED.replace("200", "205"),
+            ),
             row("nothing", with(""), MALFORMED),
             row("a byte-order mark", with(&format!("\u{feff}{json}")), OK),
-            row("two byte-order marks", with(&format!("\u{feff}\u{feff}{json}")), MALFORMED),
-            row("a key twice", with(&format!(r#"{open}, "IsSucceed": true }}"#)), MALFORMED),
-            row("a key twice, in another case", with(&format!(r#"{open}, "errors": [] }}"#)), MALFORMED),
+            row(
+                "two byte-order marks",
+                with(&format!("\u{feff}\u{feff}{json}")),
+                MALFORMED,
+            ),
+            row(
+                "a key twice",
+                with(&format!(r#"{open}, "IsSucceed": true }}"#)),
+                MALFORMED,
+            ),
+            row(
+                "a key twice, in another case",
+                with(&format!(r#"{open}, "errors": [] }}"#)),
+                MALFORMED,
+            ),
             row("10,000 brackets", with(&nested), MALFORMED),
             row(
                 "10,000 brackets for errors",
                 with(&format!(r#"{{"IsSucceed": true, "Errors": {nested}}}"#)),
                 MALFORMED,
             ),
-            row("10,000 brackets in passing", with(&format!(r#"{open}, "More": {nested} }}"#)), OK),
-            row("10,000 brackets, left open", with(&"[".repeat(10_000)), MALFORMED),
-            row("10,000 braces, left open", with(&r#"{"Errors":"#.repeat(6_000)), MALFORMED),
+            row(
+                "10,000 brackets in passing",
+                with(&format!(r#"{open}, "More": {nested} }}"#)),
+                OK,
+            ),
+            row(
+                "10,000 brackets, left open",
+                with(&"[".repeat(10_000)),
+                MALFORMED,
+            ),
+            row(
+                "10,000 braces, left open",
+                with(&r#"{"Errors":"#.repeat(6_000)),
+                MALFORMED,
+            ),
             row("HTML with 200", html("200 OK"), MALFORMED),
             row("HTML with 500", html("500 Failed"), &*failed(500)),
-            row("HTML with 502", html("502 Bad Gateway"), (&*of(BROKEN.0, 502), &*of(BROKEN.1, 502))),
-            row("HTML with 503", html("503 Unavailable"), &*of(BROKEN.0, 503)),
+            row(
+                "HTML with 502",
+                html("502 Bad Gateway"),
+                (&*of(BROKEN.0, 502), &*of(BROKEN.1, 502)),
+            ),
+            row(
+                "HTML with 503",
+                html("503 Unavailable"),
+                &*of(BROKEN.0, 503),
+            ),
             row("HTML with 504", html("504 Timeout"), &*of(TIMED_OUT, 504)),
             row("HTML with 520", html("520 Whatever"), &*failed(520)),
         ]
@@ -376,7 +685,9 @@ async fn redirects() {
             .map(|http_status| {
                 let body = if http_status == 304 { "" } else { json };
                 let redirect = whole(&format!("{http_status} Elsewhere"), &[&location], body);
-                let expected = format!("Internal UPSTREAM_REDIRECTED upstream unknown httpStatus={http_status}");
+                let expected = format!(
+                    "Internal UPSTREAM_REDIRECTED upstream unknown httpStatus={http_status}"
+                );
                 row("a redirect", Script::sends(redirect), &*expected)
             })
             .into()
@@ -417,9 +728,18 @@ async fn hold(rows: impl Fn(&str) -> Vec<Row>) {
     let api = FaultyApi::start().await;
     let gateway = Gateway::before(&api.url());
     for call in Call::ALL {
-        for Row { fault, script, expected } in rows(call.success()) {
+        for Row {
+            fault,
+            script,
+            expected,
+        } in rows(call.success())
+        {
             let shown = format!("{call:?}: {fault}");
-            let patience = if expected.write == TIMED_OUT { IMPATIENCE } else { PATIENCE };
+            let patience = if expected.write == TIMED_OUT {
+                IMPATIENCE
+            } else {
+                PATIENCE
+            };
             api.plays(script);
             let told = make(&gateway, call, patience, &shown).await;
             settled(&api, &shown).await;
@@ -427,17 +747,28 @@ async fn hold(rows: impl Fn(&str) -> Vec<Row>) {
             works(&gateway, &api, call, &shown).await;
         }
     }
-    assert!(gateway.peak_memory() < MEMORY, "{} KiB", gateway.peak_memory());
+    assert!(
+        gateway.peak_memory() < MEMORY,
+        "{} KiB",
+        gateway.peak_memory()
+    );
     // Single answers may be held up by other tests, but not most of them.
     let mut late = LATE.lock().unwrap().clone();
     late.sort_unstable();
-    assert!(late.is_empty() || late[late.len() / 2] <= PROMISE, "{late:?}");
+    assert!(
+        late.is_empty() || late[late.len() / 2] <= PROMISE,
+        "{late:?}"
+    );
 }
 
 /// What the caller is told who has so much time.
 async fn make(gateway: &Gateway, call: Call, patience: Duration, shown: &str) -> String {
-    let path = format!("/autoshares.passwordreset.v1.PasswordResetService/{}", call.rpc());
-    let request = post(&path, "application/grpc").header("grpc-timeout", format!("{}m", patience.as_millis()));
+    let path = format!(
+        "/autoshares.passwordreset.v1.PasswordResetService/{}",
+        call.rpc()
+    );
+    let request = post(&path, "application/grpc")
+        .header("grpc-timeout", format!("{}m", patience.as_millis()));
     let start = Instant::now();
     let (_, headers) = send(gateway, request, call.framed()).await;
     let late = start.elapsed().saturating_sub(patience);
@@ -445,14 +776,21 @@ async fn make(gateway: &Gateway, call: Call, patience: Duration, shown: &str) ->
     if start.elapsed() + PROMISE > patience {
         LATE.lock().unwrap().push(late);
     }
-    if headers["grpc-status"] == "0" { OK.to_owned() } else { status_of(&headers) }
+    if headers["grpc-status"] == "0" {
+        OK.to_owned()
+    } else {
+        status_of(&headers)
+    }
 }
 
 /// Waits until nothing is left of a fault: the gateway must not hold on to a connection of which it expects nothing.
 async fn settled(api: &FaultyApi, shown: &str) {
     let start = Instant::now();
     while !api.is_idle() {
-        assert!(start.elapsed() < PATIENCE, "the connection is still there: {shown}");
+        assert!(
+            start.elapsed() < PATIENCE,
+            "the connection is still there: {shown}"
+        );
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
@@ -473,7 +811,10 @@ impl Expected {
     fn check(&self, call: Call, told: &str, seen: Seen, shown: &str) {
         let only_reads = call == Call::Question;
         let expected = if only_reads { &self.read } else { &self.write };
-        assert!(expected.split(" or ").any(|one| one == told), "{told}, not {expected}: {shown} {seen:?}");
+        assert!(
+            expected.split(" or ").any(|one| one == told),
+            "{told}, not {expected}: {shown} {seen:?}"
+        );
         if told.contains(" not_sent") {
             assert_eq!(seen.begun, 0, "{told}, but it was: {shown}");
         }
@@ -481,9 +822,19 @@ impl Expected {
         if !only_reads && seen.whole > 0 && told.starts_with("Unavailable") {
             assert!(told.ends_with("httpStatus=503"), "{told}: {shown}");
         }
-        let attempts = if only_reads && is_worth_another_try(told) { 3 } else { 1 };
-        assert!(seen.begun <= attempts && seen.connections <= attempts, "{seen:?}: {shown}");
-        assert!(seen.taken <= attempts * 64 * MIB || told == TIMED_OUT, "{seen:?}: {shown}");
+        let attempts = if only_reads && is_worth_another_try(told) {
+            3
+        } else {
+            1
+        };
+        assert!(
+            seen.begun <= attempts && seen.connections <= attempts,
+            "{seen:?}: {shown}"
+        );
+        assert!(
+            seen.taken <= attempts * 64 * MIB || told == TIMED_OUT,
+            "{seen:?}: {shown}"
+        );
     }
 }
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, future::join_all, stream::FuturesUnordered};
 use reset_gateway::proto::{
-    GenerateTokenRequest, ResetPasswordRequest, password_reset_service_client::PasswordResetServiceClient,
+    GenerateTokenRequest, ResetPasswordRequest,
+    password_reset_service_client::PasswordResetServiceClient,
 };
 use tonic::{Code, Request, Status, transport::Channel};
 
@@ -17,8 +18,7 @@ use crate::support::{
 
 type Client = PasswordResetServiceClient<Channel>;
 
-const REFUSED: &str =
-    r#"{"Model":null,"Errors":["Code is incorrect"],"ErrorsCode":["ErrorIncorrectCode"],"IsSucceed":false}"#;
+const REFUSED: &str = r#"{"Model":null,"Errors":["Code is incorrect"],"ErrorsCode":["ErrorIncorrectCode"],"IsSucceed":false}"#;
 /// How a refused code is told; a refused answer to a code that is no answer's is told in the same way.
 const UPSTREAM_REFUSED: &str = "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200 upstreamCodes=ErrorIncorrectCode \"Code is incorrect\"";
 const TOO_MANY: &str = "ResourceExhausted TOO_MANY_ATTEMPTS caller not_sent retry=";
@@ -27,16 +27,31 @@ const RIGHT: &str = "741175";
 
 /// One code is right.
 fn codes(request: &str) -> Reply {
-    if request.contains(RIGHT) { Reply::json(200, Call::Token.success()) } else { Reply::json(200, REFUSED) }
+    if request.contains(RIGHT) {
+        Reply::json(200, Call::Token.success())
+    } else {
+        Reply::json(200, REFUSED)
+    }
 }
 
 /// One code is right, and the others take a while.
 fn slow_codes(request: &str) -> Reply {
-    if request.contains(RIGHT) { codes(request) } else { late(Duration::from_millis(50), REFUSED) }
+    if request.contains(RIGHT) {
+        codes(request)
+    } else {
+        late(Duration::from_millis(50), REFUSED)
+    }
 }
 
 fn late(delay: Duration, body: &str) -> Reply {
-    Reply::Late(delay, bytes(200, &[("Content-Type", "application/json")], body.as_bytes()))
+    Reply::Late(
+        delay,
+        bytes(
+            200,
+            &[("Content-Type", "application/json")],
+            body.as_bytes(),
+        ),
+    )
 }
 
 fn gateway(api: &Api, options: &[&str]) -> Gateway {
@@ -45,7 +60,9 @@ fn gateway(api: &Api, options: &[&str]) -> Gateway {
 
 /// Tries a code; the error's summary, or nothing.
 async fn try_code(client: &mut Client, code: &str, metadata: &[(&'static str, &str)]) -> String {
-    let mut request = Request::new(GenerateTokenRequest { code: code.to_owned() });
+    let mut request = Request::new(GenerateTokenRequest {
+        code: code.to_owned(),
+    });
     for (name, value) in metadata {
         request.metadata_mut().insert(*name, value.parse().unwrap());
     }
@@ -55,7 +72,14 @@ async fn try_code(client: &mut Client, code: &str, metadata: &[(&'static str, &s
 /// Tries an answer to the secret question of a user.
 async fn try_answer(client: &mut Client, user: &str) -> String {
     let secret_question_answer = Some("An answer".to_owned());
-    told(client.reset_password(ResetPasswordRequest { user: user.to_owned(), secret_question_answer }).await)
+    told(
+        client
+            .reset_password(ResetPasswordRequest {
+                user: user.to_owned(),
+                secret_question_answer,
+            })
+            .await,
+    )
 }
 
 fn told<T>(result: Result<T, Status>) -> String {
@@ -70,28 +94,52 @@ fn told<T>(result: Result<T, Status>) -> String {
 
 /// Tries a code in a call that may take so long by its own word; of a client that has a timer itself either may be first.
 async fn within_500_ms(gateway: &Gateway) -> String {
-    let path = format!("/autoshares.passwordreset.v1.PasswordResetService/{}", Call::Token.rpc());
+    let path = format!(
+        "/autoshares.passwordreset.v1.PasswordResetService/{}",
+        Call::Token.rpc()
+    );
     let request = post(&path, "application/grpc").header("grpc-timeout", "500m");
     status_of(&send(gateway, request, Call::Token.framed()).await.1)
 }
 
 /// How many of the requests tried a wrong code.
 fn wrong(requests: &[String]) -> usize {
-    requests.iter().filter(|request| !request.contains(RIGHT)).count()
+    requests
+        .iter()
+        .filter(|request| !request.contains(RIGHT))
+        .count()
 }
 
 #[tokio::test]
 async fn a_guesser_gets_no_further_whatever_it_opens_and_is_in_nobodys_way() {
     let api = Api::start(Reply::By(slow_codes)).await;
-    let limits = ["--code-attempts", "20/1h", "--code-attempts-total", "30/1h", "--caller-metadata", "x-caller"];
-    let gateway = gateway(&api, &[&limits[..], &["--max-in-flight", "4096", "--timeout", "60s"]].concat());
+    let limits = [
+        "--code-attempts",
+        "20/1h",
+        "--code-attempts-total",
+        "30/1h",
+        "--caller-metadata",
+        "x-caller",
+    ];
+    let gateway = gateway(
+        &api,
+        &[
+            &limits[..],
+            &["--max-in-flight", "4096", "--timeout", "60s"],
+        ]
+        .concat(),
+    );
     let mut clients = Vec::new();
     for _ in 0..5 {
         clients.push(gateway.client().await);
     }
     let guess = async |n: usize, caller: &str| {
         let (code, number) = (format!("{n:06}"), n.to_string());
-        let metadata = [("x-caller", caller), ("x-metadata", number.as_str()), ("user-agent", number.as_str())];
+        let metadata = [
+            ("x-caller", caller),
+            ("x-metadata", number.as_str()),
+            ("user-agent", number.as_str()),
+        ];
         try_code(&mut clients[n % clients.len()].clone(), &code, &metadata).await
     };
     let guessing = async {
@@ -109,7 +157,10 @@ async fn a_guesser_gets_no_further_whatever_it_opens_and_is_in_nobodys_way() {
     let mut client = gateway.client().await;
     let honest = async {
         for _ in 0..50 {
-            assert_eq!(try_code(&mut client, RIGHT, &[("x-caller", "honest")]).await, "");
+            assert_eq!(
+                try_code(&mut client, RIGHT, &[("x-caller", "honest")]).await,
+                ""
+            );
         }
     };
     let (refused, ()) = tokio::join!(guessing, honest);
@@ -118,29 +169,64 @@ async fn a_guesser_gets_no_further_whatever_it_opens_and_is_in_nobodys_way() {
 
     // One who can pretend to be many gets as far as all together may.
     let callers: Vec<_> = (0..500).map(|n| format!("caller {n}")).collect();
-    join_all(callers.iter().enumerate().map(|(n, caller)| guess(n, caller))).await;
+    join_all(
+        callers
+            .iter()
+            .enumerate()
+            .map(|(n, caller)| guess(n, caller)),
+    )
+    .await;
     assert_eq!(wrong(&api.requests()), 10);
 }
 
 #[tokio::test]
 async fn any_number_of_codes_that_are_right_pass() {
     let api = Api::start(Reply::By(codes)).await;
-    let limits = ["--code-attempts", "5/1h", "--code-attempts-total", "5/1h", "--answer-attempts", "5/1h"];
-    let gateway = gateway(&api, &[&limits[..], &["--max-in-flight", "4096", "--timeout", "60s"]].concat());
+    let limits = [
+        "--code-attempts",
+        "5/1h",
+        "--code-attempts-total",
+        "5/1h",
+        "--answer-attempts",
+        "5/1h",
+    ];
+    let gateway = gateway(
+        &api,
+        &[
+            &limits[..],
+            &["--max-in-flight", "4096", "--timeout", "60s"],
+        ]
+        .concat(),
+    );
     let client = gateway.client().await;
-    let told = join_all((0..2000).map(|_| async { try_code(&mut client.clone(), RIGHT, &[]).await })).await;
-    assert!(told.iter().all(String::is_empty), "{:?}", told.iter().find(|told| !told.is_empty()));
+    let told =
+        join_all((0..2000).map(|_| async { try_code(&mut client.clone(), RIGHT, &[]).await }))
+            .await;
+    assert!(
+        told.iter().all(String::is_empty),
+        "{:?}",
+        told.iter().find(|told| !told.is_empty())
+    );
     assert_eq!(api.requests().len(), 2000);
 
     api.reply(Reply::json(200, Call::ResetWithAnswer.success()));
-    let told = join_all((0..500).map(|_| async { try_answer(&mut client.clone(), "robert.zak").await })).await;
+    let told =
+        join_all((0..500).map(|_| async { try_answer(&mut client.clone(), "robert.zak").await }))
+            .await;
     assert!(told.iter().all(String::is_empty));
 }
 
 #[tokio::test]
 async fn what_is_no_refusal_costs_nothing() {
     let api = Api::start(Reply::Silence).await;
-    let limits = ["--code-attempts", "1/1h", "--code-attempts-total", "1/1h", "--answer-attempts", "1/1h"];
+    let limits = [
+        "--code-attempts",
+        "1/1h",
+        "--code-attempts-total",
+        "1/1h",
+        "--answer-attempts",
+        "1/1h",
+    ];
     let gateway = gateway(&api, &[&limits[..], &["--timeout", "500ms"]].concat());
     let mut client = gateway.client().await;
     let outages = [
@@ -149,7 +235,10 @@ async fn what_is_no_refusal_costs_nothing() {
         Reply::json(502, ""),
         Reply::json(504, ""),
         Reply::json(429, ""),
-        Reply::json(403, r#"{"error":"Application key is not defined or does not exist"}"#),
+        Reply::json(
+            403,
+            r#"{"error":"Application key is not defined or does not exist"}"#,
+        ),
         Reply::json(200, "<html>"),
         Reply::Last(Vec::new()),
         Reply::Silence,
@@ -157,41 +246,77 @@ async fn what_is_no_refusal_costs_nothing() {
     for reply in outages {
         api.reply(reply);
         for _ in 0..2 {
-            for told in [try_code(&mut client, "000000", &[]).await, try_answer(&mut client, "robert.zak").await] {
-                assert!(!told.is_empty() && !told.contains("TOO_MANY_ATTEMPTS"), "{told}");
+            for told in [
+                try_code(&mut client, "000000", &[]).await,
+                try_answer(&mut client, "robert.zak").await,
+            ] {
+                assert!(
+                    !told.is_empty() && !told.contains("TOO_MANY_ATTEMPTS"),
+                    "{told}"
+                );
             }
         }
         assert_eq!(api.requests().len(), 4);
     }
 
     // A question that has to be answered first is no attempt, and neither is what is not sent.
-    api.reply(Reply::json(200, r#"{"Errors":["Answer is incorrect"],"IsSucceed":false}"#));
+    api.reply(Reply::json(
+        200,
+        r#"{"Errors":["Answer is incorrect"],"IsSucceed":false}"#,
+    ));
     for _ in 0..3 {
         let told = told(client.reset_password(reset_without_answer()).await);
         assert!(told.contains("SECRET_QUESTION_ANSWER_REQUIRED"), "{told}");
-        assert!(try_code(&mut client, "", &[]).await.contains("INVALID_REQUEST"));
+        assert!(
+            try_code(&mut client, "", &[])
+                .await
+                .contains("INVALID_REQUEST")
+        );
     }
 
     // What is one does.
     api.reply(Reply::json(200, REFUSED));
     assert_eq!(try_code(&mut client, "000000", &[]).await, UPSTREAM_REFUSED);
-    assert_eq!(try_code(&mut client, "000001", &[]).await, format!("{TOO_MANY}3600s"));
-    assert_eq!(try_answer(&mut client, "robert.zak").await, UPSTREAM_REFUSED);
-    assert_eq!(try_answer(&mut client, "robert.zak").await, format!("{TOO_MANY}3600s"));
+    assert_eq!(
+        try_code(&mut client, "000001", &[]).await,
+        format!("{TOO_MANY}3600s")
+    );
+    assert_eq!(
+        try_answer(&mut client, "robert.zak").await,
+        UPSTREAM_REFUSED
+    );
+    assert_eq!(
+        try_answer(&mut client, "robert.zak").await,
+        format!("{TOO_MANY}3600s")
+    );
 }
 
 fn reset_without_answer() -> ResetPasswordRequest {
-    ResetPasswordRequest { user: "robert.zak".to_owned(), secret_question_answer: None }
+    ResetPasswordRequest {
+        user: "robert.zak".to_owned(),
+        secret_question_answer: None,
+    }
 }
 
 #[tokio::test]
 async fn an_api_that_cannot_be_reached_costs_nothing() {
     let api = Api::start(Reply::Silence).await;
-    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let gateway = Gateway::with(&format!("http://{closed}"), &["--app-key", KEY, "--code-attempts", "1/1h"]);
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let gateway = Gateway::with(
+        &format!("http://{closed}"),
+        &["--app-key", KEY, "--code-attempts", "1/1h"],
+    );
     let mut client = gateway.client().await;
     for _ in 0..3 {
-        assert!(try_code(&mut client, "000000", &[]).await.contains("UPSTREAM_UNREACHABLE"));
+        assert!(
+            try_code(&mut client, "000000", &[])
+                .await
+                .contains("UPSTREAM_UNREACHABLE")
+        );
     }
     assert!(api.requests().is_empty());
 }
@@ -202,7 +327,10 @@ async fn every_way_to_say_no_counts() {
     for (http_status, body) in [
         (200, REFUSED),
         (200, r#"{"Errors":[],"IsSucceed":false}"#),
-        (200, r#"{"Errors":["No."],"StatusCode":"NotFound","IsSucceed":false}"#),
+        (
+            200,
+            r#"{"Errors":["No."],"StatusCode":"NotFound","IsSucceed":false}"#,
+        ),
         (400, r#"{"Message":"The request is invalid."}"#),
         (403, "<html>"),
         (404, ""),
@@ -214,8 +342,15 @@ async fn every_way_to_say_no_counts() {
         let gateway = gateway(&api, &["--code-attempts", "1/1h"]);
         let mut client = gateway.client().await;
         let told = try_code(&mut client, "000000", &[]).await;
-        assert!(told.contains("UPSTREAM_") || told.contains("VALIDATION_FAILED"), "{told}");
-        assert_eq!(try_code(&mut client, "000001", &[]).await, format!("{TOO_MANY}3600s"), "{http_status} {body}");
+        assert!(
+            told.contains("UPSTREAM_") || told.contains("VALIDATION_FAILED"),
+            "{told}"
+        );
+        assert_eq!(
+            try_code(&mut client, "000001", &[]).await,
+            format!("{TOO_MANY}3600s"),
+            "{http_status} {body}"
+        );
         assert_eq!(api.requests().len(), 1);
     }
 }
@@ -225,32 +360,69 @@ async fn answers_are_counted_for_each_user_however_the_name_is_written() {
     let api = Api::start(Reply::json(200, REFUSED)).await;
     let gateway = gateway(&api, &["--answer-attempts", "3/1h"]);
     let mut clients = [gateway.client().await, gateway.client().await];
-    for (n, user) in ["robert.zak", "Robert.ZAK", " robert.zak "].into_iter().enumerate() {
-        assert_eq!(try_answer(&mut clients[n % 2], user).await, UPSTREAM_REFUSED, "{user:?}");
+    for (n, user) in ["robert.zak", "Robert.ZAK", " robert.zak "]
+        .into_iter()
+        .enumerate()
+    {
+        assert_eq!(
+            try_answer(&mut clients[n % 2], user).await,
+            UPSTREAM_REFUSED,
+            "{user:?}"
+        );
     }
     for user in ["robert.zak", "ROBERT.ZAK\t", "ｒobert.zak"] {
-        assert!(try_answer(&mut clients[0], user).await.starts_with(TOO_MANY), "{user:?}");
+        assert!(
+            try_answer(&mut clients[0], user)
+                .await
+                .starts_with(TOO_MANY),
+            "{user:?}"
+        );
     }
     assert_eq!(api.requests().len(), 3);
-    assert_eq!(try_answer(&mut clients[0], "jane.doe").await, UPSTREAM_REFUSED);
+    assert_eq!(
+        try_answer(&mut clients[0], "jane.doe").await,
+        UPSTREAM_REFUSED
+    );
     // Without an answer nothing is guessed.
-    assert_eq!(told(clients[0].reset_password(reset_without_answer()).await), UPSTREAM_REFUSED);
+    assert_eq!(
+        told(clients[0].reset_password(reset_without_answer()).await),
+        UPSTREAM_REFUSED
+    );
 }
 
 #[tokio::test]
 async fn each_limit_can_be_turned_off() {
     let api = Api::start(Reply::json(200, REFUSED)).await;
-    let all = ["--code-attempts", "--code-attempts-total", "--answer-attempts"];
+    let all = [
+        "--code-attempts",
+        "--code-attempts-total",
+        "--answer-attempts",
+    ];
     for on in [None, Some(0), Some(1), Some(2)] {
         let value = |n| if Some(n) == on { "2/1h" } else { "off" };
-        let limits: Vec<_> = all.iter().enumerate().flat_map(|(n, option)| [*option, value(n)]).collect();
+        let limits: Vec<_> = all
+            .iter()
+            .enumerate()
+            .flat_map(|(n, option)| [*option, value(n)])
+            .collect();
         let gateway = gateway(&api, &limits);
         let mut client = gateway.client().await;
         for n in 0..100 {
-            let (code, answer) = (try_code(&mut client, "000000", &[]).await, try_answer(&mut client, "u").await);
+            let (code, answer) = (
+                try_code(&mut client, "000000", &[]).await,
+                try_answer(&mut client, "u").await,
+            );
             let (code_is_limited, answer_is_limited) = (matches!(on, Some(0 | 1)), on == Some(2));
-            assert_eq!(code.starts_with(TOO_MANY), code_is_limited && n >= 2, "{on:?} {code}");
-            assert_eq!(answer.starts_with(TOO_MANY), answer_is_limited && n >= 2, "{on:?} {answer}");
+            assert_eq!(
+                code.starts_with(TOO_MANY),
+                code_is_limited && n >= 2,
+                "{on:?} {code}"
+            );
+            assert_eq!(
+                answer.starts_with(TOO_MANY),
+                answer_is_limited && n >= 2,
+                "{on:?} {answer}"
+            );
         }
     }
 }
@@ -275,11 +447,17 @@ async fn the_limits_without_any_option_are_those_of_the_readme() {
 #[tokio::test]
 async fn after_the_time_that_the_refusal_names_a_call_passes() {
     let api = Api::start(Reply::json(200, REFUSED)).await;
-    let gateway = gateway(&api, &["--code-attempts", "1/2s", "--code-attempts-total", "off"]);
+    let gateway = gateway(
+        &api,
+        &["--code-attempts", "1/2s", "--code-attempts-total", "off"],
+    );
     let mut client = gateway.client().await;
     assert_eq!(try_code(&mut client, "000000", &[]).await, UPSTREAM_REFUSED);
     let told = try_code(&mut client, "000001", &[]).await;
-    let seconds = told.strip_prefix(TOO_MANY).and_then(|rest| rest.strip_suffix('s')).unwrap();
+    let seconds = told
+        .strip_prefix(TOO_MANY)
+        .and_then(|rest| rest.strip_suffix('s'))
+        .unwrap();
     tokio::time::sleep(Duration::from_secs(seconds.parse().unwrap())).await;
     assert_eq!(try_code(&mut client, "000002", &[]).await, UPSTREAM_REFUSED);
 }
@@ -291,7 +469,10 @@ async fn a_call_waits_for_the_attempts_that_are_under_way() {
     let client = gateway.client().await;
     let two = async || {
         let (mut first, mut second) = (client.clone(), client.clone());
-        let (first, second) = tokio::join!(try_code(&mut first, "000000", &[]), try_code(&mut second, "000001", &[]));
+        let (first, second) = tokio::join!(
+            try_code(&mut first, "000000", &[]),
+            try_code(&mut second, "000001", &[])
+        );
         let mut told = [first, second];
         told.sort();
         told
@@ -299,7 +480,10 @@ async fn a_call_waits_for_the_attempts_that_are_under_way() {
     assert_eq!(two().await, ["", ""]);
     assert_eq!(api.requests().len(), 2);
     api.reply(late(Duration::from_millis(300), REFUSED));
-    assert_eq!(two().await, [UPSTREAM_REFUSED.to_owned(), format!("{TOO_MANY}3600s")]);
+    assert_eq!(
+        two().await,
+        [UPSTREAM_REFUSED.to_owned(), format!("{TOO_MANY}3600s")]
+    );
     assert_eq!(api.requests().len(), 1);
 }
 
@@ -315,8 +499,14 @@ async fn a_call_waits_no_longer_than_its_deadline_and_has_sent_nothing() {
         sent == 1
     })
     .await;
-    assert_eq!(within_500_ms(&gateway).await, "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent");
-    assert_eq!(first.await.unwrap(), "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown");
+    assert_eq!(
+        within_500_ms(&gateway).await,
+        "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent"
+    );
+    assert_eq!(
+        first.await.unwrap(),
+        "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown"
+    );
     assert!(api.requests().is_empty());
     // The one that waited has cost nothing, nor has the API that does not answer.
     api.reply(Reply::json(200, Call::Token.success()));
@@ -335,10 +525,17 @@ async fn who_does_not_wait_for_the_answer_has_spent_the_attempt() {
     call.abort();
     within(|| api.closed() == 1).await;
 
-    assert_eq!(within_500_ms(&gateway).await, "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown");
+    assert_eq!(
+        within_500_ms(&gateway).await,
+        "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown"
+    );
     assert_eq!(api.requests().len(), 1);
 
-    assert!(try_code(&mut client, "000002", &[]).await.starts_with(TOO_MANY));
+    assert!(
+        try_code(&mut client, "000002", &[])
+            .await
+            .starts_with(TOO_MANY)
+    );
     assert!(api.requests().is_empty());
 }
 
@@ -359,7 +556,11 @@ async fn who_leaves_while_waiting_is_not_waited_for() {
     let last = spawn_call("000002");
     assert_eq!(first.await.unwrap(), "");
     assert_eq!(last.await.unwrap(), "");
-    assert_eq!(api.requests().len(), 1, "of those that had gone nothing was sent");
+    assert_eq!(
+        api.requests().len(),
+        1,
+        "of those that had gone nothing was sent"
+    );
 }
 
 #[tokio::test]
@@ -367,8 +568,18 @@ async fn callers_are_told_apart_by_metadata_or_else_by_their_connection() {
     let api = Api::start(Reply::json(200, REFUSED)).await;
     let folder = tempfile::tempdir().unwrap();
     let socket = format!("unix:{}", folder.path().join("gateway.sock").display());
-    let options = ["--listen", "127.0.0.1:0", "--listen", &socket, "--code-attempts", "1/1h"];
-    let gateway = gateway(&api, &[&options[..], &["--caller-metadata", "x-caller"]].concat());
+    let options = [
+        "--listen",
+        "127.0.0.1:0",
+        "--listen",
+        &socket,
+        "--code-attempts",
+        "1/1h",
+    ];
+    let gateway = gateway(
+        &api,
+        &[&options[..], &["--caller-metadata", "x-caller"]].concat(),
+    );
     // The user of the socket and the address are callers of their own, over any number of connections.
     for address in [gateway.address(), &socket] {
         for expected in [UPSTREAM_REFUSED, TOO_MANY, TOO_MANY] {
@@ -377,8 +588,18 @@ async fn callers_are_told_apart_by_metadata_or_else_by_their_connection() {
             assert!(told.starts_with(expected), "{address}: {told}");
         }
     }
-    for (caller, expected) in [("a", UPSTREAM_REFUSED), ("b", UPSTREAM_REFUSED), ("a", TOO_MANY), ("b", TOO_MANY)] {
-        let told = try_code(&mut gateway.client().await, "000000", &[("x-caller", caller)]).await;
+    for (caller, expected) in [
+        ("a", UPSTREAM_REFUSED),
+        ("b", UPSTREAM_REFUSED),
+        ("a", TOO_MANY),
+        ("b", TOO_MANY),
+    ] {
+        let told = try_code(
+            &mut gateway.client().await,
+            "000000",
+            &[("x-caller", caller)],
+        )
+        .await;
         assert!(told.starts_with(expected), "{caller}: {told}");
     }
 }
@@ -387,15 +608,39 @@ async fn callers_are_told_apart_by_metadata_or_else_by_their_connection() {
 async fn the_sandbox_has_the_same_limits() {
     let gateway = Gateway::start(program(&["serve", "--sandbox", "--code-attempts", "1/1h"]));
     let mut client = gateway.client().await;
-    assert_eq!(Call::Token.make(&mut client, Plain).await.unwrap_err().code(), Code::FailedPrecondition);
-    assert!(try_code(&mut client, "000001", &[]).await.starts_with(TOO_MANY));
+    assert_eq!(
+        Call::Token
+            .make(&mut client, Plain)
+            .await
+            .unwrap_err()
+            .code(),
+        Code::FailedPrecondition
+    );
+    assert!(
+        try_code(&mut client, "000001", &[])
+            .await
+            .starts_with(TOO_MANY)
+    );
 }
 
 #[tokio::test]
 async fn nothing_that_tells_callers_or_users_apart_is_logged() {
     let api = Api::start(Reply::json(200, REFUSED)).await;
-    let limits = ["--code-attempts", "1/1h", "--answer-attempts", "1/1h", "--caller-metadata", "x-caller"];
-    let mut command = program(&[&["serve", "--upstream-url", &api.url(), "--app-key", KEY][..], &limits].concat());
+    let limits = [
+        "--code-attempts",
+        "1/1h",
+        "--answer-attempts",
+        "1/1h",
+        "--caller-metadata",
+        "x-caller",
+    ];
+    let mut command = program(
+        &[
+            &["serve", "--upstream-url", &api.url(), "--app-key", KEY][..],
+            &limits,
+        ]
+        .concat(),
+    );
     command.env("RUST_LOG", "trace");
     let gateway = Gateway::start(command);
     let mut client = gateway.client().await;

@@ -16,8 +16,9 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use crate::support::{
     api::{Api, Reply},
     frames::{
-        CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, PRIORITY, PUSH_PROMISE, RST_STREAM,
-        SETTINGS, WINDOW_UPDATE, begin_with, call_to, field, frame, frames, greet, reason, setting, until_closed,
+        CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, PRIORITY,
+        PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, begin_with, call_to, field, frame,
+        frames, greet, reason, setting, until_closed,
     },
     gateway::{Call, Gateway, KEY, Plain, within},
     raw::{framed, post, send, status_of},
@@ -36,16 +37,25 @@ const NO_SETTINGS: &[u8] = &[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_not_http_is_closed() {
-    let noise: Vec<u8> = (0..100_000_u32).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let noise: Vec<u8> = (0..100_000_u32)
+        .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
+        .collect();
     let mut client_hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec();
     client_hello.extend(&noise[..506]);
     withstands(&[], 16, async |gateway| {
-        for bytes in
-            [&noise[..], &client_hello, b"SSH-2.0-OpenSSH_9.6\r\n", b"\0\0\0\0", b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n"]
-        {
+        for bytes in [
+            &noise[..],
+            &client_hello,
+            b"SSH-2.0-OpenSSH_9.6\r\n",
+            b"\0\0\0\0",
+            b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
+        ] {
             let answer = until_closed(&mut begin_with(gateway, bytes).await, SOON).await;
             let answer = String::from_utf8_lossy(&answer);
-            assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
+            assert!(
+                answer.is_empty() || answer.starts_with("HTTP/1.1 400 "),
+                "{answer}"
+            );
         }
     })
     .await;
@@ -58,7 +68,10 @@ async fn http_1_gets_one_answer_whatever_comes() {
                    http2-settings: AAMAAABkAAQAAP__\r\n\r\n";
     let endless = format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(1 << 20));
     let many = format!("GET / HTTP/1.1\r\n{}", "x: y\r\n".repeat(10_000));
-    let chunked = format!("POST {RESET} HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{}", "1\r\nx\r\n".repeat(10_000));
+    let chunked = format!(
+        "POST {RESET} HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n{}",
+        "1\r\nx\r\n".repeat(10_000)
+    );
     withstands(&[], 16, async |gateway| {
         for (bytes, expected) in [
             (get, "415"),
@@ -71,10 +84,15 @@ async fn http_1_gets_one_answer_whatever_comes() {
             let mut stream = begin_with(gateway, bytes.as_bytes()).await;
             let mut answer = Vec::new();
             // A reset in place of an end is the system's way to say that not all was read.
-            let _ = timeout(SOON, stream.read_to_end(&mut answer)).await.expect("closed");
+            let _ = timeout(SOON, stream.read_to_end(&mut answer))
+                .await
+                .expect("closed");
             let answer = String::from_utf8_lossy(&answer);
             let begins = answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {expected} "));
-            assert!(begins && answer.matches("HTTP/1.1").count() <= 1, "{answer}");
+            assert!(
+                begins && answer.matches("HTTP/1.1").count() <= 1,
+                "{answer}"
+            );
         }
     })
     .await;
@@ -114,7 +132,11 @@ async fn who_does_not_begin_in_time_is_cut_off() {
                 () = trickle => {}
                 () = sleep(ITS_TIME.end) => {}
             }
-            assert!(ITS_TIME.contains(&start.elapsed()), "closed after {:?}", start.elapsed());
+            assert!(
+                ITS_TIME.contains(&start.elapsed()),
+                "closed after {:?}",
+                start.elapsed()
+            );
         });
     }
     while let Some(task) = tasks.join_next().await {
@@ -147,30 +169,77 @@ async fn broken_frames_end_the_connection_with_their_reason() {
     let (protocol, flow_control, size) = (1, 3, 6);
     let cases = [
         ("too much data", too_much_data(), flow_control),
-        ("settings of a bad length", frame(SETTINGS, 0, 0, &[0; 5]), protocol),
+        (
+            "settings of a bad length",
+            frame(SETTINGS, 0, 0, &[0; 5]),
+            protocol,
+        ),
         ("settings on a stream", frame(SETTINGS, 0, 1, &[]), protocol),
         ("a window over the limit", setting(4, most + 1), protocol),
-        ("a frame over the limit", frame(DATA, 0, 1, &[0; 16_385]), size),
-        ("a ping of a bad length", frame(PING, 0, 0, &[0; 7]), protocol),
+        (
+            "a frame over the limit",
+            frame(DATA, 0, 1, &[0; 16_385]),
+            size,
+        ),
+        (
+            "a ping of a bad length",
+            frame(PING, 0, 0, &[0; 7]),
+            protocol,
+        ),
         ("data on stream 0", frame(DATA, 0, 0, b"x"), protocol),
         ("data on an idle stream", frame(DATA, 0, 1, b"x"), protocol),
         ("headers on stream 0", head(END_HEADERS, 0), protocol),
         ("headers on an even stream", head(END_HEADERS, 2), protocol),
-        ("headers cut short by a ping", [head(0, 1), frame(PING, 0, 0, &[0; 8])].concat(), protocol),
-        ("headers that are none", frame(HEADERS, END_HEADERS, 1, &[0xff; 64]), protocol),
-        ("a continuation of nothing", frame(CONTINUATION, END_HEADERS, 1, &call), protocol),
-        ("a push", frame(PUSH_PROMISE, END_HEADERS, 1, &[0; 8]), protocol),
-        ("a window overflow", frame(WINDOW_UPDATE, 0, 0, &most.to_be_bytes()), flow_control),
-        ("a window update of nothing", frame(WINDOW_UPDATE, 0, 0, &[0; 4]), protocol),
-        ("a reset of an idle stream", frame(RST_STREAM, 0, 1, &[0; 4]), protocol),
+        (
+            "headers cut short by a ping",
+            [head(0, 1), frame(PING, 0, 0, &[0; 8])].concat(),
+            protocol,
+        ),
+        (
+            "headers that are none",
+            frame(HEADERS, END_HEADERS, 1, &[0xff; 64]),
+            protocol,
+        ),
+        (
+            "a continuation of nothing",
+            frame(CONTINUATION, END_HEADERS, 1, &call),
+            protocol,
+        ),
+        (
+            "a push",
+            frame(PUSH_PROMISE, END_HEADERS, 1, &[0; 8]),
+            protocol,
+        ),
+        (
+            "a window overflow",
+            frame(WINDOW_UPDATE, 0, 0, &most.to_be_bytes()),
+            flow_control,
+        ),
+        (
+            "a window update of nothing",
+            frame(WINDOW_UPDATE, 0, 0, &[0; 4]),
+            protocol,
+        ),
+        (
+            "a reset of an idle stream",
+            frame(RST_STREAM, 0, 1, &[0; 4]),
+            protocol,
+        ),
     ];
     withstands(&[], 24, async |gateway| {
         for (what, bytes, expected) in &cases {
             let mut stream = greet(gateway, NO_SETTINGS).await;
             let _ = stream.write_all(bytes).await;
             let mut answer = Vec::new();
-            let _ = timeout(SOON, stream.read_to_end(&mut answer)).await.unwrap_or_else(|_| panic!("{what}: open"));
-            assert_eq!(reason(&answer), Some(*expected), "{what}: {:?}", frames(&answer));
+            let _ = timeout(SOON, stream.read_to_end(&mut answer))
+                .await
+                .unwrap_or_else(|_| panic!("{what}: open"));
+            assert_eq!(
+                reason(&answer),
+                Some(*expected),
+                "{what}: {:?}",
+                frames(&answer)
+            );
         }
     })
     .await;
@@ -180,11 +249,24 @@ async fn broken_frames_end_the_connection_with_their_reason() {
 async fn odd_frames_are_put_up_with() {
     let gateway = Gateway::before("http://127.0.0.1:1");
     let mut stream = greet(&gateway, NO_SETTINGS).await;
-    let loops = (0..500_u32)
-        .map(|i| frame(PRIORITY, 0, 2 * i + 1, &[&(2 * ((i + 1) % 500) + 1).to_be_bytes()[..], &[0]].concat()));
-    let odd = [frame(0xbe, 0xff, 0, b"unknown"), frame(0xef, 0, 77, &[0; 16_384]), loops.collect::<Vec<_>>().concat()];
+    let loops = (0..500_u32).map(|i| {
+        frame(
+            PRIORITY,
+            0,
+            2 * i + 1,
+            &[&(2 * ((i + 1) % 500) + 1).to_be_bytes()[..], &[0]].concat(),
+        )
+    });
+    let odd = [
+        frame(0xbe, 0xff, 0, b"unknown"),
+        frame(0xef, 0, 77, &[0; 16_384]),
+        loops.collect::<Vec<_>>().concat(),
+    ];
     stream.write_all(&odd.concat()).await.unwrap();
-    stream.write_all(&frame(PING, 0, 0, b"anyone??")).await.unwrap();
+    stream
+        .write_all(&frame(PING, 0, 0, b"anyone??"))
+        .await
+        .unwrap();
     let mut received = Vec::new();
     let pong = async {
         while !received.windows(8).any(|window| window == b"anyone??") {
@@ -201,13 +283,28 @@ async fn endless_headers_end_the_connection() {
         let mut stream = greet(gateway, NO_SETTINGS).await;
         let begun = [call_to(RESET, &[]), field("x", &"y".repeat(1000))].concat();
         let _ = stream.write_all(&frame(HEADERS, 0, 1, &begun)).await;
-        let more = frame(CONTINUATION, 0, 1, &field("x", &"y".repeat(1000)).repeat(16));
+        let more = frame(
+            CONTINUATION,
+            0,
+            1,
+            &field("x", &"y".repeat(1000)).repeat(16),
+        );
         let (mut reader, mut writer) = stream.split();
         let endless = async { while writer.write_all(&more).await.is_ok() {} };
         let mut answer = Vec::new();
-        timeout(SOON, async { tokio::join!(endless, reader.read_to_end(&mut answer)) }).await.expect("closed").1.ok();
+        timeout(SOON, async {
+            tokio::join!(endless, reader.read_to_end(&mut answer))
+        })
+        .await
+        .expect("closed")
+        .1
+        .ok();
         // A reset may overtake the reason.
-        assert!(reason(&answer).is_none_or(|reason| reason == 11), "{:?}", reason(&answer));
+        assert!(
+            reason(&answer).is_none_or(|reason| reason == 11),
+            "{:?}",
+            reason(&answer)
+        );
     })
     .await;
 }
@@ -223,8 +320,13 @@ async fn giant_metadata_is_refused_and_the_connection_goes_on() {
         let request = post(RESET, "application/grpc").header("x", &big);
         let (status, _) = send(&gateway, request, Call::Reset.framed()).await;
         assert_eq!(status.as_u16(), 431);
-        let many = (0..1000).fold(post(RESET, "application/grpc"), |head, i| head.header(format!("x-{i}"), "y"));
-        assert_eq!(send(&gateway, many, Call::Reset.framed()).await.0.as_u16(), 431);
+        let many = (0..1000).fold(post(RESET, "application/grpc"), |head, i| {
+            head.header(format!("x-{i}"), "y")
+        });
+        assert_eq!(
+            send(&gateway, many, Call::Reset.framed()).await.0.as_u16(),
+            431
+        );
     }
     assert!(gateway.peak_memory() < before + 24 * 1024);
     println!("{}", neighbour.was_served().await);
@@ -238,15 +340,51 @@ async fn wrong_lengths_are_the_callers_fault() {
     let prefixed = |length: u32| [&[0], &length.to_be_bytes()[..], &message[5..]].concat();
     let compressed = [&[1], &message[1..]].concat();
     for (what, body, expected) in [
-        ("longer than the data", prefixed(100), "Internal INVALID_REQUEST caller not_sent"),
-        ("4 GiB", prefixed(u32::MAX), "ResourceExhausted INVALID_REQUEST caller not_sent"),
-        ("compressed with nothing", compressed, "Internal INVALID_REQUEST caller not_sent"),
-        ("shorter than the data", prefixed(3), "Internal INVALID_REQUEST caller not_sent"),
-        ("no flag", [&[7], &message[1..]].concat(), "Internal INVALID_REQUEST caller not_sent"),
-        ("half a prefix", message[..3].to_vec(), "Internal INVALID_REQUEST caller not_sent"),
-        ("nothing", Vec::new(), "Internal INVALID_REQUEST caller not_sent"),
-        ("no text", framed(b"\x0a\x02\xff\xfe"), "Internal INVALID_REQUEST caller not_sent"),
-        ("endless", prefixed(3).repeat(10_000), "ResourceExhausted INVALID_REQUEST caller not_sent"),
+        (
+            "longer than the data",
+            prefixed(100),
+            "Internal INVALID_REQUEST caller not_sent",
+        ),
+        (
+            "4 GiB",
+            prefixed(u32::MAX),
+            "ResourceExhausted INVALID_REQUEST caller not_sent",
+        ),
+        (
+            "compressed with nothing",
+            compressed,
+            "Internal INVALID_REQUEST caller not_sent",
+        ),
+        (
+            "shorter than the data",
+            prefixed(3),
+            "Internal INVALID_REQUEST caller not_sent",
+        ),
+        (
+            "no flag",
+            [&[7], &message[1..]].concat(),
+            "Internal INVALID_REQUEST caller not_sent",
+        ),
+        (
+            "half a prefix",
+            message[..3].to_vec(),
+            "Internal INVALID_REQUEST caller not_sent",
+        ),
+        (
+            "nothing",
+            Vec::new(),
+            "Internal INVALID_REQUEST caller not_sent",
+        ),
+        (
+            "no text",
+            framed(b"\x0a\x02\xff\xfe"),
+            "Internal INVALID_REQUEST caller not_sent",
+        ),
+        (
+            "endless",
+            prefixed(3).repeat(10_000),
+            "ResourceExhausted INVALID_REQUEST caller not_sent",
+        ),
     ] {
         let (_, headers) = send(&gateway, post(RESET, "application/grpc"), body).await;
         assert_eq!(status_of(&headers), expected, "{what}");
@@ -297,7 +435,12 @@ async fn floods_of_frames_keep_nobody_from_being_served() {
             let mut floods = JoinSet::new();
             for bytes in &cheap {
                 let stream = greet(gateway, NO_SETTINGS).await;
-                floods.spawn(flood(stream, bytes.repeat(1000), reads, Duration::from_millis(800)));
+                floods.spawn(flood(
+                    stream,
+                    bytes.repeat(1000),
+                    reads,
+                    Duration::from_millis(800),
+                ));
             }
             println!("thousands of frames: {:?}", floods.join_all().await);
         }
@@ -308,7 +451,9 @@ async fn floods_of_frames_keep_nobody_from_being_served() {
 /// The headers of that many calls, on streams 1, 3 and so on.
 fn calls(path: &str, flags: u8, count: u32) -> Vec<Vec<u8>> {
     let head = call_to(path, &[]);
-    (0..count).map(|i| frame(HEADERS, END_HEADERS | flags, 2 * i + 1, &head)).collect()
+    (0..count)
+        .map(|i| frame(HEADERS, END_HEADERS | flags, 2 * i + 1, &head))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -317,7 +462,11 @@ async fn rapid_resets_end_the_connection() {
     const CANCEL: u32 = 8;
     let storm = |path, code: u32| -> Vec<u8> {
         let reset = |stream| frame(RST_STREAM, 0, stream, &code.to_be_bytes());
-        (0..).zip(calls(path, 0, 20_000)).flat_map(|(i, head)| [head, reset(2 * i + 1)]).flatten().collect()
+        (0..)
+            .zip(calls(path, 0, 20_000))
+            .flat_map(|(i, head)| [head, reset(2 * i + 1)])
+            .flatten()
+            .collect()
     };
     let storms = [
         ("of calls", storm(RESET, CANCEL)),
@@ -330,10 +479,19 @@ async fn rapid_resets_end_the_connection() {
             let mut stream = greet(gateway, NO_SETTINGS).await;
             let (mut reader, mut writer) = stream.split();
             let mut answer = Vec::new();
-            let storming = async { tokio::join!(writer.write_all(storm), reader.read_to_end(&mut answer)) };
-            timeout(SOON, storming).await.unwrap_or_else(|_| panic!("{what}: open")).1.ok();
+            let storming =
+                async { tokio::join!(writer.write_all(storm), reader.read_to_end(&mut answer)) };
+            timeout(SOON, storming)
+                .await
+                .unwrap_or_else(|_| panic!("{what}: open"))
+                .1
+                .ok();
             // There may be none, or a reset may overtake it.
-            assert!(reason(&answer).is_none_or(|reason| reason == 11), "{what}: {:?}", reason(&answer));
+            assert!(
+                reason(&answer).is_none_or(|reason| reason == 11),
+                "{what}: {:?}",
+                reason(&answer)
+            );
         }
     })
     .await;
@@ -359,7 +517,9 @@ async fn calls_that_are_reset_once_they_are_sent_never_are_more_than_may_be_in_f
         while let (true, Ok(ready)) = (Instant::now() < end, client.ready().await) {
             client = ready;
             let request = post(RESET, "application/grpc").body(()).unwrap();
-            let Ok((response, mut body)) = client.send_request(request, false) else { break };
+            let Ok((response, mut body)) = client.send_request(request, false) else {
+                break;
+            };
             let _ = body.send_data(Call::Reset.framed().into(), true);
             asked += 1;
             tokio::spawn(async move {
@@ -373,18 +533,29 @@ async fn calls_that_are_reset_once_they_are_sent_never_are_more_than_may_be_in_f
         connection.abort();
     }
     let reached = api.requests().len();
-    println!("{asked} calls reset on {connections} connections; {reached} reached the API, at most {most} at a time");
-    assert!(reached > 20, "the test resets too soon: only {reached} calls reached the API");
+    println!(
+        "{asked} calls reset on {connections} connections; {reached} reached the API, at most {most} at a time"
+    );
+    assert!(
+        reached > 20,
+        "the test resets too soon: only {reached} calls reached the API"
+    );
     // The API may not know yet that its caller is gone.
     assert!(most <= 2 * 20, "{most} calls at a time");
-    Call::Reset.make(&mut gateway.client().await, Plain).await.unwrap_err();
+    Call::Reset
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap_err();
     within(|| gateway.files() < 64).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_idle_connections_keep_nobody_out() {
     const IDLE: usize = 10_000;
-    assert!(raise_file_limit() > IDLE as u64 + 100, "this test needs {IDLE} open files");
+    assert!(
+        raise_file_limit() > IDLE as u64 + 100,
+        "this test needs {IDLE} open files"
+    );
     for (most, options) in [(1024, &[][..]), (100, &["--max-connections", "100"])] {
         let api = Api::start(Reply::json(200, Call::Question.success())).await;
         let gateway = Gateway::with(&api.url(), &[&["--app-key", KEY], options].concat());
@@ -394,15 +565,29 @@ async fn ten_thousand_idle_connections_keep_nobody_out() {
         let mut idle = Vec::new();
         let start = Instant::now();
         for i in 0..IDLE {
-            let greeting = if i % 2 == 0 { [PREFACE, NO_SETTINGS].concat() } else { Vec::new() };
+            let greeting = if i % 2 == 0 {
+                [PREFACE, NO_SETTINGS].concat()
+            } else {
+                Vec::new()
+            };
             idle.push(begin_with(&gateway, &greeting).await);
         }
         println!("connected after {:?}", start.elapsed());
-        assert!(start.elapsed() < Duration::from_secs(20), "connected only after {:?}", start.elapsed());
+        assert!(
+            start.elapsed() < Duration::from_secs(20),
+            "connected only after {:?}",
+            start.elapsed()
+        );
         within(|| gateway.files() <= files + most).await;
         let grown = gateway.memory().saturating_sub(before);
-        println!("{most} of {IDLE} idle connections stay: {:.1} KiB each", grown as f64 / most as f64);
-        assert!(grown < most as u64 * 32 + 16 * 1024, "{grown} KiB for {most} connections");
+        println!(
+            "{most} of {IDLE} idle connections stay: {:.1} KiB each",
+            grown as f64 / most as f64
+        );
+        assert!(
+            grown < most as u64 * 32 + 16 * 1024,
+            "{grown} KiB for {most} connections"
+        );
         let served = neighbour.served();
         let mut client = gateway.client().await;
         Call::Question.make(&mut client, Plain).await.unwrap();
@@ -416,15 +601,32 @@ async fn ten_thousand_idle_connections_keep_nobody_out() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn streams_without_end_take_nobodys_place() {
     // A message that stops in its middle.
-    let part = |stream| frame(DATA, 0, stream, &[&[0, 0, 0, 0xff, 0xff], &[0; 1000][..]].concat());
-    for (path, data) in [(RESET, true), (RESET, false), (WATCH, false), (CHECK, false), (REFLECTION, false)] {
+    let part = |stream| {
+        frame(
+            DATA,
+            0,
+            stream,
+            &[&[0, 0, 0, 0xff, 0xff], &[0; 1000][..]].concat(),
+        )
+    };
+    for (path, data) in [
+        (RESET, true),
+        (RESET, false),
+        (WATCH, false),
+        (CHECK, false),
+        (REFLECTION, false),
+    ] {
         withstands(&["--max-connections", "500"], 96, async |gateway| {
             let files = gateway.files();
             let mut streams = Vec::new();
             for _ in 0..8 {
                 let mut stream = greet(gateway, NO_SETTINGS).await;
                 for (i, head) in (0..).zip(calls(path, 0, 256)) {
-                    let data = if data && i < 50 { part(2 * i + 1) } else { Vec::new() };
+                    let data = if data && i < 50 {
+                        part(2 * i + 1)
+                    } else {
+                        Vec::new()
+                    };
                     if stream.write_all(&[head, data].concat()).await.is_err() {
                         break;
                     }
@@ -432,8 +634,16 @@ async fn streams_without_end_take_nobodys_place() {
                 streams.push(stream);
             }
             let mut health = HealthClient::new(gateway.channel().await);
-            health.check(HealthCheckRequest { service: String::new() }).await.unwrap();
-            Call::Question.make(&mut gateway.client().await, Plain).await.unwrap();
+            health
+                .check(HealthCheckRequest {
+                    service: String::new(),
+                })
+                .await
+                .unwrap();
+            Call::Question
+                .make(&mut gateway.client().await, Plain)
+                .await
+                .unwrap();
             // Of these 2048, no more than 1024 may wait for their message, and 1524 for their answers to be taken. The two
             // callers are gone or not.
             within(|| gateway.files() <= files + 7).await;
@@ -462,7 +672,12 @@ async fn answers_that_no_window_lets_through_do_not_pile_up() {
             // Of these 2048, no more than 1524 may wait.
             within(|| gateway.files() <= files + 5).await;
             let mut health = HealthClient::new(gateway.channel().await);
-            health.check(HealthCheckRequest { service: String::new() }).await.unwrap();
+            health
+                .check(HealthCheckRequest {
+                    service: String::new(),
+                })
+                .await
+                .unwrap();
         })
         .await;
     }
@@ -483,9 +698,15 @@ async fn who_never_reads_is_cut_off_in_the_end() {
         // Little room for answers on the way.
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
-        let mut stream = socket.connect(gateway.address().parse().unwrap()).await.unwrap();
+        let mut stream = socket
+            .connect(gateway.address().parse().unwrap())
+            .await
+            .unwrap();
         ports.push(stream.local_addr().unwrap().port());
-        stream.write_all(&[PREFACE, NO_SETTINGS, &calls].concat()).await.unwrap();
+        stream
+            .write_all(&[PREFACE, NO_SETTINGS, &calls].concat())
+            .await
+            .unwrap();
         let pings = pings.clone();
         // The answers to the calls alone are so few that the system has room for them all.
         let is_done = i % 2 == 0;
@@ -506,8 +727,14 @@ async fn who_never_reads_is_cut_off_in_the_end() {
     }
     let peak = gateway.peak_memory();
     println!("cut off after {ends:?}; {before} KiB before, {peak} KiB at most");
-    assert!(ends.len() == PEERS && ends.iter().all(|end| ITS_TIME.contains(end)), "{ends:?}");
-    assert!(peak < before + 64 * 1024, "{before} KiB before, {peak} KiB at most");
+    assert!(
+        ends.len() == PEERS && ends.iter().all(|end| ITS_TIME.contains(end)),
+        "{ends:?}"
+    );
+    assert!(
+        peak < before + 64 * 1024,
+        "{before} KiB before, {peak} KiB at most"
+    );
     within(|| gateway.files() <= files).await;
     println!("{}", neighbour.was_served().await);
 }
@@ -517,26 +744,42 @@ fn is_served(gateway: &str, peer: u16) -> bool {
     let port = |address: &str| u16::from_str_radix(address.split_once(':').unwrap().1, 16).unwrap();
     let (_, gateway) = gateway.rsplit_once(':').unwrap();
     let sockets = fs::read_to_string("/proc/net/tcp").unwrap();
-    sockets.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>()).any(|socket| {
-        // Its own address, the peer's, and the inode if a process has it.
-        port(socket[1]).to_string() == gateway && port(socket[2]) == peer && socket[9] != "0"
-    })
+    sockets
+        .lines()
+        .skip(1)
+        .map(|line| line.split_whitespace().collect::<Vec<_>>())
+        .any(|socket| {
+            // Its own address, the peer's, and the inode if a process has it.
+            port(socket[1]).to_string() == gateway && port(socket[2]) == peer && socket[9] != "0"
+        })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_sender_that_stalls_is_given_up_at_its_deadline() {
-    withstands(&["--max-in-flight", "2", "--timeout", "500ms"], 24, async |gateway| {
-        let mut stream = greet(gateway, NO_SETTINGS).await;
-        let heads = calls(RESET, 0, 10).concat();
-        let part = (0..10).flat_map(|i| frame(DATA, 0, 2 * i + 1, &[0, 0, 0, 1, 0, 7]));
-        stream.write_all(&[heads, part.collect()].concat()).await.unwrap();
-        let mut received = Vec::new();
-        let answers = async {
-            while frames(&received).iter().filter(|(kind, ..)| *kind == HEADERS).count() < 10 {
-                assert_ne!(stream.read_buf(&mut received).await.unwrap(), 0, "closed");
-            }
-        };
-        timeout(SOON, answers).await.expect("all ten are answered");
-    })
+    withstands(
+        &["--max-in-flight", "2", "--timeout", "500ms"],
+        24,
+        async |gateway| {
+            let mut stream = greet(gateway, NO_SETTINGS).await;
+            let heads = calls(RESET, 0, 10).concat();
+            let part = (0..10).flat_map(|i| frame(DATA, 0, 2 * i + 1, &[0, 0, 0, 1, 0, 7]));
+            stream
+                .write_all(&[heads, part.collect()].concat())
+                .await
+                .unwrap();
+            let mut received = Vec::new();
+            let answers = async {
+                while frames(&received)
+                    .iter()
+                    .filter(|(kind, ..)| *kind == HEADERS)
+                    .count()
+                    < 10
+                {
+                    assert_ne!(stream.read_buf(&mut received).await.unwrap(), 0, "closed");
+                }
+            };
+            timeout(SOON, answers).await.expect("all ten are answered");
+        },
+    )
     .await;
 }

@@ -22,16 +22,24 @@ async fn page(gateway: &Gateway) -> HashMap<String, f64> {
         .map(|line| {
             let (name, value) = line.rsplit_once(' ').unwrap();
             let name = name.replace(",otel_scope_name=\"reset-gateway\"", "");
-            (name.replace("{otel_scope_name=\"reset-gateway\"}", ""), value.parse().unwrap())
+            (
+                name.replace("{otel_scope_name=\"reset-gateway\"}", ""),
+                value.parse().unwrap(),
+            )
         })
         .collect()
 }
 
 /// The sum of all samples of that name that have all those labels.
 fn sum(page: &HashMap<String, f64>, name: &str, labels: &[(&str, &str)]) -> f64 {
-    let has = |sample: &str, (label, value): &(&str, &str)| sample.contains(&format!("{label}=\"{value}\""));
+    let has = |sample: &str, (label, value): &(&str, &str)| {
+        sample.contains(&format!("{label}=\"{value}\""))
+    };
     let of_name = |sample: &str| sample == name || sample.starts_with(&format!("{name}{{"));
-    page.iter().filter(|(it, _)| of_name(it) && labels.iter().all(|label| has(it, label))).map(|(_, value)| value).sum()
+    page.iter()
+        .filter(|(it, _)| of_name(it) && labels.iter().all(|label| has(it, label)))
+        .map(|(_, value)| value)
+        .sum()
 }
 
 #[tokio::test]
@@ -42,31 +50,55 @@ async fn n_calls_make_exactly_n_of_everything_over_either_protocol() {
         let collector = Collector::speaking(protocol).await;
         let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
         command.args(UNLIMITED);
-        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+        command.env(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            format!("http://{}", collector.address),
+        );
         command.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
         let gateway = Gateway::start(command);
         let mut client = gateway.client().await;
         let mut calls = 0;
-        for (http_status, body) in [(200, Call::Token.success()), (404, ""), (500, ""), (200, "<html>")] {
+        for (http_status, body) in [
+            (200, Call::Token.success()),
+            (404, ""),
+            (500, ""),
+            (200, "<html>"),
+        ] {
             api.reply(Reply::json(http_status, body));
             for _ in 0..ROUNDS {
                 let (mut first, mut second) = (client.clone(), client.clone());
-                let both = tokio::join!(Call::Token.make(&mut first, Plain), Call::Password.make(&mut second, Plain));
+                let both = tokio::join!(
+                    Call::Token.make(&mut first, Plain),
+                    Call::Password.make(&mut second, Plain)
+                );
                 assert_eq!(both.0.is_ok(), body == Call::Token.success());
                 calls += 2;
             }
         }
         // These are refused before anything is sent.
         for _ in 0..ROUNDS {
-            client.generate_token(reset_gateway::proto::GenerateTokenRequest::default()).await.unwrap_err();
+            client
+                .generate_token(reset_gateway::proto::GenerateTokenRequest::default())
+                .await
+                .unwrap_err();
         }
         let (sent, calls) = (calls, calls + ROUNDS);
         let page = page(&gateway).await;
         gateway.stopped().await;
-        let failed = [("rpc_response_status_code", "INTERNAL"), ("error_type", "INTERNAL")];
-        assert_eq!(sum(&page, "rpc_server_call_duration_seconds_count", &failed), 4.0 * ROUNDS as f64);
+        let failed = [
+            ("rpc_response_status_code", "INTERNAL"),
+            ("error_type", "INTERNAL"),
+        ];
         assert_eq!(
-            sum(&page, "rpc_server_call_duration_seconds_count", &failed[1..]),
+            sum(&page, "rpc_server_call_duration_seconds_count", &failed),
+            4.0 * ROUNDS as f64
+        );
+        assert_eq!(
+            sum(
+                &page,
+                "rpc_server_call_duration_seconds_count",
+                &failed[1..]
+            ),
             4.0 * ROUNDS as f64,
             "a caller's mistake is no error"
         );
@@ -77,20 +109,49 @@ async fn n_calls_make_exactly_n_of_everything_over_either_protocol() {
             .filter(|span| span.kind() == SpanKind::Server)
             .map(|span| (span.span_id.clone(), span.trace_id.clone()))
             .collect();
-        let clients: Vec<_> = spans.iter().filter(|span| span.kind() == SpanKind::Client).collect();
-        assert_eq!((servers.len(), clients.len(), spans.len()), (calls, sent, calls + sent), "{protocol}");
+        let clients: Vec<_> = spans
+            .iter()
+            .filter(|span| span.kind() == SpanKind::Client)
+            .collect();
+        assert_eq!(
+            (servers.len(), clients.len(), spans.len()),
+            (calls, sent, calls + sent),
+            "{protocol}"
+        );
         for client in clients {
-            assert_eq!(servers.get(&client.parent_span_id), Some(&client.trace_id), "{protocol}");
+            assert_eq!(
+                servers.get(&client.parent_span_id),
+                Some(&client.trace_id),
+                "{protocol}"
+            );
         }
         for (name, on_page, expected) in [
-            ("rpc.server.call.duration", "rpc_server_call_duration_seconds_count", calls),
-            ("reset_gateway.answers", "reset_gateway_answers_total", calls),
-            ("http.client.request.duration", "http_client_request_duration_seconds_count", sent),
+            (
+                "rpc.server.call.duration",
+                "rpc_server_call_duration_seconds_count",
+                calls,
+            ),
+            (
+                "reset_gateway.answers",
+                "reset_gateway_answers_total",
+                calls,
+            ),
+            (
+                "http.client.request.duration",
+                "http_client_request_duration_seconds_count",
+                sent,
+            ),
         ] {
-            let metric = collector.metric(name).unwrap_or_else(|| panic!("no {name}"));
+            let metric = collector
+                .metric(name)
+                .unwrap_or_else(|| panic!("no {name}"));
             let pushed: u64 = points(&metric).iter().map(|(_, count)| count).sum();
             assert_eq!(pushed, expected as u64, "{protocol} {name}");
-            assert_eq!(sum(&page, on_page, &[]), expected as f64, "{protocol} {on_page}");
+            assert_eq!(
+                sum(&page, on_page, &[]),
+                expected as f64,
+                "{protocol} {on_page}"
+            );
         }
         for (code, reason, expected) in [
             ("OK", "", 2 * ROUNDS),
@@ -114,9 +175,15 @@ async fn n_calls_make_exactly_n_of_everything_over_either_protocol() {
 async fn the_page_has_the_conventions_names_with_help_unit_and_buckets() {
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
     let gateway = Gateway::before(&api.url());
-    Call::Question.make(&mut gateway.client().await, Plain).await.unwrap();
+    Call::Question
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap();
     let (_, text) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
-    for name in ["rpc_server_call_duration_seconds", "http_client_request_duration_seconds"] {
+    for name in [
+        "rpc_server_call_duration_seconds",
+        "http_client_request_duration_seconds",
+    ] {
         for line in [
             format!("# UNIT {name} seconds\n"),
             format!("# HELP {name} Duration of the "),
@@ -125,8 +192,8 @@ async fn the_page_has_the_conventions_names_with_help_unit_and_buckets() {
             assert!(text.contains(&line), "{line}");
         }
         for bound in [
-            "0.005", "0.01", "0.025", "0.05", "0.075", "0.1", "0.25", "0.5", "0.75", "1", "2.5", "5", "7.5", "10",
-            "+Inf",
+            "0.005", "0.01", "0.025", "0.05", "0.075", "0.1", "0.25", "0.5", "0.75", "1", "2.5",
+            "5", "7.5", "10", "+Inf",
         ] {
             assert!(text.contains(&format!("le=\"{bound}\"")), "{bound}");
         }
@@ -141,8 +208,20 @@ async fn the_page_has_the_conventions_names_with_help_unit_and_buckets() {
         "http_client_request_duration_seconds_count{{http_request_method=\"GET\",http_response_status_code=\"200\",network_protocol_version=\"1.1\",server_address=\"127.0.0.1\",server_port=\"{port}\",url_template=\"/v1.0/users/password/secret-question\"}}"
     );
     assert_eq!(samples[&client], 1.0);
-    assert_eq!(samples[&format!("reset_gateway_build_info{{version=\"{}\"}}", env!("CARGO_PKG_VERSION"))], 1.0);
-    assert_eq!((samples["reset_gateway_ready"], samples["reset_gateway_calls_limit"]), (1.0, 1024.0));
+    assert_eq!(
+        samples[&format!(
+            "reset_gateway_build_info{{version=\"{}\"}}",
+            env!("CARGO_PKG_VERSION")
+        )],
+        1.0
+    );
+    assert_eq!(
+        (
+            samples["reset_gateway_ready"],
+            samples["reset_gateway_calls_limit"]
+        ),
+        (1.0, 1024.0)
+    );
 }
 
 #[tokio::test]
@@ -150,12 +229,27 @@ async fn methods_that_do_not_exist_make_one_series() {
     let gateway = Gateway::before("http://127.0.0.1:1");
     for number in 0..100 {
         let path = format!("/{PACKAGE}/Canary{number}");
-        let (_, headers) = send(&gateway, post(&path, "application/grpc"), Call::Reset.framed()).await;
+        let (_, headers) = send(
+            &gateway,
+            post(&path, "application/grpc"),
+            Call::Reset.framed(),
+        )
+        .await;
         assert_eq!(headers["grpc-status"], "12");
     }
     let page = page(&gateway).await;
-    assert_eq!(sum(&page, "reset_gateway_answers_total", &[("rpc_method", "_OTHER")]), 100.0);
-    let methods = page.keys().filter(|name| name.starts_with("reset_gateway_answers_total")).count();
+    assert_eq!(
+        sum(
+            &page,
+            "reset_gateway_answers_total",
+            &[("rpc_method", "_OTHER")]
+        ),
+        100.0
+    );
+    let methods = page
+        .keys()
+        .filter(|name| name.starts_with("reset_gateway_answers_total"))
+        .count();
     assert_eq!(methods, 1, "{page:?}");
     assert!(!page.keys().any(|name| name.contains("Canary")) && !gateway.log().contains("Canary"));
 }
@@ -163,8 +257,19 @@ async fn methods_that_do_not_exist_make_one_series() {
 #[tokio::test]
 async fn health_and_reflection_are_not_counted() {
     let gateway = Gateway::before("http://127.0.0.1:1");
-    assert!(crate::support::gateway::run(&["probe", "--listen", gateway.address()]).status.success());
-    assert_eq!(sum(&page(&gateway).await, "rpc_server_call_duration_seconds_count", &[]), 0.0);
+    assert!(
+        crate::support::gateway::run(&["probe", "--listen", gateway.address()])
+            .status
+            .success()
+    );
+    assert_eq!(
+        sum(
+            &page(&gateway).await,
+            "rpc_server_call_duration_seconds_count",
+            &[]
+        ),
+        0.0
+    );
 }
 
 #[tokio::test]
@@ -174,21 +279,50 @@ async fn what_an_operator_must_know_is_counted() {
     let mut client = gateway.client().await;
     Call::Reset.make(&mut client, Plain).await.unwrap_err();
     let rejected = page(&gateway).await;
-    assert_eq!(sum(&rejected, "reset_gateway_app_key_rejected_total", &[("key_owner", "gateway")]), 1.0);
+    assert_eq!(
+        sum(
+            &rejected,
+            "reset_gateway_app_key_rejected_total",
+            &[("key_owner", "gateway")]
+        ),
+        1.0
+    );
     assert_eq!(rejected["reset_gateway_ready"], 0.0);
 
     for (reply, reason) in [
         (Reply::json(200, "<html>"), "UPSTREAM_MALFORMED"),
-        (Reply::json(200, &"x".repeat(70_000)), "UPSTREAM_RESPONSE_TOO_LARGE"),
-        (Reply::with(302, &[("Location", "/")], ""), "UPSTREAM_REDIRECTED"),
+        (
+            Reply::json(200, &"x".repeat(70_000)),
+            "UPSTREAM_RESPONSE_TOO_LARGE",
+        ),
+        (
+            Reply::with(302, &[("Location", "/")], ""),
+            "UPSTREAM_REDIRECTED",
+        ),
         (Reply::json(405, ""), "UPSTREAM_ENDPOINT_MISSING"),
-        (Reply::json(200, r#"{"Errors":[],"IsSucceed":false}"#), "UPSTREAM_UNEXPLAINED"),
+        (
+            Reply::json(200, r#"{"Errors":[],"IsSucceed":false}"#),
+            "UPSTREAM_UNEXPLAINED",
+        ),
     ] {
         api.reply(reply);
         Call::Token.make(&mut client, Plain).await.unwrap_err();
-        let labels =
-            [("reason", reason), ("rpc_method", "autoshares.passwordreset.v1.PasswordResetService/GenerateToken")];
-        assert_eq!(sum(&page(&gateway).await, "reset_gateway_contract_broken_total", &labels), 1.0, "{reason}");
+        let labels = [
+            ("reason", reason),
+            (
+                "rpc_method",
+                "autoshares.passwordreset.v1.PasswordResetService/GenerateToken",
+            ),
+        ];
+        assert_eq!(
+            sum(
+                &page(&gateway).await,
+                "reset_gateway_contract_broken_total",
+                &labels
+            ),
+            1.0,
+            "{reason}"
+        );
     }
     assert_eq!(page(&gateway).await["reset_gateway_ready"], 1.0);
 }
@@ -203,7 +337,13 @@ async fn calls_in_flight_shed_and_given_up_are_seen() {
     within(|| !api.requests().is_empty()).await;
     Call::Token.make(&mut client, Plain).await.unwrap_err();
     let busy = page(&gateway).await;
-    assert_eq!((busy["reset_gateway_calls_in_flight"], busy["reset_gateway_calls_limit"]), (1.0, 1.0));
+    assert_eq!(
+        (
+            busy["reset_gateway_calls_in_flight"],
+            busy["reset_gateway_calls_limit"]
+        ),
+        (1.0, 1.0)
+    );
     assert_eq!(sum(&busy, "reset_gateway_calls_shed_total", &[]), 1.0);
 
     waiting.abort();
@@ -214,8 +354,15 @@ async fn calls_in_flight_shed_and_given_up_are_seen() {
     let idle = page(&gateway).await;
     assert_eq!(idle["reset_gateway_calls_in_flight"], 0.0);
     let cancelled = [("rpc_response_status_code", "CANCELLED")];
-    assert_eq!(sum(&idle, "rpc_server_call_duration_seconds_count", &cancelled), 1.0);
-    assert_eq!(sum(&idle, "http_client_request_duration_seconds_count", &[]), 1.0, "also a request that was given up");
+    assert_eq!(
+        sum(&idle, "rpc_server_call_duration_seconds_count", &cancelled),
+        1.0
+    );
+    assert_eq!(
+        sum(&idle, "http_client_request_duration_seconds_count", &[]),
+        1.0,
+        "also a request that was given up"
+    );
 }
 
 #[tokio::test]
@@ -224,17 +371,28 @@ async fn a_disabled_sdk_measures_nothing() {
     command.env("OTEL_SDK_DISABLED", "true");
     let gateway = Gateway::start(command);
     let metrics = format!("{}/metrics", gateway.announced("admin on "));
-    assert_eq!(get(&metrics).await, (404, "OTEL_SDK_DISABLED is set\n".to_owned()));
+    assert_eq!(
+        get(&metrics).await,
+        (404, "OTEL_SDK_DISABLED is set\n".to_owned())
+    );
 }
 
 #[tokio::test]
 async fn the_page_has_exactly_the_metrics_that_alerts_and_dashboard_are_made_for() {
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
     let gateway = Gateway::before(&api.url());
-    Call::Question.make(&mut gateway.client().await, Plain).await.unwrap();
+    Call::Question
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap();
     let (_, text) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
-    let mut on_page: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
-    let mut listed: Vec<_> = include_str!("../../deploy/observability/metrics.txt").lines().collect();
+    let mut on_page: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
+        .collect();
+    let mut listed: Vec<_> = include_str!("../../deploy/observability/metrics.txt")
+        .lines()
+        .collect();
     on_page.sort_unstable();
     listed.sort_unstable();
     assert_eq!(on_page, listed);

@@ -15,7 +15,10 @@ use crate::{
     statuses::FullListener,
     support::{
         api::{Api, Reply, bytes},
-        frames::{DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, SETTINGS, call_to, frame, frames, greet},
+        frames::{
+            DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, SETTINGS, call_to, frame,
+            frames, greet,
+        },
         gateway::{Call, Gateway, KEY, Plain, within},
         raw::{framed, post},
         siege::raise_file_limit,
@@ -31,12 +34,23 @@ const WATCH: &str = "/grpc.health.v1.Health/Watch";
 const PASSWORD: &str = "/autoshares.passwordreset.v1.PasswordResetService/UpdatePassword";
 
 fn late(delay: Duration, body: &str) -> Reply {
-    Reply::Late(delay, bytes(200, &[("Content-Type", "application/json")], body.as_bytes()))
+    Reply::Late(
+        delay,
+        bytes(
+            200,
+            &[("Content-Type", "application/json")],
+            body.as_bytes(),
+        ),
+    )
 }
 
 /// A whole call on a stream.
 fn call(path: &str, stream: u32, message: &[u8]) -> Vec<u8> {
-    [frame(HEADERS, END_HEADERS, stream, &call_to(path, &[])), frame(DATA, END_STREAM, stream, message)].concat()
+    [
+        frame(HEADERS, END_HEADERS, stream, &call_to(path, &[])),
+        frame(DATA, END_STREAM, stream, message),
+    ]
+    .concat()
 }
 
 /// How often each answer is given to so many calls at a time.
@@ -47,8 +61,10 @@ async fn told(client: &Client, call: Call, calls: usize) -> BTreeMap<String, usi
         async move { call.make(&mut client, Plain).await }
     });
     for end in join_all(calls).await {
-        let answer =
-            end.map_or_else(|status| format!("{:?} {}", status.code(), status.message()), |()| "OK".to_owned());
+        let answer = end.map_or_else(
+            |status| format!("{:?} {}", status.code(), status.message()),
+            |()| "OK".to_owned(),
+        );
         *told.entry(answer).or_default() += 1;
     }
     told
@@ -58,20 +74,36 @@ async fn told(client: &Client, call: Call, calls: usize) -> BTreeMap<String, usi
 async fn a_burst_of_writes_is_answered_among_hoarders_of_watches() {
     raise_file_limit();
     let api = Api::start(late(Duration::from_millis(300), Call::Password.success())).await;
-    let options = ["--app-key", KEY, "--max-connections", "100", "--max-in-flight", "100"];
+    let options = [
+        "--app-key",
+        KEY,
+        "--max-connections",
+        "100",
+        "--max-in-flight",
+        "100",
+    ];
     let gateway = Gateway::with(&api.url(), &options);
     let client = gateway.client().await;
-    Call::Password.make(&mut client.clone(), Plain).await.unwrap();
+    Call::Password
+        .make(&mut client.clone(), Plain)
+        .await
+        .unwrap();
     let mut hoarders = Vec::new();
     for _ in 0..99 {
         let mut hoarder = greet(&gateway, NO_SETTINGS).await;
-        hoarder.write_all(&[call(WATCH, 1, &framed(&[])), call(WATCH, 3, &framed(&[]))].concat()).await.unwrap();
+        hoarder
+            .write_all(&[call(WATCH, 1, &framed(&[])), call(WATCH, 3, &framed(&[]))].concat())
+            .await
+            .unwrap();
         hoarders.push(hoarder);
     }
     // Then their watches have waited for long, and are nearly as many as may.
     sleep(Duration::from_millis(1200)).await;
     for _ in 0..3 {
-        assert_eq!(told(&client, Call::Password, 50).await, BTreeMap::from([("OK".to_owned(), 50)]));
+        assert_eq!(
+            told(&client, Call::Password, 50).await,
+            BTreeMap::from([("OK".to_owned(), 50)])
+        );
     }
 }
 
@@ -80,13 +112,19 @@ async fn a_write_that_crosses_with_the_order_to_leave_is_answered() {
     let api = Api::start(Reply::json(200, Call::Password.success())).await;
     let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--max-connections", "1"]);
     let mut caller = greet(&gateway, NO_SETTINGS).await;
-    caller.write_all(&call(PASSWORD, 1, &Call::Password.framed())).await.unwrap();
+    caller
+        .write_all(&call(PASSWORD, 1, &Call::Password.framed()))
+        .await
+        .unwrap();
     within(|| api.requests().len() == 1).await;
     sleep(Duration::from_millis(100)).await;
     // Longer than who has to leave is given if it does nothing.
     api.reply(late(Duration::from_millis(1500), Call::Password.success()));
     let _newcomer = greet(&gateway, NO_SETTINGS).await;
-    caller.write_all(&call(PASSWORD, 3, &Call::Password.framed())).await.unwrap();
+    caller
+        .write_all(&call(PASSWORD, 3, &Call::Password.framed()))
+        .await
+        .unwrap();
 
     let mut received = Vec::new();
     let answered = timeout(Duration::from_secs(5), async {
@@ -105,7 +143,11 @@ async fn a_write_that_crosses_with_the_order_to_leave_is_answered() {
             }
         }
     });
-    assert!(answered.await.unwrap(), "the API saw {}", api.requests().len());
+    assert!(
+        answered.await.unwrap(),
+        "the API saw {}",
+        api.requests().len()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -118,7 +160,12 @@ async fn questions_about_the_server_hold_no_memory() {
     tokio::spawn(connection);
     // Nearly all of a message of four mebibytes, on each of many streams.
     let length: u32 = 4 * 1024 * 1024;
-    let message = [&[0][..], &length.to_be_bytes(), &vec![0; length as usize - 100]].concat();
+    let message = [
+        &[0][..],
+        &length.to_be_bytes(),
+        &vec![0; length as usize - 100],
+    ]
+    .concat();
     let message = bytes::Bytes::from(message);
     let mut kept = Vec::new();
     for _ in 0..100 {
@@ -130,7 +177,11 @@ async fn questions_about_the_server_hold_no_memory() {
         kept.push((response, stream));
     }
     sleep(Duration::from_secs(2)).await;
-    assert!(gateway.memory() < before + 64 * 1024, "{before} KiB before, {} KiB after", gateway.memory());
+    assert!(
+        gateway.memory() < before + 64 * 1024,
+        "{before} KiB before, {} KiB after",
+        gateway.memory()
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -146,8 +197,15 @@ async fn newcomers_get_in_past_those_who_asked_once_and_stay() {
             stream.write_all(&greeting).await.unwrap();
             stayers.push(stream);
         }
-        let newcomer = async { Call::Question.make(&mut gateway.client().await, Plain).await };
-        timeout(Duration::from_secs(8), newcomer).await.expect("within the time of some leavers").unwrap();
+        let newcomer = async {
+            Call::Question
+                .make(&mut gateway.client().await, Plain)
+                .await
+        };
+        timeout(Duration::from_secs(8), newcomer)
+            .await
+            .expect("within the time of some leavers")
+            .unwrap();
     }
 }
 
@@ -155,7 +213,10 @@ async fn newcomers_get_in_past_those_who_asked_once_and_stay() {
 async fn who_waits_for_a_token_keeps_nobody_from_a_place() {
     fn slow_to_say_no(request: &str) -> Reply {
         if request.contains("Code") {
-            late(Duration::from_secs(3), r#"{"Errors":["no"],"ErrorsCode":["ErrorIncorrectCode"],"IsSucceed":false}"#)
+            late(
+                Duration::from_secs(3),
+                r#"{"Errors":["no"],"ErrorsCode":["ErrorIncorrectCode"],"IsSucceed":false}"#,
+            )
         } else {
             Reply::json(200, Call::Question.success())
         }
@@ -178,11 +239,32 @@ async fn who_waits_for_a_token_keeps_nobody_from_a_place() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_api_that_swallows_connections_is_found_out_by_calls_that_end_before_connecting_does() {
     let full = FullListener::start().await;
-    let gateway = Gateway::with(&full.url(), &["--app-key", KEY, "--timeout", "800ms", "--connect-timeout", "10s"]);
+    let gateway = Gateway::with(
+        &full.url(),
+        &[
+            "--app-key",
+            KEY,
+            "--timeout",
+            "800ms",
+            "--connect-timeout",
+            "10s",
+        ],
+    );
     let client = gateway.client().await;
     let first = told(&client, Call::Password, 5).await;
-    assert!(first.keys().all(|answer| answer.starts_with("DeadlineExceeded")), "{first:?}");
+    assert!(
+        first
+            .keys()
+            .all(|answer| answer.starts_with("DeadlineExceeded")),
+        "{first:?}"
+    );
     gateway.logged("the API cannot be reached").await;
-    let status = Call::Password.make(&mut client.clone(), Plain).await.unwrap_err();
-    assert!(summary(&status).starts_with("Unavailable UPSTREAM_UNREACHABLE upstream not_sent retry="), "{status:?}");
+    let status = Call::Password
+        .make(&mut client.clone(), Plain)
+        .await
+        .unwrap_err();
+    assert!(
+        summary(&status).starts_with("Unavailable UPSTREAM_UNREACHABLE upstream not_sent retry="),
+        "{status:?}"
+    );
 }

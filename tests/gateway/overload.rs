@@ -9,7 +9,10 @@ use tokio::{
 
 use crate::support::{
     api::{Api, Reply, bytes},
-    frames::{DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, SETTINGS, call_to, frame, frames, greet},
+    frames::{
+        DATA, END_HEADERS, END_STREAM, GOAWAY, HEADERS, PING, SETTINGS, call_to, frame, frames,
+        greet,
+    },
     gateway::{Call, Gateway, KEY, Plain, within},
     status::summary,
 };
@@ -23,7 +26,12 @@ const ROUNDS: usize = 50;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_times_the_capacity_leaves_no_place_empty_and_refusals_wait_for_no_answer() {
     let json = [("Content-Type", "application/json")];
-    let api = Api::start(Reply::Held(bytes(200, &json, Call::Question.success().as_bytes()))).await;
+    let api = Api::start(Reply::Held(bytes(
+        200,
+        &json,
+        Call::Question.success().as_bytes(),
+    )))
+    .await;
     let limit = IN_FLIGHT.to_string();
     let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--max-in-flight", &limit]);
     let mut clients = Vec::new();
@@ -56,10 +64,17 @@ async fn ten_times_the_capacity_leaves_no_place_empty_and_refusals_wait_for_no_a
         // An answer may be here before the API has noted that it is gone.
         within(|| api.waiting() == 0).await;
     }
-    assert_eq!(api.requests().len(), ROUNDS * IN_FLIGHT, "what is refused was not sent");
+    assert_eq!(
+        api.requests().len(),
+        ROUNDS * IN_FLIGHT,
+        "what is refused was not sent"
+    );
     let peak = gateway.peak_memory();
     println!("memory in KiB: {before} before, {peak} at most");
-    assert!(peak < before + 32 * 1024, "{before} KiB before, {peak} KiB at most");
+    assert!(
+        peak < before + 32 * 1024,
+        "{before} KiB before, {peak} KiB at most"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -77,15 +92,22 @@ async fn refusals_wait_for_nothing_and_a_connection_outlives_any_number_of_them(
     within(|| api.waiting() == 1).await;
 
     let mut stream = greet(&gateway, &frame(SETTINGS, 0, 0, &[])).await;
-    let head = call_to("/autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion", &[]);
+    let head = call_to(
+        "/autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion",
+        &[],
+    );
     let (mut unread, mut refused) = (Vec::new(), 0);
     for time in 0..TIMES {
         let streams = || (time * AT_A_TIME..(time + 1) * AT_A_TIME).map(|call| 2 * call + 1);
-        let heads: Vec<_> = streams().map(|id| frame(HEADERS, END_HEADERS, id, &head)).collect();
+        let heads: Vec<_> = streams()
+            .map(|id| frame(HEADERS, END_HEADERS, id, &head))
+            .collect();
         stream.write_all(&heads.concat()).await.unwrap();
         // The messages come when the gateway has long had the heads.
         refused += ping(&mut stream, &mut unread).await;
-        let messages: Vec<_> = streams().map(|id| frame(DATA, END_STREAM, id, &Call::Question.framed())).collect();
+        let messages: Vec<_> = streams()
+            .map(|id| frame(DATA, END_STREAM, id, &Call::Question.framed()))
+            .collect();
         stream.write_all(&messages.concat()).await.unwrap();
         let mut pings = 0;
         while refused < (time + 1) * AT_A_TIME {
@@ -102,7 +124,10 @@ async fn ping(stream: &mut TcpStream, unread: &mut Vec<u8>) -> u32 {
     stream.write_all(&frame(PING, 0, 0, &[0; 8])).await.unwrap();
     let (mut refusals, mut is_answered) = (0, false);
     while !is_answered {
-        assert!(stream.read_buf(unread).await.unwrap() > 0, "the gateway has closed the connection");
+        assert!(
+            stream.read_buf(unread).await.unwrap() > 0,
+            "the gateway has closed the connection"
+        );
         let read = frames(unread);
         for (kind, flags, _, _) in &read {
             assert_ne!(*kind, GOAWAY, "the gateway ends the connection");

@@ -9,7 +9,9 @@ use std::{
     time::Duration,
 };
 
-use reset_gateway::proto::{GenerateTokenRequest, password_reset_service_client::PasswordResetServiceClient};
+use reset_gateway::proto::{
+    GenerateTokenRequest, password_reset_service_client::PasswordResetServiceClient,
+};
 use tonic::transport::Channel;
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
@@ -41,31 +43,64 @@ async fn a_hundred_sigterms_under_load_lose_no_call_that_was_accepted() {
 }
 
 async fn restart(round: usize) {
-    let success = bytes(200, &[("Content-Type", "application/json")], Call::Token.success().as_bytes());
+    let success = bytes(
+        200,
+        &[("Content-Type", "application/json")],
+        Call::Token.success().as_bytes(),
+    );
     let api = Api::start(Reply::Late(Duration::from_millis(3), success)).await;
     let mut gateway = Gateway::before(&api.url());
-    let request = HealthCheckRequest { service: String::new() };
-    let mut watch = HealthClient::new(gateway.channel().await).watch(request).await.unwrap().into_inner();
+    let request = HealthCheckRequest {
+        service: String::new(),
+    };
+    let mut watch = HealthClient::new(gateway.channel().await)
+        .watch(request)
+        .await
+        .unwrap()
+        .into_inner();
     watch.message().await.unwrap().unwrap();
 
-    let (stopped, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(HashSet::new())));
+    let (stopped, answered) = (
+        Arc::new(AtomicBool::new(false)),
+        Arc::new(Mutex::new(HashSet::new())),
+    );
     let mut callers = Vec::new();
     for caller in 0..CALLERS {
         let client = PasswordResetServiceClient::new(connect(gateway.address()).await);
-        callers.push(tokio::spawn(call_until(client, caller, Arc::clone(&stopped), Arc::clone(&answered))));
+        callers.push(tokio::spawn(call_until(
+            client,
+            caller,
+            Arc::clone(&stopped),
+            Arc::clone(&answered),
+        )));
     }
     // Somewhere in the middle of calls.
     within(|| answered.lock().unwrap().len() > 10 + round % 20).await;
     gateway.signal("TERM");
     assert_eq!(gateway.ended().await.code(), Some(0));
-    assert!(!gateway.log().contains("drain time is over"), "{}", gateway.log());
+    assert!(
+        !gateway.log().contains("drain time is over"),
+        "{}",
+        gateway.log()
+    );
     stopped.store(true, Ordering::SeqCst);
     for caller in callers {
         caller.await.unwrap();
     }
-    let accepted: HashSet<_> = api.requests().iter().map(|request| code_in(request)).collect();
-    let lost: Vec<_> = accepted.difference(&answered.lock().unwrap()).cloned().collect();
-    assert!(lost.is_empty(), "round {round}: the API saw {lost:?}, whose callers have no answer: {}", gateway.log());
+    let accepted: HashSet<_> = api
+        .requests()
+        .iter()
+        .map(|request| code_in(request))
+        .collect();
+    let lost: Vec<_> = accepted
+        .difference(&answered.lock().unwrap())
+        .cloned()
+        .collect();
+    assert!(
+        lost.is_empty(),
+        "round {round}: the API saw {lost:?}, whose callers have no answer: {}",
+        gateway.log()
+    );
 }
 
 /// Calls with one code after the other, and notes those that were answered.
@@ -80,7 +115,10 @@ async fn call_until(
             return;
         }
         let code = format!("{caller}-{number}");
-        match client.generate_token(GenerateTokenRequest { code: code.clone() }).await {
+        match client
+            .generate_token(GenerateTokenRequest { code: code.clone() })
+            .await
+        {
             Ok(_) => drop(answered.lock().unwrap().insert(code)),
             // Nobody is there any more.
             Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,

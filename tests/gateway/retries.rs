@@ -17,11 +17,26 @@ use Call::{Password, Question};
 /// What may be gone the next time, and the status of a read that it is not gone for.
 fn passing() -> Vec<(Reply, &'static str)> {
     vec![
-        (Reply::json(502, ""), "Unavailable UPSTREAM_UNAVAILABLE upstream refused httpStatus=502"),
-        (Reply::json(503, ""), "Unavailable UPSTREAM_UNAVAILABLE upstream refused httpStatus=503"),
-        (Reply::json(504, ""), "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown httpStatus=504"),
-        (Reply::Last(Vec::new()), "Unavailable UPSTREAM_UNAVAILABLE upstream refused"),
-        (Reply::Reset, "Unavailable UPSTREAM_UNAVAILABLE upstream refused"),
+        (
+            Reply::json(502, ""),
+            "Unavailable UPSTREAM_UNAVAILABLE upstream refused httpStatus=502",
+        ),
+        (
+            Reply::json(503, ""),
+            "Unavailable UPSTREAM_UNAVAILABLE upstream refused httpStatus=503",
+        ),
+        (
+            Reply::json(504, ""),
+            "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown httpStatus=504",
+        ),
+        (
+            Reply::Last(Vec::new()),
+            "Unavailable UPSTREAM_UNAVAILABLE upstream refused",
+        ),
+        (
+            Reply::Reset,
+            "Unavailable UPSTREAM_UNAVAILABLE upstream refused",
+        ),
     ]
 }
 
@@ -36,7 +51,11 @@ async fn a_read_is_sent_up_to_three_times_and_a_write_once() {
             let status = call.make(&mut client, Plain).await.unwrap_err();
             check(&status);
             let requests = api.requests();
-            assert_eq!(requests.len(), if call == Question { 3 } else { 1 }, "{call:?} {reply:?}");
+            assert_eq!(
+                requests.len(),
+                if call == Question { 3 } else { 1 },
+                "{call:?} {reply:?}"
+            );
             if call == Question {
                 assert_eq!(summary(&status), expected, "{reply:?}");
             }
@@ -48,7 +67,10 @@ async fn a_read_is_sent_up_to_three_times_and_a_write_once() {
             assert_eq!(api.requests().len(), failures + 1, "{reply:?}");
         }
         let (_, page) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
-        let retries = page.lines().find_map(|line| line.strip_prefix("reset_gateway_retries_total")).unwrap();
+        let retries = page
+            .lines()
+            .find_map(|line| line.strip_prefix("reset_gateway_retries_total"))
+            .unwrap();
         assert!(retries.ends_with(" 5"), "{retries}");
     }
 }
@@ -70,34 +92,73 @@ async fn each_attempt_has_its_span_and_its_place_in_the_trace() {
     let api = Api::start(Reply::json(200, Question.success())).await;
     let collector = Collector::grpc().await;
     let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
-    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+    command.env(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        format!("http://{}", collector.address),
+    );
     command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
     let gateway = Gateway::start(command);
     api.first([Reply::json(503, ""), Reply::Last(Vec::new())]);
-    Question.make(&mut gateway.client().await, Plain).await.unwrap();
+    Question
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap();
     let requests = api.requests();
     let log = gateway.stopped().await;
     assert!(log.contains("\"upstream_status\":200"), "{log}");
 
     let spans = collector.spans();
-    let server = spans.iter().find(|span| span.kind() == SpanKind::Server).unwrap();
-    let mut clients: Vec<_> = spans.iter().filter(|span| span.kind() == SpanKind::Client).collect();
+    let server = spans
+        .iter()
+        .find(|span| span.kind() == SpanKind::Server)
+        .unwrap();
+    let mut clients: Vec<_> = spans
+        .iter()
+        .filter(|span| span.kind() == SpanKind::Client)
+        .collect();
     clients.sort_by_key(|span| span.start_time_unix_nano);
     assert_eq!((clients.len(), spans.len()), (3, 4));
     let told = |beginning: &str| -> Vec<_> {
-        let of = |span| attributes(span).into_iter().find_map(|it| it.strip_prefix(beginning).map(str::to_owned));
+        let of = |span| {
+            attributes(span)
+                .into_iter()
+                .find_map(|it| it.strip_prefix(beginning).map(str::to_owned))
+        };
         clients.iter().map(|span| of(span)).collect()
     };
-    assert_eq!(told("http.request.resend_count="), [None, Some("1".to_owned()), Some("2".to_owned())]);
-    assert_eq!(told("http.response.status_code="), [Some("503".to_owned()), None, Some("200".to_owned())]);
-    assert_eq!(told("error.type="), [Some("503".to_owned()), Some("connection_lost".to_owned()), None]);
+    assert_eq!(
+        told("http.request.resend_count="),
+        [None, Some("1".to_owned()), Some("2".to_owned())]
+    );
+    assert_eq!(
+        told("http.response.status_code="),
+        [Some("503".to_owned()), None, Some("200".to_owned())]
+    );
+    assert_eq!(
+        told("error.type="),
+        [
+            Some("503".to_owned()),
+            Some("connection_lost".to_owned()),
+            None
+        ]
+    );
     for (client, request) in clients.into_iter().zip(requests) {
-        assert_eq!((&client.parent_span_id, &client.trace_id), (&server.span_id, &server.trace_id));
-        let id: String = client.span_id.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            (&client.parent_span_id, &client.trace_id),
+            (&server.span_id, &server.trace_id)
+        );
+        let id: String = client
+            .span_id
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         assert!(request.contains(&format!("-{id}-01\r\n")), "{request}");
     }
     let metric = collector.metric("http.client.request.duration").unwrap();
-    let counted: u64 = crate::support::collector::points(&metric).iter().map(|(_, count)| count).sum();
+    let counted: u64 = crate::support::collector::points(&metric)
+        .iter()
+        .map(|(_, count)| count)
+        .sum();
     assert_eq!(counted, 3);
     assert!(!format!("{metric:?}").contains("resend_count"));
 }
@@ -110,14 +171,26 @@ async fn retry_after_is_waited_for_or_told_at_once() {
     api.first([Reply::with(503, &[("Retry-After", "1")], "")]);
     let begin = Instant::now();
     Question.make(&mut client, Plain).await.unwrap();
-    assert!(begin.elapsed() >= Duration::from_secs(1), "{:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() >= Duration::from_secs(1),
+        "{:?}",
+        begin.elapsed()
+    );
     assert_eq!(api.requests().len(), 2);
 
     api.reply(Reply::with(503, &[("Retry-After", "3")], ""));
     let begin = Instant::now();
     let status = Question.make(&mut client, Plain).await.unwrap_err();
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
-    assert!(summary(&status).ends_with("httpStatus=503 retry=3s"), "{}", summary(&status));
+    assert!(
+        begin.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        begin.elapsed()
+    );
+    assert!(
+        summary(&status).ends_with("httpStatus=503 retry=3s"),
+        "{}",
+        summary(&status)
+    );
     assert_eq!(api.requests().len(), 1);
 }
 
@@ -161,10 +234,16 @@ async fn an_outage_is_not_multiplied() {
     }
     while let Some(status) = reads.join_next().await {
         let status = summary(&status.unwrap());
-        assert_eq!(status, "Unavailable UPSTREAM_UNAVAILABLE upstream refused httpStatus=503");
+        assert_eq!(
+            status,
+            "Unavailable UPSTREAM_UNAVAILABLE upstream refused httpStatus=503"
+        );
     }
     let requests = api.requests().len();
-    assert!((READS + 10..=READS + READS / 5 + 10).contains(&requests), "{requests} requests for {READS} reads");
+    assert!(
+        (READS + 10..=READS + READS / 5 + 10).contains(&requests),
+        "{requests} requests for {READS} reads"
+    );
 }
 
 #[tokio::test]
@@ -177,9 +256,16 @@ async fn what_was_sent_once_stays_sent() {
     within(|| api.requests().len() == 1).await;
     api.stop().await;
     let status = read.await.unwrap().unwrap_err();
-    assert_eq!(summary(&status), "Unavailable UPSTREAM_UNAVAILABLE upstream refused", "not: not_sent");
+    assert_eq!(
+        summary(&status),
+        "Unavailable UPSTREAM_UNAVAILABLE upstream refused",
+        "not: not_sent"
+    );
     let log = gateway.stopped().await;
-    assert!(log.contains("\"outcome\":\"refused\"") && !log.contains("upstream_status"), "{log}");
+    assert!(
+        log.contains("\"outcome\":\"refused\"") && !log.contains("upstream_status"),
+        "{log}"
+    );
 }
 
 #[tokio::test]
@@ -191,7 +277,11 @@ async fn a_connection_that_the_api_closed_while_idle_costs_nobody_an_error() {
     for call in Call::ALL {
         api.reply(Reply::json(200, call.success()));
         for round in 0..ROUNDS {
-            let how = if round % 2 == 0 { HangUp::Finish } else { HangUp::Reset };
+            let how = if round % 2 == 0 {
+                HangUp::Finish
+            } else {
+                HangUp::Reset
+            };
             let result = call.make(&mut client, Plain).await;
             assert!(result.is_ok(), "{call:?} {round}: {result:?}");
             assert_eq!(api.requests().len(), 1, "{call:?} {round}");
@@ -199,7 +289,10 @@ async fn a_connection_that_the_api_closed_while_idle_costs_nobody_an_error() {
         }
     }
     let (_, page) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
-    let retries = page.lines().find_map(|line| line.strip_prefix("reset_gateway_retries_total")).unwrap();
+    let retries = page
+        .lines()
+        .find_map(|line| line.strip_prefix("reset_gateway_retries_total"))
+        .unwrap();
     assert!(retries.ends_with(" 0"), "{retries}");
 }
 
@@ -214,7 +307,10 @@ async fn a_write_whose_connection_broke_in_use_is_never_sent_again() {
         assert_eq!(api.requests().len(), 1);
         api.first([reply]);
         let status = Password.make(&mut client, Plain).await.unwrap_err();
-        assert_eq!(summary(&status), "Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown");
+        assert_eq!(
+            summary(&status),
+            "Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown"
+        );
         assert_eq!(api.requests().len(), 1);
     }
 }

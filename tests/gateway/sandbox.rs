@@ -19,35 +19,66 @@ fn start() -> Gateway {
 }
 
 async fn mailbox(gateway: &Gateway, user: &str) -> String {
-    let url = format!("{}sandbox/mailbox/{user}", gateway.announced("sandbox API on "));
+    let url = format!(
+        "{}sandbox/mailbox/{user}",
+        gateway.announced("sandbox API on ")
+    );
     let body = get(&url).await.1;
-    let Value::Object(mut body) = serde_json::from_str(&body).unwrap() else { panic!("{body}") };
+    let Value::Object(mut body) = serde_json::from_str(&body).unwrap() else {
+        panic!("{body}")
+    };
     body.remove("code").unwrap().as_str().unwrap().to_owned()
 }
 
 async fn reset(client: &mut Client, user: &str, answer: Option<&str>) -> Result<(), String> {
-    let request = ResetPasswordRequest { user: user.to_owned(), secret_question_answer: answer.map(str::to_owned) };
-    client.reset_password(request).await.map(drop).map_err(|status| summary(&status))
+    let request = ResetPasswordRequest {
+        user: user.to_owned(),
+        secret_question_answer: answer.map(str::to_owned),
+    };
+    client
+        .reset_password(request)
+        .await
+        .map(drop)
+        .map_err(|status| summary(&status))
 }
 
 async fn question(client: &mut Client, user: &str) -> Result<Option<String>, String> {
-    let request = GetSecretQuestionRequest { username: user.to_owned() };
-    let answer = client.get_secret_question(request).await.map_err(|status| summary(&status))?;
+    let request = GetSecretQuestionRequest {
+        username: user.to_owned(),
+    };
+    let answer = client
+        .get_secret_question(request)
+        .await
+        .map_err(|status| summary(&status))?;
     Ok(answer.into_inner().secret_question)
 }
 
 async fn token(client: &mut Client, code: &str) -> Result<String, String> {
-    let answer = client.generate_token(GenerateTokenRequest { code: code.to_owned() }).await;
-    answer.map(|answer| answer.into_inner().token).map_err(|status| summary(&status))
+    let answer = client
+        .generate_token(GenerateTokenRequest {
+            code: code.to_owned(),
+        })
+        .await;
+    answer
+        .map(|answer| answer.into_inner().token)
+        .map_err(|status| summary(&status))
 }
 
-async fn set_password(client: &mut Client, token: &str, confirmation: Option<&str>) -> Result<(), String> {
+async fn set_password(
+    client: &mut Client,
+    token: &str,
+    confirmation: Option<&str>,
+) -> Result<(), String> {
     let request = UpdatePasswordRequest {
         token: token.to_owned(),
         password: "correct horse".to_owned(),
         password_confirmation: confirmation.map(str::to_owned),
     };
-    client.update_password(request).await.map(drop).map_err(|status| summary(&status))
+    client
+        .update_password(request)
+        .await
+        .map(drop)
+        .map_err(|status| summary(&status))
 }
 
 #[tokio::test]
@@ -56,27 +87,57 @@ async fn a_trader_with_a_question_takes_all_four_steps() {
     let client = &mut gateway.client().await;
 
     let required = reset(client, "robert.zak", None).await.unwrap_err();
-    assert!(required.starts_with("FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused"), "{required}");
+    assert!(
+        required.starts_with("FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused"),
+        "{required}"
+    );
     let asked = question(client, "robert.zak").await.unwrap();
-    assert_eq!(asked.as_deref(), Some("What street did you live on in third grade?"));
-    let incorrect = reset(client, "robert.zak", Some("Main Street")).await.unwrap_err();
-    assert!(incorrect.starts_with("InvalidArgument SECRET_QUESTION_ANSWER_INCORRECT caller refused"), "{incorrect}");
+    assert_eq!(
+        asked.as_deref(),
+        Some("What street did you live on in third grade?")
+    );
+    let incorrect = reset(client, "robert.zak", Some("Main Street"))
+        .await
+        .unwrap_err();
+    assert!(
+        incorrect.starts_with("InvalidArgument SECRET_QUESTION_ANSWER_INCORRECT caller refused"),
+        "{incorrect}"
+    );
     reset(client, "robert.zak", Some("Peterson")).await.unwrap();
 
     let code = mailbox(&gateway, "robert.zak").await;
-    assert!(code.len() == 6 && code.bytes().all(|b| b.is_ascii_digit()), "{code}");
+    assert!(
+        code.len() == 6 && code.bytes().all(|b| b.is_ascii_digit()),
+        "{code}"
+    );
     let wrong = if code == "000000" { "000001" } else { "000000" };
     let refused = token(client, wrong).await.unwrap_err();
-    assert!(refused.starts_with("FailedPrecondition UPSTREAM_REFUSED caller refused"), "{refused}");
+    assert!(
+        refused.starts_with("FailedPrecondition UPSTREAM_REFUSED caller refused"),
+        "{refused}"
+    );
     let right = token(client, &code).await.unwrap();
     let used = token(client, &code).await.unwrap_err();
-    assert!(used.starts_with("FailedPrecondition UPSTREAM_REFUSED caller refused"), "{used}");
+    assert!(
+        used.starts_with("FailedPrecondition UPSTREAM_REFUSED caller refused"),
+        "{used}"
+    );
 
-    let differs = set_password(client, &right, Some("correct hose")).await.unwrap_err();
-    assert!(differs.starts_with("InvalidArgument INVALID_REQUEST caller not_sent"), "{differs}");
-    set_password(client, &right, Some("correct horse")).await.unwrap();
+    let differs = set_password(client, &right, Some("correct hose"))
+        .await
+        .unwrap_err();
+    assert!(
+        differs.starts_with("InvalidArgument INVALID_REQUEST caller not_sent"),
+        "{differs}"
+    );
+    set_password(client, &right, Some("correct horse"))
+        .await
+        .unwrap();
     let used = set_password(client, &right, None).await.unwrap_err();
-    assert!(used.starts_with("FailedPrecondition UPSTREAM_REFUSED caller refused"), "{used}");
+    assert!(
+        used.starts_with("FailedPrecondition UPSTREAM_REFUSED caller refused"),
+        "{used}"
+    );
 }
 
 #[tokio::test]
@@ -89,7 +150,10 @@ async fn a_trader_without_a_question_needs_no_answer() {
     reset(client, "hello@autoshares.com", None).await.unwrap();
     let second = mailbox(&gateway, "jane.doe").await;
     if first != second {
-        assert!(token(client, &first).await.is_err(), "a new code takes the place of the one before");
+        assert!(
+            token(client, &first).await.is_err(),
+            "a new code takes the place of the one before"
+        );
     }
     let token = token(client, &second).await.unwrap();
     set_password(client, &token, None).await.unwrap();
@@ -126,7 +190,11 @@ async fn faults_can_be_asked_for_at_every_step() {
         let read = question(client, &name).await.unwrap_err();
         assert_eq!(read.split(' ').next(), Some(code), "{fault}: {read}");
         let asked = token(client, &name).await.unwrap_err();
-        let write = if matches!(fault, "reset" | "cut-off" | "html-502" | "bad-gateway") { "Unknown" } else { code };
+        let write = if matches!(fault, "reset" | "cut-off" | "html-502" | "bad-gateway") {
+            "Unknown"
+        } else {
+            code
+        };
         assert_eq!(asked.split(' ').next(), Some(write), "{fault}: {asked}");
         if fault != "unexplained" {
             // On step 1 that is the documented success.
@@ -142,25 +210,44 @@ async fn the_sandbox_alone_speaks_the_documented_api() {
     let url = sandbox.announced("sandbox API on ").to_owned();
     let client = http();
     let send = async |method: &str, path: &str, key: &str, body: &str| {
-        let request = client.request(method.parse().unwrap(), format!("{url}{path}")).header("Et-App-Key", key);
+        let request = client
+            .request(method.parse().unwrap(), format!("{url}{path}"))
+            .header("Et-App-Key", key);
         let response = request.body(body.to_owned()).send().await.unwrap();
         let status = response.status().as_u16();
-        (status, serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null))
+        (
+            status,
+            serde_json::from_str(&response.text().await.unwrap()).unwrap_or(Value::Null),
+        )
     };
     let jane = r#"{"User":"jane.doe"}"#;
     let reset = "v1.0/users/password/reset";
     let key_error = json!({ "error": "Application key is not defined or does not exist" });
     assert_eq!(send("POST", reset, "another", jane).await, (403, key_error));
-    assert_eq!(send("POST", reset, "the-key", jane).await, (200, json!({ "Errors": [], "IsSucceed": false })));
+    assert_eq!(
+        send("POST", reset, "the-key", jane).await,
+        (200, json!({ "Errors": [], "IsSucceed": false }))
+    );
     let incorrect = json!({ "Errors": ["Answer is incorrect, try again."], "ErrorsCode": ["ErrorIncorrectAnswer"], "IsSucceed": false });
-    assert_eq!(send("POST", reset, "the-key", r#"{"User":"robert.zak"}"#).await, (200, incorrect));
+    assert_eq!(
+        send("POST", reset, "the-key", r#"{"User":"robert.zak"}"#).await,
+        (200, incorrect)
+    );
     let invalid = json!({ "Message": "The request is invalid." });
     assert_eq!(send("POST", reset, "the-key", "{}").await, (400, invalid));
     let (status, body) = send("GET", reset, "the-key", "").await;
-    assert_eq!((status, &body["Error"]["Code"]), (405, &json!("UnsupportedApiVersion")));
+    assert_eq!(
+        (status, &body["Error"]["Code"]),
+        (405, &json!("UnsupportedApiVersion"))
+    );
     let (status, body) = send("PUT", "v1.0/users/passwords/reset", "the-key", "").await;
     assert_eq!(status, 404, "the trailing slash is part of the path");
-    assert!(body["Message"].as_str().unwrap().starts_with("No HTTP resource was found"));
+    assert!(
+        body["Message"]
+            .as_str()
+            .unwrap()
+            .starts_with("No HTTP resource was found")
+    );
     let question = "v1.0/users/password/secret-question?username=hello%40autoshares.com";
     assert_eq!(
         send("GET", question, "the-key", "").await,
@@ -176,10 +263,23 @@ async fn the_sandbox_alone_speaks_the_documented_api() {
 async fn the_gateway_and_its_sandbox_agree_on_the_key() {
     let gateway = Gateway::start(program(&["serve", "--sandbox", "--app-key", "the-key"]));
     let question = "v1.0/users/password/secret-question?username=jane.doe";
-    assert_eq!(get(&format!("{}{question}", gateway.announced("sandbox API on "))).await.0, 403, "it does ask for it");
+    assert_eq!(
+        get(&format!(
+            "{}{question}",
+            gateway.announced("sandbox API on ")
+        ))
+        .await
+        .0,
+        403,
+        "it does ask for it"
+    );
     let mut client = gateway.client().await;
     let result = Call::Question.make(&mut client, Plain).await;
-    assert_eq!(result.unwrap_err().code(), tonic::Code::NotFound, "the key is accepted, the trader is not known");
+    assert_eq!(
+        result.unwrap_err().code(),
+        tonic::Code::NotFound,
+        "the key is accepted, the trader is not known"
+    );
 }
 
 #[tokio::test]
@@ -187,7 +287,14 @@ async fn the_sandbox_follows_the_version_and_the_key_file() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), "first-key").unwrap();
     let path = file.path().to_str().unwrap();
-    let options = ["serve", "--sandbox", "--upstream-api-version", "1.1", "--app-key-file", path];
+    let options = [
+        "serve",
+        "--sandbox",
+        "--upstream-api-version",
+        "1.1",
+        "--app-key-file",
+        path,
+    ];
     let gateway = Gateway::start(program(&options));
     let client = &mut gateway.client().await;
     reset(client, "jane.doe", None).await.unwrap();

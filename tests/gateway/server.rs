@@ -8,7 +8,9 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 use tonic_reflection::pb::{v1, v1alpha};
 
 use crate::support::{
@@ -29,15 +31,34 @@ async fn what_is_not_grpc_gets_415() {
         (post(RESET, "application/grpc"), StatusCode::OK),
         (post(RESET, "application/grpc+proto"), StatusCode::OK),
         (post(RESET, "application/grpc;v=1"), StatusCode::OK),
-        (post(RESET, "application/grpc-web"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
-        (post(RESET, "application/json"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (
+            post(RESET, "application/grpc-web"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        (
+            post(RESET, "application/json"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
         (post("/", "text/html"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
-        (Request::post(format!("http://gateway{RESET}")), StatusCode::UNSUPPORTED_MEDIA_TYPE),
-        (post(RESET, "application/grpc").method("GET"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
-        (post(RESET, "application/grpc").method("PUT"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (
+            Request::post(format!("http://gateway{RESET}")),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        (
+            post(RESET, "application/grpc").method("GET"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
+        (
+            post(RESET, "application/grpc").method("PUT"),
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        ),
     ] {
         let shown = format!("{request:?}");
-        assert_eq!(send(&gateway, request, Call::Reset.framed()).await.0, expected, "{shown}");
+        assert_eq!(
+            send(&gateway, request, Call::Reset.framed()).await.0,
+            expected,
+            "{shown}"
+        );
     }
     assert_eq!(api.requests().len(), 3);
 }
@@ -60,10 +81,21 @@ async fn http_1_gets_415_and_a_hint() {
 async fn a_message_over_64_kib_is_resource_exhausted() {
     let api = Api::start(Reply::json(200, Call::Password.success())).await;
     let gateway = Gateway::before(&api.url());
-    let request =
-        UpdatePasswordRequest { token: "t".to_owned(), password: "x".repeat(64 * 1024), password_confirmation: None };
-    let status = gateway.client().await.update_password(request).await.unwrap_err();
-    assert_eq!(summary(&status), "ResourceExhausted INVALID_REQUEST caller not_sent");
+    let request = UpdatePasswordRequest {
+        token: "t".to_owned(),
+        password: "x".repeat(64 * 1024),
+        password_confirmation: None,
+    };
+    let status = gateway
+        .client()
+        .await
+        .update_password(request)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        summary(&status),
+        "ResourceExhausted INVALID_REQUEST caller not_sent"
+    );
     assert!(api.requests().is_empty());
 }
 
@@ -72,7 +104,10 @@ async fn a_message_that_cannot_be_read_is_the_callers_fault() {
     let gateway = Gateway::before("http://127.0.0.1:1");
     for message in [framed(&[0xff; 8]), framed(b"\x0a\x02\xff\xfe")] {
         let (_, headers) = send(&gateway, post(RESET, "application/grpc"), message).await;
-        assert_eq!(status_of(&headers), "Internal INVALID_REQUEST caller not_sent");
+        assert_eq!(
+            status_of(&headers),
+            "Internal INVALID_REQUEST caller not_sent"
+        );
     }
 }
 
@@ -80,8 +115,17 @@ async fn a_message_that_cannot_be_read_is_the_callers_fault() {
 async fn an_unknown_method_is_unimplemented() {
     let gateway = Gateway::before("http://127.0.0.1:1");
     for path in [&format!("/{SERVICE}/Nothing"), "/other.Service/Method"] {
-        let (_, headers) = send(&gateway, post(path, "application/grpc"), Call::Reset.framed()).await;
-        assert_eq!(status_of(&headers), "Unimplemented INVALID_REQUEST caller not_sent", "{path}");
+        let (_, headers) = send(
+            &gateway,
+            post(path, "application/grpc"),
+            Call::Reset.framed(),
+        )
+        .await;
+        assert_eq!(
+            status_of(&headers),
+            "Unimplemented INVALID_REQUEST caller not_sent",
+            "{path}"
+        );
     }
 }
 
@@ -92,7 +136,11 @@ async fn a_deadline_in_no_time_is_deadline_exceeded_and_not_cancelled() {
     for timeout in ["0n", "1n", "1500u", "1m"] {
         let request = post(RESET, "application/grpc").header("grpc-timeout", timeout);
         let (_, headers) = send(&gateway, request, Call::Reset.framed()).await;
-        assert_eq!(status_of(&headers), "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent", "{timeout}");
+        assert_eq!(
+            status_of(&headers),
+            "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent",
+            "{timeout}"
+        );
     }
     // With as little time as there may be, too.
     for timeout in (2..60).map(|milliseconds| format!("{milliseconds}m")) {
@@ -104,9 +152,15 @@ async fn a_deadline_in_no_time_is_deadline_exceeded_and_not_cancelled() {
 
 #[tokio::test]
 async fn a_caller_that_never_sends_its_message_does_not_keep_its_place() {
-    let gateway = Gateway::with("http://127.0.0.1:1", &["--app-key", KEY, "--timeout", "200ms"]);
+    let gateway = Gateway::with(
+        "http://127.0.0.1:1",
+        &["--app-key", KEY, "--timeout", "200ms"],
+    );
     let (_, headers) = begin(&gateway, post(RESET, "application/grpc")).await;
-    assert_eq!(status_of(&headers), "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent");
+    assert_eq!(
+        status_of(&headers),
+        "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent"
+    );
 }
 
 #[tokio::test]
@@ -114,7 +168,10 @@ async fn a_caller_that_stalls_gets_its_own_deadline_with_details() {
     let gateway = Gateway::before("http://127.0.0.1:1");
     let request = post(RESET, "application/grpc").header("grpc-timeout", "300m");
     let (_, headers) = begin(&gateway, request).await;
-    assert_eq!(status_of(&headers), "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent");
+    assert_eq!(
+        status_of(&headers),
+        "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent"
+    );
 }
 
 #[tokio::test]
@@ -122,15 +179,38 @@ async fn health_and_readiness_are_known_by_every_name() {
     let gateway = Gateway::before("http://127.0.0.1:1");
     let mut health = HealthClient::new(gateway.channel().await);
     for service in ["", SERVICE] {
-        let answer = health.check(HealthCheckRequest { service: service.to_owned() }).await.unwrap();
-        assert_eq!(answer.into_inner().status(), ServingStatus::Serving, "{service:?}");
+        let answer = health
+            .check(HealthCheckRequest {
+                service: service.to_owned(),
+            })
+            .await
+            .unwrap();
+        assert_eq!(
+            answer.into_inner().status(),
+            ServingStatus::Serving,
+            "{service:?}"
+        );
     }
-    let unknown = health.check(HealthCheckRequest { service: "no.Service".to_owned() }).await.unwrap_err();
+    let unknown = health
+        .check(HealthCheckRequest {
+            service: "no.Service".to_owned(),
+        })
+        .await
+        .unwrap_err();
     assert_eq!(unknown.code(), tonic::Code::NotFound);
     let admin = gateway.announced("admin on ");
-    assert_eq!(get(&format!("{admin}/livez")).await, (200, "ok\n".to_owned()));
-    assert_eq!(get(&format!("{admin}/readyz")).await, (200, "ready\n".to_owned()));
-    assert_eq!(run(&["probe", "--listen", gateway.address()]).status.code(), Some(0));
+    assert_eq!(
+        get(&format!("{admin}/livez")).await,
+        (200, "ok\n".to_owned())
+    );
+    assert_eq!(
+        get(&format!("{admin}/readyz")).await,
+        (200, "ready\n".to_owned())
+    );
+    assert_eq!(
+        run(&["probe", "--listen", gateway.address()]).status.code(),
+        Some(0)
+    );
 }
 
 #[tokio::test]
@@ -141,18 +221,33 @@ async fn a_rejected_key_of_the_gateways_makes_it_not_ready_until_one_works() {
     let ready = format!("{}/readyz", gateway.announced("admin on "));
 
     Call::Reset.make(&mut client, Plain).await.unwrap_err();
-    assert_eq!(get(&ready).await, (503, "not ready: application key rejected\n".to_owned()));
+    assert_eq!(
+        get(&ready).await,
+        (503, "not ready: application key rejected\n".to_owned())
+    );
     let probe = run(&["probe", "--listen", gateway.address()]);
     assert_eq!(probe.status.code(), Some(1));
-    assert!(String::from_utf8(probe.stderr).unwrap().contains("NOT_SERVING"));
+    assert!(
+        String::from_utf8(probe.stderr)
+            .unwrap()
+            .contains("NOT_SERVING")
+    );
     let live = format!("{}/livez", gateway.announced("admin on "));
     assert_eq!(get(&live).await.0, 200);
     gateway.logged("APP_KEY_REJECTED").await;
-    assert!(gateway.log().contains("\"level\":\"ERROR\""), "{}", gateway.log());
+    assert!(
+        gateway.log().contains("\"level\":\"ERROR\""),
+        "{}",
+        gateway.log()
+    );
 
     api.reply(Reply::json(404, ""));
     Call::Reset.make(&mut client, Plain).await.unwrap_err();
-    assert_eq!(get(&ready).await.0, 200, "any other answer shows that the key works");
+    assert_eq!(
+        get(&ready).await.0,
+        200,
+        "any other answer shows that the key works"
+    );
 }
 
 #[tokio::test]
@@ -160,8 +255,16 @@ async fn a_callers_rejected_key_changes_nothing_for_others() {
     let api = Api::start(Reply::json(401, "")).await;
     let gateway = Gateway::with(&api.url(), &[]);
     let metadata = crate::support::gateway::Metadata(&[("et-app-key", "callers-key")]);
-    Call::Reset.make(&mut gateway.client().await, metadata).await.unwrap_err();
-    assert_eq!(get(&format!("{}/readyz", gateway.announced("admin on "))).await.0, 200);
+    Call::Reset
+        .make(&mut gateway.client().await, metadata)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        get(&format!("{}/readyz", gateway.announced("admin on ")))
+            .await
+            .0,
+        200
+    );
 }
 
 #[tokio::test]
@@ -174,7 +277,12 @@ async fn a_key_file_is_read_again_when_it_changes() {
     let mut client = gateway.client().await;
     Call::Reset.make(&mut client, Plain).await.unwrap_err();
     assert!(api.requests()[0].contains("et-app-key: first-key\r\n"));
-    assert_eq!(get(&format!("{}/readyz", gateway.announced("admin on "))).await.0, 503);
+    assert_eq!(
+        get(&format!("{}/readyz", gateway.announced("admin on ")))
+            .await
+            .0,
+        503
+    );
 
     std::fs::write(&file, "").unwrap();
     gateway.logged("the last key stays").await;
@@ -183,7 +291,13 @@ async fn a_key_file_is_read_again_when_it_changes() {
 
     std::fs::write(&file, "second-key").unwrap();
     gateway.logged("the application key has changed").await;
-    assert_eq!(get(&format!("{}/readyz", gateway.announced("admin on "))).await.0, 200, "a new key is worth a try");
+    assert_eq!(
+        get(&format!("{}/readyz", gateway.announced("admin on ")))
+            .await
+            .0,
+        200,
+        "a new key is worth a try"
+    );
     Call::Reset.make(&mut client, Plain).await.unwrap_err();
     assert!(api.requests()[0].contains("et-app-key: second-key\r\n"));
     assert!(!gateway.log().contains("first-key") && !gateway.log().contains("second-key"));
@@ -196,22 +310,41 @@ async fn reflection_serves_both_versions_options_included() {
 
     let ask = v1::ServerReflectionRequest {
         host: String::new(),
-        message_request: Some(v1::server_reflection_request::MessageRequest::FileContainingSymbol(SERVICE.to_owned())),
+        message_request: Some(
+            v1::server_reflection_request::MessageRequest::FileContainingSymbol(SERVICE.to_owned()),
+        ),
     };
     let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
-    let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+    let mut answers = client
+        .server_reflection_info(tokio_stream::once(ask))
+        .await
+        .unwrap()
+        .into_inner();
     let answer = format!("{:?}", answers.message().await.unwrap().unwrap());
     let option = format!("{:?}", "/v1.0/users/passwords/reset/".as_bytes());
-    assert!(answer.contains(option.trim_matches(['[', ']'])), "the REST binding is in the descriptor: {answer}");
+    assert!(
+        answer.contains(option.trim_matches(['[', ']'])),
+        "the REST binding is in the descriptor: {answer}"
+    );
 
     let ask = v1alpha::ServerReflectionRequest {
         host: String::new(),
-        message_request: Some(v1alpha::server_reflection_request::MessageRequest::ListServices(String::new())),
+        message_request: Some(
+            v1alpha::server_reflection_request::MessageRequest::ListServices(String::new()),
+        ),
     };
     let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
-    let mut answers = client.server_reflection_info(tokio_stream::once(ask)).await.unwrap().into_inner();
+    let mut answers = client
+        .server_reflection_info(tokio_stream::once(ask))
+        .await
+        .unwrap()
+        .into_inner();
     let answer = format!("{:?}", answers.message().await.unwrap().unwrap());
-    for service in [SERVICE, "grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"] {
+    for service in [
+        SERVICE,
+        "grpc.health.v1.Health",
+        "grpc.reflection.v1.ServerReflection",
+    ] {
         assert!(answer.contains(service), "{service}: {answer}");
     }
 }
@@ -222,12 +355,25 @@ async fn a_unix_socket_serves_beside_tcp_and_is_removed_at_the_end() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("gateway.sock");
     let address = format!("unix:{}", socket.display());
-    let options = ["--app-key", KEY, "--listen", "127.0.0.1:0", "--listen", &address];
+    let options = [
+        "--app-key",
+        KEY,
+        "--listen",
+        "127.0.0.1:0",
+        "--listen",
+        &address,
+    ];
     let gateway = Gateway::with(&api.url(), &options);
-    assert_eq!(std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777, 0o660);
+    assert_eq!(
+        std::fs::metadata(&socket).unwrap().permissions().mode() & 0o777,
+        0o660
+    );
     for address in [gateway.address(), &address] {
         let channel = connect(address).await;
-        let mut client = reset_gateway::proto::password_reset_service_client::PasswordResetServiceClient::new(channel);
+        let mut client =
+            reset_gateway::proto::password_reset_service_client::PasswordResetServiceClient::new(
+                channel,
+            );
         Call::Reset.make(&mut client, Plain).await.unwrap();
     }
     assert_eq!(run(&["probe", "--listen", &address]).status.code(), Some(0));
@@ -243,11 +389,22 @@ async fn a_stale_socket_is_replaced_and_a_live_one_refused() {
     let options = ["--app-key", KEY, "--listen", &address];
     let gateway = Gateway::with("http://127.0.0.1:1", &options);
 
-    let second = program(&["--upstream-url", "http://127.0.0.1:1", "--admin-listen", "off", "--listen", &address])
-        .output()
-        .unwrap();
+    let second = program(&[
+        "--upstream-url",
+        "http://127.0.0.1:1",
+        "--admin-listen",
+        "off",
+        "--listen",
+        &address,
+    ])
+    .output()
+    .unwrap();
     assert_eq!(second.status.code(), Some(1));
-    assert!(String::from_utf8(second.stderr).unwrap().contains("another process listens on it"));
+    assert!(
+        String::from_utf8(second.stderr)
+            .unwrap()
+            .contains("another process listens on it")
+    );
 
     gateway.signal("KILL");
     within(|| std::os::unix::net::UnixStream::connect(&socket).is_err()).await;
@@ -257,11 +414,26 @@ async fn a_stale_socket_is_replaced_and_a_live_one_refused() {
     gateway.stopped().await;
 
     std::fs::write(&socket, "no socket").unwrap();
-    let third = program(&["--upstream-url", "http://127.0.0.1:1", "--admin-listen", "off", "--listen", &address])
-        .output()
-        .unwrap();
-    assert!(String::from_utf8(third.stderr).unwrap().contains("not a socket"));
-    assert_eq!(std::fs::read(&socket).unwrap(), b"no socket", "somebody's file is not touched");
+    let third = program(&[
+        "--upstream-url",
+        "http://127.0.0.1:1",
+        "--admin-listen",
+        "off",
+        "--listen",
+        &address,
+    ])
+    .output()
+    .unwrap();
+    assert!(
+        String::from_utf8(third.stderr)
+            .unwrap()
+            .contains("not a socket")
+    );
+    assert_eq!(
+        std::fs::read(&socket).unwrap(),
+        b"no socket",
+        "somebody's file is not touched"
+    );
 }
 
 #[tokio::test]

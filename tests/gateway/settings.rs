@@ -23,15 +23,21 @@ fn assert_misconfigured(output: &Output, expected: &str) {
     let stderr = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert_eq!(stderr, format!("reset-gateway: {expected}\n"));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing listens");
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "",
+        "nothing listens"
+    );
     assert!(!stderr.contains(VALUE));
 }
 
 /// `serve` on a port that is taken, so that it would fail otherwise if it got there; but for the option `without`.
 fn serve(taken: &TcpListener, without: &str, args: &[&str]) -> Command {
     let mut command = program(&["serve"]);
-    for (option, value) in [("--listen", taken.local_addr().unwrap().to_string()), ("--admin-listen", "off".to_owned())]
-    {
+    for (option, value) in [
+        ("--listen", taken.local_addr().unwrap().to_string()),
+        ("--admin-listen", "off".to_owned()),
+    ] {
         if option != without {
             command.args([option, &value]);
         }
@@ -47,13 +53,20 @@ fn a_wrong_flag_is_named_with_what_it_takes() {
     let duration = "takes a duration from 1ms to 24h, such as 500ms or 10s";
     let number = "takes a whole number from 1 to 1000000";
     let rate = "takes NUMBER/DURATION from 1/24h to 1000000/1ms, such as 20/10m, or off";
-    let metadata =
-        "takes the name of metadata: small letters, digits, hyphens, dots and underscores, such as x-application";
+    let metadata = "takes the name of metadata: small letters, digits, hyphens, dots and underscores, such as x-application";
     let address = "takes IP:port or unix:/absolute/path (at most 107 bytes)";
     let key = "takes an application key: 1 to 1024 printable ASCII characters, no spaces";
     for (flag, values, takes) in [
-        ("--listen", &[VALUE, "localhost:50051", "127.0.0.1", "unix:relative", ""][..], address),
-        ("--admin-listen", &[VALUE, "9464", ""], "takes IP:port, such as 127.0.0.1:9464, or off"),
+        (
+            "--listen",
+            &[VALUE, "localhost:50051", "127.0.0.1", "unix:relative", ""][..],
+            address,
+        ),
+        (
+            "--admin-listen",
+            &[VALUE, "9464", ""],
+            "takes IP:port, such as 127.0.0.1:9464, or off",
+        ),
         (
             "--upstream-url",
             &[
@@ -68,36 +81,104 @@ fn a_wrong_flag_is_named_with_what_it_takes() {
             ],
             url,
         ),
-        ("--upstream-api-version", &[VALUE, "1.", "v1", ""], "takes numbers and dots, such as 1.0"),
-        ("--app-key", &["s3cret-value with spaces", "s3cret-value\n", "ключ", ""], key),
-        ("--timeout", &[VALUE, "10", "0s", "-1s", "25h", ""], duration),
+        (
+            "--upstream-api-version",
+            &[VALUE, "1.", "v1", ""],
+            "takes numbers and dots, such as 1.0",
+        ),
+        (
+            "--app-key",
+            &["s3cret-value with spaces", "s3cret-value\n", "ключ", ""],
+            key,
+        ),
+        (
+            "--timeout",
+            &[VALUE, "10", "0s", "-1s", "25h", ""],
+            duration,
+        ),
         ("--connect-timeout", &[VALUE, "0s"], duration),
-        ("--drain-timeout", &[VALUE, "1y"], "takes a duration up to 24h, such as 25s"),
-        ("--max-in-flight", &[VALUE, "0", "-1", "1.5", "1000001"], number),
-        ("--max-connections", &[VALUE, "0", "-1", "1.5", "1000001"], number),
-        ("--worker-threads", &[VALUE, "0", "-1", "1.5", "1025"], "takes a whole number from 1 to 1024"),
-        ("--max-connection-age", &[VALUE, "0s", "1y"], "takes a duration from 1ms to 24h, such as 30m, or off"),
-        ("--drain-delay", &[VALUE, "1y"], "takes a duration up to 24h, such as 25s"),
+        (
+            "--drain-timeout",
+            &[VALUE, "1y"],
+            "takes a duration up to 24h, such as 25s",
+        ),
+        (
+            "--max-in-flight",
+            &[VALUE, "0", "-1", "1.5", "1000001"],
+            number,
+        ),
+        (
+            "--max-connections",
+            &[VALUE, "0", "-1", "1.5", "1000001"],
+            number,
+        ),
+        (
+            "--worker-threads",
+            &[VALUE, "0", "-1", "1.5", "1025"],
+            "takes a whole number from 1 to 1024",
+        ),
+        (
+            "--max-connection-age",
+            &[VALUE, "0s", "1y"],
+            "takes a duration from 1ms to 24h, such as 30m, or off",
+        ),
+        (
+            "--drain-delay",
+            &[VALUE, "1y"],
+            "takes a duration up to 24h, such as 25s",
+        ),
         (
             "--code-attempts",
-            &[VALUE, "20", "0/10m", "20/0s", "20/25h", "-1/10m", "1.5/1s", "20/s3cret-value", "Off", ""],
+            &[
+                VALUE,
+                "20",
+                "0/10m",
+                "20/0s",
+                "20/25h",
+                "-1/10m",
+                "1.5/1s",
+                "20/s3cret-value",
+                "Off",
+                "",
+            ],
             rate,
         ),
         ("--code-attempts-total", &[VALUE, "1000001/1s"], rate),
         ("--answer-attempts", &[VALUE, "5/15"], rate),
-        ("--caller-metadata", &["s3cret-value:", "X-Caller", "x caller", ":path", ""], metadata),
+        (
+            "--caller-metadata",
+            &["s3cret-value:", "X-Caller", "x caller", ":path", ""],
+            metadata,
+        ),
         ("--log-format", &[VALUE, "JSON"], "takes text or json"),
-        ("--sandbox-listen", &[VALUE], "takes IP:port, such as 127.0.0.1:9464"),
+        (
+            "--sandbox-listen",
+            &[VALUE],
+            "takes IP:port, such as 127.0.0.1:9464",
+        ),
     ] {
-        let variable = format!("RESET_GATEWAY_{}", flag[2..].to_uppercase().replace('-', "_"));
+        let variable = format!(
+            "RESET_GATEWAY_{}",
+            flag[2..].to_uppercase().replace('-', "_")
+        );
         let expected = format!("{flag} ({variable}) {takes}");
         for value in values {
             // The rest is as it should be.
-            let rest: &[&str] = if flag == "--upstream-url" { &[] } else { &["--upstream-url", "http://127.0.0.1:1"] };
+            let rest: &[&str] = if flag == "--upstream-url" {
+                &[]
+            } else {
+                &["--upstream-url", "http://127.0.0.1:1"]
+            };
             let option = format!("{flag}={value}");
             let args = [rest, &[&option]].concat();
             assert_misconfigured(&serve(&taken, flag, &args).output().unwrap(), &expected);
-            assert_misconfigured(&serve(&taken, flag, rest).env(&variable, value).output().unwrap(), &expected);
+            assert_misconfigured(
+                &serve(&taken, flag, rest)
+                    .env(&variable, value)
+                    .output()
+                    .unwrap(),
+                &expected,
+            );
         }
     }
 }
@@ -107,20 +188,32 @@ fn a_missing_or_contradicting_setting_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = ["--upstream-url", "http://127.0.0.1:1"];
     let missing = "--upstream-url (RESET_GATEWAY_UPSTREAM_URL) is missing: it takes the API's base URL, such as https://api.example.com; or use --sandbox";
-    let both_keys =
-        "--app-key (RESET_GATEWAY_APP_KEY) cannot be given together with --app-key-file (RESET_GATEWAY_APP_KEY_FILE)";
+    let both_keys = "--app-key (RESET_GATEWAY_APP_KEY) cannot be given together with --app-key-file (RESET_GATEWAY_APP_KEY_FILE)";
     for (args, expected) in [
         (&[][..], missing),
         (
             &[url[0], url[1], "--sandbox"],
             "--sandbox (RESET_GATEWAY_SANDBOX) cannot be given together with --upstream-url",
         ),
-        (&[url[0], url[1], "--app-key", VALUE, "--app-key-file", "/dev/null"], both_keys),
+        (
+            &[
+                url[0],
+                url[1],
+                "--app-key",
+                VALUE,
+                "--app-key-file",
+                "/dev/null",
+            ],
+            both_keys,
+        ),
         (
             &[url[0], url[1], "--timeout", "1s", "--timeout", "2s"],
             "--timeout (RESET_GATEWAY_TIMEOUT) is given more than once",
         ),
-        (&["--sandbox=false"], "--sandbox (RESET_GATEWAY_SANDBOX) takes no value"),
+        (
+            &["--sandbox=false"],
+            "--sandbox (RESET_GATEWAY_SANDBOX) takes no value",
+        ),
         (
             &[url[0], url[1], "--max-in-flight", "-1"],
             "--max-in-flight (RESET_GATEWAY_MAX_IN_FLIGHT) takes a whole number from 1 to 1000000",
@@ -129,8 +222,14 @@ fn a_missing_or_contradicting_setting_is_named() {
             &[url[0], url[1], "--sandbox-listen", "127.0.0.1:0"],
             "--sandbox-listen (RESET_GATEWAY_SANDBOX_LISTEN) goes with --sandbox",
         ),
-        (&[url[0], url[1], "--timeout"], "--timeout (RESET_GATEWAY_TIMEOUT) takes a value"),
-        (&[url[0], url[1], "--s3cret=s3cret-value"], "--s3cret is no option of this command; --help lists them"),
+        (
+            &[url[0], url[1], "--timeout"],
+            "--timeout (RESET_GATEWAY_TIMEOUT) takes a value",
+        ),
+        (
+            &[url[0], url[1], "--s3cret=s3cret-value"],
+            "--s3cret is no option of this command; --help lists them",
+        ),
         (
             &[url[0], url[1], VALUE],
             "arguments are a command (serve, sandbox, probe, explain) and options as --name VALUE; --help lists them",
@@ -139,12 +238,21 @@ fn a_missing_or_contradicting_setting_is_named() {
         assert_misconfigured(&serve(&taken, "", args).output().unwrap(), expected);
     }
     let mut command = serve(&taken, "", &url);
-    let output =
-        command.env("RESET_GATEWAY_APP_KEY", VALUE).env("RESET_GATEWAY_APP_KEY_FILE", "/dev/null").output().unwrap();
+    let output = command
+        .env("RESET_GATEWAY_APP_KEY", VALUE)
+        .env("RESET_GATEWAY_APP_KEY_FILE", "/dev/null")
+        .output()
+        .unwrap();
     assert_misconfigured(&output, both_keys);
     let mut command = serve(&taken, "", &url);
-    let output = command.env("RESET_GATEWAY_SANDBOX", "maybe").output().unwrap();
-    assert_misconfigured(&output, "--sandbox (RESET_GATEWAY_SANDBOX) takes true or false");
+    let output = command
+        .env("RESET_GATEWAY_SANDBOX", "maybe")
+        .output()
+        .unwrap();
+    assert_misconfigured(
+        &output,
+        "--sandbox (RESET_GATEWAY_SANDBOX) takes true or false",
+    );
 }
 
 #[test]
@@ -159,15 +267,49 @@ fn a_file_that_cannot_be_used_is_named_by_its_setting() {
     let key = "--app-key-file (RESET_GATEWAY_APP_KEY_FILE) takes a file with an application key";
     let ca = "--upstream-ca (RESET_GATEWAY_UPSTREAM_CA) takes a PEM file of certificates";
     for (flag, path, expected) in [
-        ("--app-key-file", "/no/such/file".to_owned(), format!("{key} (No such file or directory (os error 2))")),
-        ("--app-key-file", "/dev/zero".to_owned(), format!("{key} (not a regular file)")),
-        ("--app-key-file", file("long", &"x".repeat(2000)), format!("{key} (no key in it)")),
-        ("--app-key-file", file("empty", "\n"), format!("{key} (no key in it)")),
-        ("--app-key-file", file("two", "s3cret-value\ns3cret-value\n"), format!("{key} (no key in it)")),
-        ("--upstream-ca", "/no/such/file".to_owned(), format!("{ca} (No such file or directory (os error 2))")),
-        ("--upstream-ca", file("ca", VALUE), format!("{ca} (no certificate in it)")),
+        (
+            "--app-key-file",
+            "/no/such/file".to_owned(),
+            format!("{key} (No such file or directory (os error 2))"),
+        ),
+        (
+            "--app-key-file",
+            "/dev/zero".to_owned(),
+            format!("{key} (not a regular file)"),
+        ),
+        (
+            "--app-key-file",
+            file("long", &"x".repeat(2000)),
+            format!("{key} (no key in it)"),
+        ),
+        (
+            "--app-key-file",
+            file("empty", "\n"),
+            format!("{key} (no key in it)"),
+        ),
+        (
+            "--app-key-file",
+            file("two", "s3cret-value\ns3cret-value\n"),
+            format!("{key} (no key in it)"),
+        ),
+        (
+            "--upstream-ca",
+            "/no/such/file".to_owned(),
+            format!("{ca} (No such file or directory (os error 2))"),
+        ),
+        (
+            "--upstream-ca",
+            file("ca", VALUE),
+            format!("{ca} (no certificate in it)"),
+        ),
     ] {
-        let output = serve(&taken, "", &["--upstream-url", "http://127.0.0.1:1", flag, &path]).output().unwrap();
+        let output = serve(
+            &taken,
+            "",
+            &["--upstream-url", "http://127.0.0.1:1", flag, &path],
+        )
+        .output()
+        .unwrap();
         assert_misconfigured(&output, &expected);
     }
 }
@@ -176,52 +318,130 @@ fn a_file_that_cannot_be_used_is_named_by_its_setting() {
 fn a_wrong_variable_of_another_standard_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = "takes an http or https URL, such as http://127.0.0.1:4317";
-    let (number, pairs) = ("takes a whole number from 1 to 2147483647", "takes key=value pairs, separated by commas");
+    let (number, pairs) = (
+        "takes a whole number from 1 to 2147483647",
+        "takes key=value pairs, separated by commas",
+    );
     let headers = "takes headers as key=value pairs, separated by commas";
     let samplers = "takes one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio";
     for (name, value, takes) in [
-        ("RUST_LOG", "info,", "takes a level, or targets such as reset_gateway=debug,info"),
-        ("RUST_LOG", "=info", "takes a level, or targets such as reset_gateway=debug,info"),
-        ("RUST_LOG", "[s3cret-value]=trace", "takes a level, or targets such as reset_gateway=debug,info"),
-        ("RUST_LOG", "s3cret-value", "takes a level, or targets such as reset_gateway=debug,info"),
-        ("RUST_LOG", "a=s3cret-value=c", "takes a level, or targets such as reset_gateway=debug,info"),
+        (
+            "RUST_LOG",
+            "info,",
+            "takes a level, or targets such as reset_gateway=debug,info",
+        ),
+        (
+            "RUST_LOG",
+            "=info",
+            "takes a level, or targets such as reset_gateway=debug,info",
+        ),
+        (
+            "RUST_LOG",
+            "[s3cret-value]=trace",
+            "takes a level, or targets such as reset_gateway=debug,info",
+        ),
+        (
+            "RUST_LOG",
+            "s3cret-value",
+            "takes a level, or targets such as reset_gateway=debug,info",
+        ),
+        (
+            "RUST_LOG",
+            "a=s3cret-value=c",
+            "takes a level, or targets such as reset_gateway=debug,info",
+        ),
         ("OTEL_SDK_DISABLED", VALUE, "takes true or false"),
-        ("OTEL_PROPAGATORS", "tracecontext,s3cret-value", "takes a list of tracecontext and baggage, or none"),
+        (
+            "OTEL_PROPAGATORS",
+            "tracecontext,s3cret-value",
+            "takes a list of tracecontext and baggage, or none",
+        ),
         ("OTEL_TRACES_EXPORTER", VALUE, "takes otlp, console or none"),
-        ("OTEL_TRACES_EXPORTER", "prometheus", "takes otlp, console or none"),
-        ("OTEL_METRICS_EXPORTER", VALUE, "takes otlp, console, prometheus or none"),
-        ("OTEL_EXPORTER_OTLP_PROTOCOL", VALUE, "takes grpc or http/protobuf"),
-        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", VALUE, "takes grpc or http/protobuf"),
-        ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", VALUE, "takes grpc or http/protobuf"),
+        (
+            "OTEL_TRACES_EXPORTER",
+            "prometheus",
+            "takes otlp, console or none",
+        ),
+        (
+            "OTEL_METRICS_EXPORTER",
+            VALUE,
+            "takes otlp, console, prometheus or none",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_PROTOCOL",
+            VALUE,
+            "takes grpc or http/protobuf",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
+            VALUE,
+            "takes grpc or http/protobuf",
+        ),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
+            VALUE,
+            "takes grpc or http/protobuf",
+        ),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://s3cret value", url),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", VALUE, url),
-        ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "ftp://s3cret-value", url),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+            "ftp://s3cret-value",
+            url,
+        ),
         (
             "OTEL_EXPORTER_OTLP_CERTIFICATE",
             "/no/s3cret-value",
             "takes a PEM file (No such file or directory (os error 2))",
         ),
-        ("OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE", "/dev/null", "takes a PEM file of certificates"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
+            "/dev/null",
+            "takes a PEM file of certificates",
+        ),
         ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", number),
-        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", VALUE, "takes gzip or none"),
+        (
+            "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
+            VALUE,
+            "takes gzip or none",
+        ),
         ("OTEL_EXPORTER_OTLP_INSECURE", VALUE, "takes true or false"),
         ("OTEL_EXPORTER_OTLP_HEADERS", VALUE, headers),
         ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a b=c", headers),
         ("OTEL_EXPORTER_OTLP_HEADERS", "a=%0a", headers),
-        ("OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", VALUE, "takes cumulative or delta or lowmemory"),
+        (
+            "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+            VALUE,
+            "takes cumulative or delta or lowmemory",
+        ),
         ("OTEL_BSP_SCHEDULE_DELAY", VALUE, number),
         ("OTEL_BSP_EXPORT_TIMEOUT", VALUE, number),
         ("OTEL_METRIC_EXPORT_TIMEOUT", VALUE, number),
         ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", VALUE, number),
         ("OTEL_RESOURCE_ATTRIBUTES", VALUE, pairs),
         ("OTEL_TRACES_SAMPLER", VALUE, samplers),
-        ("OTEL_TRACES_SAMPLER_ARG", "1.5", "takes a number from 0 to 1"),
-        ("OTEL_BSP_MAX_QUEUE_SIZE", "1000000000000", "takes a whole number from 1 to 100000"),
-        ("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "0", "takes a whole number from 1 to 100000"),
+        (
+            "OTEL_TRACES_SAMPLER_ARG",
+            "1.5",
+            "takes a number from 0 to 1",
+        ),
+        (
+            "OTEL_BSP_MAX_QUEUE_SIZE",
+            "1000000000000",
+            "takes a whole number from 1 to 100000",
+        ),
+        (
+            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+            "0",
+            "takes a whole number from 1 to 100000",
+        ),
         ("OTEL_METRIC_EXPORT_INTERVAL", "0", number),
     ] {
         let mut command = serve(&taken, "", &["--upstream-url", "http://127.0.0.1:1"]);
-        assert_misconfigured(&command.env(name, value).output().unwrap(), &format!("{name} {takes}"));
+        assert_misconfigured(
+            &command.env(name, value).output().unwrap(),
+            &format!("{name} {takes}"),
+        );
     }
 }
 
@@ -236,20 +456,34 @@ fn a_client_certificate_and_its_key_go_together() {
     };
     let (certificate, key) = (file("one.pem", &one.certificate), file("one.key", &one.key));
     let wrong_key = file("other.key", &other.key);
-    let (c, k) = ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_KEY");
+    let (c, k) = (
+        "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
+        "OTEL_EXPORTER_OTLP_CLIENT_KEY",
+    );
     let takes_key = format!("{k} takes a PEM file with the key of the client certificate");
     for (variables, expected) in [
         (
             &[(c, &certificate)][..],
-            "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY is missing: CLIENT_CERTIFICATE goes with it".to_owned(),
+            "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY is missing: CLIENT_CERTIFICATE goes with it"
+                .to_owned(),
         ),
-        (&[(k, &key)], "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE is missing: CLIENT_KEY goes with it".to_owned()),
+        (
+            &[(k, &key)],
+            "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE is missing: CLIENT_KEY goes with it"
+                .to_owned(),
+        ),
         (&[(c, &certificate), (k, &wrong_key)], takes_key.clone()),
         (&[(c, &certificate), (k, &certificate)], takes_key),
-        (&[(c, &key), (k, &key)], format!("{c} takes a PEM file of certificates")),
+        (
+            &[(c, &key), (k, &key)],
+            format!("{c} takes a PEM file of certificates"),
+        ),
     ] {
         let mut command = program(&["serve", "--upstream-url", "http://127.0.0.1:1"]);
-        assert_misconfigured(&command.envs(variables.iter().copied()).output().unwrap(), &expected);
+        assert_misconfigured(
+            &command.envs(variables.iter().copied()).output().unwrap(),
+            &expected,
+        );
     }
 }
 
@@ -257,40 +491,72 @@ fn a_client_certificate_and_its_key_go_together() {
 fn an_address_is_listened_on_once() {
     let url = ["--upstream-url", "http://127.0.0.1:1"];
     let takes = "takes an address that no other listener has";
-    let unix = ["--listen", "unix:/tmp/s3cret-value", "--listen", "unix:/tmp/s3cret-value"];
+    let unix = [
+        "--listen",
+        "unix:/tmp/s3cret-value",
+        "--listen",
+        "unix:/tmp/s3cret-value",
+    ];
     for (args, expected) in [
         (
             &["--listen", "127.0.0.1:1", "--listen", "127.0.0.1:1"][..],
             format!("--listen (RESET_GATEWAY_LISTEN) {takes}"),
         ),
         (&unix, format!("--listen (RESET_GATEWAY_LISTEN) {takes}")),
-        (&["--admin-listen", "127.0.0.1:50051"], format!("--admin-listen (RESET_GATEWAY_ADMIN_LISTEN) {takes}")),
+        (
+            &["--admin-listen", "127.0.0.1:50051"],
+            format!("--admin-listen (RESET_GATEWAY_ADMIN_LISTEN) {takes}"),
+        ),
     ] {
         assert_misconfigured(&run(&[&["serve"][..], &url, args].concat()), &expected);
     }
     let args = ["serve", "--sandbox", "--sandbox-listen", "127.0.0.1:9464"];
-    assert_misconfigured(&run(&args), &format!("--sandbox-listen (RESET_GATEWAY_SANDBOX_LISTEN) {takes}"));
+    assert_misconfigured(
+        &run(&args),
+        &format!("--sandbox-listen (RESET_GATEWAY_SANDBOX_LISTEN) {takes}"),
+    );
 }
 
 #[test]
 fn a_value_that_is_not_text_is_named() {
     use std::os::unix::ffi::OsStringExt;
     let odd = || std::ffi::OsString::from_vec(b"s3cret-value\xff".to_vec());
-    for name in ["RESET_GATEWAY_APP_KEY", "RESET_GATEWAY_TIMEOUT", "RUST_LOG", "OTEL_EXPORTER_OTLP_ENDPOINT"] {
-        let output = program(&["serve", "--upstream-url", "http://127.0.0.1:1"]).env(name, odd()).output().unwrap();
+    for name in [
+        "RESET_GATEWAY_APP_KEY",
+        "RESET_GATEWAY_TIMEOUT",
+        "RUST_LOG",
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+    ] {
+        let output = program(&["serve", "--upstream-url", "http://127.0.0.1:1"])
+            .env(name, odd())
+            .output()
+            .unwrap();
         assert_misconfigured(&output, &format!("{name} must be UTF-8"));
     }
-    let output = program(&["serve", "--upstream-url"]).arg(odd()).output().unwrap();
+    let output = program(&["serve", "--upstream-url"])
+        .arg(odd())
+        .output()
+        .unwrap();
     assert_misconfigured(&output, "arguments must be UTF-8");
 }
 
 #[test]
 fn the_exit_status_holds_where_nothing_can_be_written() {
     let full = || fs::File::options().write(true).open("/dev/full").unwrap();
-    let status = |args: &[&str]| program(args).stdout(full()).stderr(full()).status().unwrap().code();
+    let status = |args: &[&str]| {
+        program(args)
+            .stdout(full())
+            .stderr(full())
+            .status()
+            .unwrap()
+            .code()
+    };
     assert_eq!(status(&["serve"]), Some(2));
     assert_eq!(status(&["--help"]), Some(0));
-    assert_eq!(status(&["explain", "--rpc", "GenerateToken", "/dev/null"]), Some(1));
+    assert_eq!(
+        status(&["explain", "--rpc", "GenerateToken", "/dev/null"]),
+        Some(1)
+    );
 }
 
 #[test]
@@ -325,16 +591,23 @@ fn the_other_commands_are_as_strict() {
 #[test]
 fn a_port_that_is_taken_is_no_misconfiguration() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let output = serve(&taken, "", &["--upstream-url", "http://127.0.0.1:1"]).output().unwrap();
+    let output = serve(&taken, "", &["--upstream-url", "http://127.0.0.1:1"])
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(1));
     let address = taken.local_addr().unwrap();
-    let expected = format!("reset-gateway: cannot listen on {address}: Address already in use (os error 98)\n");
+    let expected = format!(
+        "reset-gateway: cannot listen on {address}: Address already in use (os error 98)\n"
+    );
     assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
 }
 
 #[test]
 fn help_shows_every_option_and_no_value() {
-    let output = program(&["serve", "--help"]).env("RESET_GATEWAY_APP_KEY", VALUE).output().unwrap();
+    let output = program(&["serve", "--help"])
+        .env("RESET_GATEWAY_APP_KEY", VALUE)
+        .output()
+        .unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0));
     assert!(!help.contains(VALUE));
@@ -362,7 +635,10 @@ fn help_shows_every_option_and_no_value() {
         "--sandbox-listen",
         "--log-format",
     ] {
-        assert!(help.contains(&format!("{option} ")) || help.contains(&format!("{option}\n")), "{option}: {help}");
+        assert!(
+            help.contains(&format!("{option} ")) || help.contains(&format!("{option}\n")),
+            "{option}: {help}"
+        );
     }
     assert_eq!(run(&["--version"]).status.code(), Some(0));
     assert_eq!(run(&["--help"]).status.code(), Some(0));
@@ -382,13 +658,22 @@ async fn every_setting_may_come_from_its_variable() {
         ("RESET_GATEWAY_CALLER_METADATA", "x-caller"),
     ]);
     let gateway = Gateway::start(command);
-    Call::Reset.make(&mut gateway.client().await, Plain).await.unwrap();
+    Call::Reset
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap();
     let request = &api.requests()[0];
-    assert!(request.starts_with("POST /v3.0/") && request.contains("et-app-key: test-key\r\n"), "{request}");
+    assert!(
+        request.starts_with("POST /v3.0/") && request.contains("et-app-key: test-key\r\n"),
+        "{request}"
+    );
 
     api.reply(Reply::json(400, ""));
     let mut client = gateway.client().await;
-    let (one, other) = (Metadata(&[("x-caller", "one")]), Metadata(&[("x-caller", "other")]));
+    let (one, other) = (
+        Metadata(&[("x-caller", "one")]),
+        Metadata(&[("x-caller", "other")]),
+    );
     for (call, caller, sent) in [
         (Call::Token, &one, [true, true, false]),
         (Call::Token, &other, [true, false, false]),
@@ -404,17 +689,38 @@ async fn every_setting_may_come_from_its_variable() {
 #[tokio::test]
 async fn a_private_certificate_authority_is_trusted_when_it_is_named() {
     let authority = SelfSigned::new();
-    let api = Api::start_tls(Reply::json(200, Call::Reset.success()), authority.acceptor()).await;
+    let api = Api::start_tls(
+        Reply::json(200, Call::Reset.success()),
+        authority.acceptor(),
+    )
+    .await;
     let url = format!("https://{}", api.address);
 
     let gateway = Gateway::before(&url);
-    let status = Call::Reset.make(&mut gateway.client().await, Plain).await.unwrap_err();
-    assert_eq!(summary(&status), "Unavailable UPSTREAM_UNREACHABLE upstream not_sent");
+    let status = Call::Reset
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        summary(&status),
+        "Unavailable UPSTREAM_UNREACHABLE upstream not_sent"
+    );
 
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), &authority.certificate).unwrap();
-    let gateway = Gateway::with(&url, &["--app-key", KEY, "--upstream-ca", file.path().to_str().unwrap()]);
-    Call::Reset.make(&mut gateway.client().await, Plain).await.unwrap();
+    let gateway = Gateway::with(
+        &url,
+        &[
+            "--app-key",
+            KEY,
+            "--upstream-ca",
+            file.path().to_str().unwrap(),
+        ],
+    );
+    Call::Reset
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap();
     assert_eq!(api.requests().len(), 1);
 }
 
@@ -422,17 +728,31 @@ async fn a_private_certificate_authority_is_trusted_when_it_is_named() {
 async fn there_are_as_many_workers_as_asked_for() {
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
     for workers in [1, 3] {
-        let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--worker-threads", &workers.to_string()]);
+        let gateway = Gateway::with(
+            &api.url(),
+            &["--app-key", KEY, "--worker-threads", &workers.to_string()],
+        );
         let tasks = fs::read_dir(format!("/proc/{}/task", gateway.id())).unwrap();
-        let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
-        assert_eq!(names.filter(|name| name.starts_with("tokio")).count(), workers);
+        let names =
+            tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
+        assert_eq!(
+            names.filter(|name| name.starts_with("tokio")).count(),
+            workers
+        );
     }
 }
 
 #[test]
 fn certificates_are_needed_for_tls_alone() {
     let without = |url: &str| {
-        let mut command = program(&["--upstream-url", url, "--app-key", KEY, "--listen", "127.0.0.1:0"]);
+        let mut command = program(&[
+            "--upstream-url",
+            url,
+            "--app-key",
+            KEY,
+            "--listen",
+            "127.0.0.1:0",
+        ]);
         command
             .args(["--admin-listen", "off"])
             .env("SSL_CERT_FILE", "/nonexistent")

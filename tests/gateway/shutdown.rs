@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tonic_health::pb::{HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient};
+use tonic_health::pb::{
+    HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+};
 
 use crate::{
     statuses::FullListener,
@@ -17,7 +19,11 @@ use crate::{
 #[tokio::test]
 async fn calls_in_flight_survive_either_signal() {
     for signal in ["TERM", "INT"] {
-        let late = bytes(200, &[("Content-Type", "application/json")], Call::Password.success().as_bytes());
+        let late = bytes(
+            200,
+            &[("Content-Type", "application/json")],
+            Call::Password.success().as_bytes(),
+        );
         let api = Api::start(Reply::Late(Duration::from_millis(500), late)).await;
         let mut gateway = Gateway::before(&api.url());
         let mut client = gateway.client().await;
@@ -37,13 +43,29 @@ async fn health_says_not_serving_while_calls_are_finished() {
     let api = Api::start(Reply::Silence).await;
     let mut gateway = Gateway::before(&api.url());
     let channel = gateway.channel().await;
-    let request = HealthCheckRequest { service: String::new() };
-    let mut watch = HealthClient::new(channel).watch(request).await.unwrap().into_inner();
-    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::Serving);
+    let request = HealthCheckRequest {
+        service: String::new(),
+    };
+    let mut watch = HealthClient::new(channel)
+        .watch(request)
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        watch.message().await.unwrap().unwrap().status(),
+        ServingStatus::Serving
+    );
     gateway.signal("TERM");
-    assert_eq!(watch.message().await.unwrap().unwrap().status(), ServingStatus::NotServing);
+    assert_eq!(
+        watch.message().await.unwrap().unwrap().status(),
+        ServingStatus::NotServing
+    );
     assert_eq!(gateway.ended().await.code(), Some(0));
-    assert!(!gateway.log().contains("drain time is over"), "an open watch is no call: {}", gateway.log());
+    assert!(
+        !gateway.log().contains("drain time is over"),
+        "an open watch is no call: {}",
+        gateway.log()
+    );
 }
 
 #[tokio::test]
@@ -51,11 +73,30 @@ async fn a_call_that_outlasts_the_drain_is_told_its_outcome() {
     let silent = Api::start(Reply::Silence).await;
     let full = FullListener::start().await;
     for (url, call, expected) in [
-        (silent.url(), Call::Password, "Unknown UPSTREAM_OUTCOME_UNKNOWN gateway unknown"),
-        (silent.url(), Call::Question, "Unavailable UPSTREAM_UNAVAILABLE gateway refused"),
-        (full.url(), Call::Password, "Unavailable GATEWAY_SHUTTING_DOWN gateway not_sent"),
+        (
+            silent.url(),
+            Call::Password,
+            "Unknown UPSTREAM_OUTCOME_UNKNOWN gateway unknown",
+        ),
+        (
+            silent.url(),
+            Call::Question,
+            "Unavailable UPSTREAM_UNAVAILABLE gateway refused",
+        ),
+        (
+            full.url(),
+            Call::Password,
+            "Unavailable GATEWAY_SHUTTING_DOWN gateway not_sent",
+        ),
     ] {
-        let options = ["--app-key", "k", "--drain-timeout", "200ms", "--connect-timeout", "10s"];
+        let options = [
+            "--app-key",
+            "k",
+            "--drain-timeout",
+            "200ms",
+            "--connect-timeout",
+            "10s",
+        ];
         let mut gateway = Gateway::with(&url, &options);
         let mut client = gateway.client().await;
         let pending = tokio::spawn(async move { call.make(&mut client, Plain).await });
@@ -91,6 +132,9 @@ async fn a_drain_takes_no_places_from_calls() {
     gateway.signal("TERM");
     gateway.logged("stopping").await;
     let (_, page) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
-    assert!(page.contains("reset_gateway_calls_in_flight{otel_scope_name=\"reset-gateway\"} 1\n"), "{page}");
+    assert!(
+        page.contains("reset_gateway_calls_in_flight{otel_scope_name=\"reset-gateway\"} 1\n"),
+        "{page}"
+    );
     assert!(waiting.await.unwrap().is_err());
 }

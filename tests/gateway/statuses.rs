@@ -25,11 +25,19 @@ pub struct Case {
 }
 
 fn case(call: Call, http_status: u16, body: &str, expected: &'static str) -> Case {
-    Case { call, reply: Reply::json(http_status, body), expected }
+    Case {
+        call,
+        reply: Reply::json(http_status, body),
+        expected,
+    }
 }
 
 fn raw(call: Call, reply: Reply, expected: &'static str) -> Case {
-    Case { call, reply, expected }
+    Case {
+        call,
+        reply,
+        expected,
+    }
 }
 
 const HTML: &str = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>";
@@ -50,8 +58,7 @@ pub fn answers() -> Vec<Case> {
 }
 
 fn refusals() -> Vec<Case> {
-    let documented =
-        r#"{"Errors":["Answer is incorrect, try again."],"ErrorsCode":["ErrorIncorrectAnswer"],"IsSucceed":false}"#;
+    let documented = r#"{"Errors":["Answer is incorrect, try again."],"ErrorsCode":["ErrorIncorrectAnswer"],"IsSucceed":false}"#;
     let older = r#"{ "Errors": ["Answer is incorrect, try again."], "IsSucceed": false }"#;
     vec![
         case(
@@ -206,23 +213,72 @@ fn refusals() -> Vec<Case> {
 /// "or by `StatusCode` when that says something"
 fn named_statuses() -> Vec<Case> {
     [
-        ("BadRequest", "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200"),
-        ("badrequest", "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200"),
-        ("RequestEntityTooLarge", "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200"),
-        ("UnprocessableEntity", "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200"),
-        ("UnprocessableContent", "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200"),
-        ("PaymentRequired", "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200"),
-        ("NotAcceptable", "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200"),
-        ("PreconditionFailed", "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200"),
-        ("Locked", "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200"),
-        ("OK", "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200"),
-        ("Gone", "NotFound UPSTREAM_REFUSED caller refused httpStatus=200"),
-        ("MethodNotAllowed", "Unimplemented UPSTREAM_REFUSED upstream refused httpStatus=200"),
-        ("RequestTimeout", "DeadlineExceeded UPSTREAM_REFUSED upstream unknown httpStatus=200"),
-        ("BadGateway", "Internal UPSTREAM_REFUSED upstream unknown httpStatus=200"),
+        (
+            "BadRequest",
+            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200",
+        ),
+        (
+            "badrequest",
+            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200",
+        ),
+        (
+            "RequestEntityTooLarge",
+            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200",
+        ),
+        (
+            "UnprocessableEntity",
+            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200",
+        ),
+        (
+            "UnprocessableContent",
+            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200",
+        ),
+        (
+            "PaymentRequired",
+            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200",
+        ),
+        (
+            "NotAcceptable",
+            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200",
+        ),
+        (
+            "PreconditionFailed",
+            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200",
+        ),
+        (
+            "Locked",
+            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200",
+        ),
+        (
+            "OK",
+            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200",
+        ),
+        (
+            "Gone",
+            "NotFound UPSTREAM_REFUSED caller refused httpStatus=200",
+        ),
+        (
+            "MethodNotAllowed",
+            "Unimplemented UPSTREAM_REFUSED upstream refused httpStatus=200",
+        ),
+        (
+            "RequestTimeout",
+            "DeadlineExceeded UPSTREAM_REFUSED upstream unknown httpStatus=200",
+        ),
+        (
+            "BadGateway",
+            "Internal UPSTREAM_REFUSED upstream unknown httpStatus=200",
+        ),
     ]
     .into_iter()
-    .map(|(name, expected)| case(Token, 200, &format!(r#"{{"ErrorsCode":[null],"StatusCode":"{name}"}}"#), expected))
+    .map(|(name, expected)| {
+        case(
+            Token,
+            200,
+            &format!(r#"{{"ErrorsCode":[null],"StatusCode":"{name}"}}"#),
+            expected,
+        )
+    })
     .collect()
 }
 
@@ -251,7 +307,9 @@ fn parallel_lists() -> Vec<Case> {
         case(
             ResetWithAnswer,
             200,
-            &format!(r#"{{"Errors":["{incorrect}","Locked."],"ErrorsCode":[null,"ErrorLocked"],"IsSucceed":false}}"#),
+            &format!(
+                r#"{{"Errors":["{incorrect}","Locked."],"ErrorsCode":[null,"ErrorLocked"],"IsSucceed":false}}"#
+            ),
             "InvalidArgument SECRET_QUESTION_ANSWER_INCORRECT caller refused httpStatus=200 upstreamCodes=ErrorLocked [secret_question_answer: must be the answer to the trader's secret question] \"Answer is incorrect, try again. Locked.\"",
         ),
     ]
@@ -264,7 +322,12 @@ fn unexplained() -> Vec<Case> {
         case(Question, 200, silent, expected),
         case(Token, 200, silent, expected),
         case(Password, 200, r#"{ "IsSucceed": false }"#, expected),
-        case(Password, 200, r#"{ "errors": [], "issucceed": false }"#, expected),
+        case(
+            Password,
+            200,
+            r#"{ "errors": [], "issucceed": false }"#,
+            expected,
+        ),
         case(
             Password,
             200,
@@ -289,8 +352,18 @@ fn client_errors() -> Vec<Case> {
             r#"{"message":"The request is invalid."}"#,
             "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400",
         ),
-        case(Reset, 400, r#"{"MESSAGE":null}"#, "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400"),
-        case(Reset, 400, "", "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400"),
+        case(
+            Reset,
+            400,
+            r#"{"MESSAGE":null}"#,
+            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400",
+        ),
+        case(
+            Reset,
+            400,
+            "",
+            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400",
+        ),
         raw(
             Reset,
             Reply::with(400, &[("Content-Type", "text/html")], HTML),
@@ -338,7 +411,12 @@ fn client_errors() -> Vec<Case> {
             r#"{"Errors":["no"],"ErrorsCode":["Error Locked","1Error","<b>","ErrorOk"]}"#,
             "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422 upstreamCodes=ErrorOk \"no\"",
         ),
-        case(Password, 422, "", "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422"),
+        case(
+            Password,
+            422,
+            "",
+            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422",
+        ),
         case(
             Reset,
             400,
@@ -356,9 +434,24 @@ fn client_errors() -> Vec<Case> {
             Reply::with(403, &[("Content-Type", "text/html")], HTML),
             "PermissionDenied UPSTREAM_REFUSED caller refused httpStatus=403",
         ),
-        case(Password, 409, r#"{"Message":"Conflict"}"#, "Aborted UPSTREAM_CONFLICT caller refused httpStatus=409"),
-        case(Password, 409, r#"{"message":null}"#, "Aborted UPSTREAM_CONFLICT caller refused httpStatus=409"),
-        case(Password, 409, "", "Aborted UPSTREAM_CONFLICT caller refused httpStatus=409"),
+        case(
+            Password,
+            409,
+            r#"{"Message":"Conflict"}"#,
+            "Aborted UPSTREAM_CONFLICT caller refused httpStatus=409",
+        ),
+        case(
+            Password,
+            409,
+            r#"{"message":null}"#,
+            "Aborted UPSTREAM_CONFLICT caller refused httpStatus=409",
+        ),
+        case(
+            Password,
+            409,
+            "",
+            "Aborted UPSTREAM_CONFLICT caller refused httpStatus=409",
+        ),
         case(
             Token,
             429,
@@ -385,8 +478,18 @@ fn client_errors() -> Vec<Case> {
             Reply::with(429, &[("Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT")], ""),
             "ResourceExhausted UPSTREAM_RATE_LIMITED upstream refused httpStatus=429 retry=300s",
         ),
-        case(Token, 418, "", "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=418"),
-        case(Token, 408, "", "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown httpStatus=408"),
+        case(
+            Token,
+            418,
+            "",
+            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=418",
+        ),
+        case(
+            Token,
+            408,
+            "",
+            "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown httpStatus=408",
+        ),
     ]
 }
 
@@ -394,7 +497,12 @@ fn client_errors() -> Vec<Case> {
 fn key_errors() -> Vec<Case> {
     let key = r#"{"error":"Application key is not defined or does not exist"}"#;
     vec![
-        case(Reset, 403, key, "Internal APP_KEY_REJECTED gateway refused httpStatus=403"),
+        case(
+            Reset,
+            403,
+            key,
+            "Internal APP_KEY_REJECTED gateway refused httpStatus=403",
+        ),
         case(
             Question,
             403,
@@ -407,7 +515,12 @@ fn key_errors() -> Vec<Case> {
             r#"{"Message":"Authorization has been denied for this request."}"#,
             "Internal APP_KEY_REJECTED gateway refused httpStatus=401",
         ),
-        case(Password, 401, "", "Internal APP_KEY_REJECTED gateway refused httpStatus=401"),
+        case(
+            Password,
+            401,
+            "",
+            "Internal APP_KEY_REJECTED gateway refused httpStatus=401",
+        ),
     ]
 }
 
@@ -423,15 +536,29 @@ fn missing() -> Vec<Case> {
     };
     let version = r#"{"Error":{"Code":"UnsupportedApiVersion","Message":"The requested resource with API version '1.0' does not support HTTP method 'GET'."}}"#;
     vec![
-        case(Question, 404, r#"{"Message":"Resource was not found"}"#, found),
-        case(Question, 404, r#"{"message":"Resource was not found"}"#, found),
+        case(
+            Question,
+            404,
+            r#"{"Message":"Resource was not found"}"#,
+            found,
+        ),
+        case(
+            Question,
+            404,
+            r#"{"message":"Resource was not found"}"#,
+            found,
+        ),
         case(Question, 404, r#"{"Message":null}"#, found),
         case(Question, 404, "{}", found),
         case(Question, 404, "null", found),
         case(Question, 404, "\r\n", found),
         raw(
             Question,
-            Reply::with(404, &[("Content-Type", "text/html")], r#"{"Message":"Resource was not found"}"#),
+            Reply::with(
+                404,
+                &[("Content-Type", "text/html")],
+                r#"{"Message":"Resource was not found"}"#,
+            ),
             found,
         ),
         case(Question, 404, "", found),
@@ -457,7 +584,12 @@ fn missing() -> Vec<Case> {
             Reply::with(404, &[("Content-Type", "text/plain")], "404 page not found"),
             "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=404",
         ),
-        case(Token, 405, "", "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=405"),
+        case(
+            Token,
+            405,
+            "",
+            "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=405",
+        ),
         case(Token, 405, version, missing(405)),
         case(Token, 400, version, missing(400)),
         case(
@@ -466,29 +598,54 @@ fn missing() -> Vec<Case> {
             r#"{"error":{"code":"unsupportedapiversion","message":"…"}}"#,
             "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=400 upstreamCodes=unsupportedapiversion",
         ),
-        case(Token, 405, r#"{"error":{"code":"UnsupportedApiVersion"}}"#, missing(405)),
-        case(Token, 400, r#"{"Error":null}"#, "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400"),
+        case(
+            Token,
+            405,
+            r#"{"error":{"code":"UnsupportedApiVersion"}}"#,
+            missing(405),
+        ),
+        case(
+            Token,
+            400,
+            r#"{"Error":null}"#,
+            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400",
+        ),
         case(
             Token,
             400,
             r#"{"Error":{"Code":null}}"#,
             "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400",
         ),
-        case(Token, 501, "", "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=501"),
+        case(
+            Token,
+            501,
+            "",
+            "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=501",
+        ),
     ]
 }
 
 fn server_errors() -> Vec<Case> {
     let fault = r#"{"message":"An error occurred while processing your request","error":"Unexpected server error","ExceptionMessage":"secret","ExceptionType":"T","StackTrace":"at"}"#;
     vec![
-        case(Reset, 500, fault, "Internal UPSTREAM_FAILED upstream unknown httpStatus=500"),
+        case(
+            Reset,
+            500,
+            fault,
+            "Internal UPSTREAM_FAILED upstream unknown httpStatus=500",
+        ),
         case(
             Reset,
             500,
             r#"{"Message":"An error has occurred.","Error":null}"#,
             "Internal UPSTREAM_FAILED upstream unknown httpStatus=500",
         ),
-        case(Question, 500, "", "Internal UPSTREAM_FAILED upstream unknown httpStatus=500"),
+        case(
+            Question,
+            500,
+            "",
+            "Internal UPSTREAM_FAILED upstream unknown httpStatus=500",
+        ),
         // The texts of a server fault are not passed on.
         case(
             Password,
@@ -496,7 +653,12 @@ fn server_errors() -> Vec<Case> {
             r#"{"Errors":["at System.Data.SqlClient"],"ErrorsCode":["ErrorSql"],"IsSucceed":false}"#,
             "Internal UPSTREAM_FAILED upstream unknown httpStatus=500 upstreamCodes=ErrorSql",
         ),
-        case(Password, 507, "", "Internal UPSTREAM_FAILED upstream unknown httpStatus=507"),
+        case(
+            Password,
+            507,
+            "",
+            "Internal UPSTREAM_FAILED upstream unknown httpStatus=507",
+        ),
         raw(
             Question,
             Reply::with(502, &[("Content-Type", "text/html")], HTML),
@@ -507,19 +669,48 @@ fn server_errors() -> Vec<Case> {
             Reply::with(502, &[("Content-Type", "text/html")], HTML),
             "Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown httpStatus=502",
         ),
-        case(Reset, 502, "", "Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown httpStatus=502"),
-        case(Token, 502, "", "Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown httpStatus=502"),
-        case(Password, 503, "", "Unavailable UPSTREAM_UNAVAILABLE upstream refused httpStatus=503"),
+        case(
+            Reset,
+            502,
+            "",
+            "Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown httpStatus=502",
+        ),
+        case(
+            Token,
+            502,
+            "",
+            "Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown httpStatus=502",
+        ),
+        case(
+            Password,
+            503,
+            "",
+            "Unavailable UPSTREAM_UNAVAILABLE upstream refused httpStatus=503",
+        ),
         raw(
             Question,
             Reply::with(503, &[("Retry-After", "7")], HTML),
             "Unavailable UPSTREAM_UNAVAILABLE upstream refused httpStatus=503 retry=7s",
         ),
-        case(Question, 504, "", "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown httpStatus=504"),
-        case(Password, 504, HTML, "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown httpStatus=504"),
+        case(
+            Question,
+            504,
+            "",
+            "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown httpStatus=504",
+        ),
+        case(
+            Password,
+            504,
+            HTML,
+            "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown httpStatus=504",
+        ),
         raw(
             Password,
-            Reply::with(307, &[("Location", "http://elsewhere.invalid/?x=secret")], ""),
+            Reply::with(
+                307,
+                &[("Location", "http://elsewhere.invalid/?x=secret")],
+                "",
+            ),
             "Internal UPSTREAM_REDIRECTED upstream unknown httpStatus=307",
         ),
         raw(
@@ -546,21 +737,66 @@ fn malformed() -> Vec<Case> {
         json(r#"{"Model":"x","Errors":[],"IsSucceed":true,"issucceed":false}"#),
         json(r#"{"Model":"x","Errors":[],"IsSucceed":true} trailing"#),
         (Token, Reply::json(200, r#"{"Errors":[],"IsSucceed":true}"#)),
-        (Token, Reply::json(200, r#"{"Model":"","Errors":[],"IsSucceed":true}"#)),
-        (Token, Reply::json(200, r#"{"Model":null,"Errors":[],"IsSucceed":true}"#)),
+        (
+            Token,
+            Reply::json(200, r#"{"Model":"","Errors":[],"IsSucceed":true}"#),
+        ),
+        (
+            Token,
+            Reply::json(200, r#"{"Model":null,"Errors":[],"IsSucceed":true}"#),
+        ),
         (Reset, Reply::json(200, r#"{"Errors":[]}"#)),
-        (Reset, Reply::with(200, &[("Content-Type", "text/html")], "<html>Welcome</html>")),
-        (Password, Reply::with(200, &[("Content-Type", "text/html")], r#"{"Errors":[],"IsSucceed":true}"#)),
-        (Password, Reply::with(200, &[("Content-Type", "TEXT/HTML")], r#"{"Errors":[],"IsSucceed":true}"#)),
-        (Password, Reply::json(200, r#"{"Errors":["Half an answer."],"Model":[],"IsSucceed":7}"#)),
-        (Password, Reply::with(200, &[("Content-Type", "text/plain")], "OK")),
+        (
+            Reset,
+            Reply::with(
+                200,
+                &[("Content-Type", "text/html")],
+                "<html>Welcome</html>",
+            ),
+        ),
+        (
+            Password,
+            Reply::with(
+                200,
+                &[("Content-Type", "text/html")],
+                r#"{"Errors":[],"IsSucceed":true}"#,
+            ),
+        ),
+        (
+            Password,
+            Reply::with(
+                200,
+                &[("Content-Type", "TEXT/HTML")],
+                r#"{"Errors":[],"IsSucceed":true}"#,
+            ),
+        ),
+        (
+            Password,
+            Reply::json(
+                200,
+                r#"{"Errors":["Half an answer."],"Model":[],"IsSucceed":7}"#,
+            ),
+        ),
+        (
+            Password,
+            Reply::with(200, &[("Content-Type", "text/plain")], "OK"),
+        ),
     ]
     .into_iter()
     .map(|(call, reply)| raw(call, reply, malformed))
     .collect();
-    cases.push(raw(Password, Reply::with(204, &[], ""), "Internal UPSTREAM_MALFORMED upstream unknown httpStatus=204"));
+    cases.push(raw(
+        Password,
+        Reply::with(204, &[], ""),
+        "Internal UPSTREAM_MALFORMED upstream unknown httpStatus=204",
+    ));
     let long = "x".repeat(64 * 1024 + 1);
-    cases.push(case(Token, 200, &long, "Internal UPSTREAM_RESPONSE_TOO_LARGE upstream unknown httpStatus=200"));
+    cases.push(case(
+        Token,
+        200,
+        &long,
+        "Internal UPSTREAM_RESPONSE_TOO_LARGE upstream unknown httpStatus=200",
+    ));
     cases
 }
 
@@ -570,17 +806,26 @@ async fn every_answer_becomes_the_status_of_the_table() {
     let gateway = Gateway::with(&api.url(), &[&["--app-key", KEY][..], &UNLIMITED].concat());
     let mut client = gateway.client().await;
     let mut sentences = HashMap::new();
-    for Case { call, reply, expected } in answers() {
+    for Case {
+        call,
+        reply,
+        expected,
+    } in answers()
+    {
         let shown = format!("{call:?} {}", text(&reply));
         api.reply(reply);
         let status = call.make(&mut client, Plain).await.expect_err(&shown);
         check(&status);
         let reason = expected.split(' ').nth(1).unwrap();
-        let sentence = sentences.entry(reason).or_insert_with(|| status.message().to_owned());
+        let sentence = sentences
+            .entry(reason)
+            .or_insert_with(|| status.message().to_owned());
         assert_eq!(status.message(), sentence, "one sentence a reason: {shown}");
         assert_eq!(summary(&status), expected, "{shown}");
-        let passes =
-            call == Question && ["502", "504"].iter().any(|it| expected.ends_with(&format!("httpStatus={it}")));
+        let passes = call == Question
+            && ["502", "504"]
+                .iter()
+                .any(|it| expected.ends_with(&format!("httpStatus={it}")));
         assert_eq!(api.requests().len(), if passes { 3 } else { 1 }, "{shown}");
     }
 }
@@ -590,7 +835,10 @@ async fn every_documented_success_is_ok() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
-    let mut successes: Vec<_> = Call::ALL.into_iter().map(|call| (call, call.success())).collect();
+    let mut successes: Vec<_> = Call::ALL
+        .into_iter()
+        .map(|call| (call, call.success()))
+        .collect();
     successes.extend([
         (Reset, r#"{ "Errors": [], "IsSucceed": true }"#),
         (
@@ -607,22 +855,39 @@ async fn every_documented_success_is_ok() {
     ]);
     for (call, body) in successes {
         api.reply(Reply::json(200, body));
-        assert!(call.make(&mut client, Plain).await.is_ok(), "{call:?} {body}");
+        assert!(
+            call.make(&mut client, Plain).await.is_ok(),
+            "{call:?} {body}"
+        );
     }
     for http_status in [201, 202] {
         api.reply(Reply::json(http_status, Token.success()));
-        assert!(Token.make(&mut client, Plain).await.is_ok(), "{http_status}");
+        assert!(
+            Token.make(&mut client, Plain).await.is_ok(),
+            "{http_status}"
+        );
     }
     // Whatever the type that the API forgets or gets wrong.
-    for headers in [&[][..], &[("Content-Type", "text/json")], &[("Content-Type", "text/plain")]] {
+    for headers in [
+        &[][..],
+        &[("Content-Type", "text/json")],
+        &[("Content-Type", "text/plain")],
+    ] {
         api.reply(Reply::with(200, headers, Password.success()));
-        assert!(Password.make(&mut client, Plain).await.is_ok(), "{headers:?}");
+        assert!(
+            Password.make(&mut client, Plain).await.is_ok(),
+            "{headers:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_rejected_key_is_the_callers_when_the_caller_sent_it() {
-    let api = Api::start(Reply::json(403, r#"{"error":"Application key is not defined or does not exist"}"#)).await;
+    let api = Api::start(Reply::json(
+        403,
+        r#"{"error":"Application key is not defined or does not exist"}"#,
+    ))
+    .await;
     let gateway = Gateway::with(&api.url(), &[]);
     let mut client = gateway.client().await;
     for (http_status, body, expected) in [
@@ -638,7 +903,10 @@ async fn a_rejected_key_is_the_callers_when_the_caller_sent_it() {
         ),
     ] {
         api.reply(Reply::json(http_status, body));
-        let status = Reset.make(&mut client, Metadata(&[("et-app-key", "callers-key")])).await.unwrap_err();
+        let status = Reset
+            .make(&mut client, Metadata(&[("et-app-key", "callers-key")]))
+            .await
+            .unwrap_err();
         assert_eq!(summary(&status), expected);
         assert!(api.requests()[0].contains("\r\net-app-key: callers-key\r\n"));
     }
@@ -649,26 +917,47 @@ async fn without_any_key_nothing_is_sent() {
     let api = Api::start(Reply::json(200, Reset.success())).await;
     let gateway = Gateway::with(&api.url(), &[]);
     let mut client = gateway.client().await;
-    for metadata in [Metadata(&[]), Metadata(&[("et-app-key", "")]), Metadata(&[("et-app-key", "not a key")])] {
+    for metadata in [
+        Metadata(&[]),
+        Metadata(&[("et-app-key", "")]),
+        Metadata(&[("et-app-key", "not a key")]),
+    ] {
         let status = Reset.make(&mut client, metadata).await.unwrap_err();
-        assert_eq!(summary(&status), "Unauthenticated APP_KEY_MISSING caller not_sent");
+        assert_eq!(
+            summary(&status),
+            "Unauthenticated APP_KEY_MISSING caller not_sent"
+        );
     }
     assert!(api.requests().is_empty());
 }
 
 #[tokio::test]
 async fn an_api_that_cannot_be_reached_is_unavailable() {
-    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let plain = no_tls().await;
     // No name has a part of more than 63 characters, so this one is looked up nowhere.
     let unresolvable = format!("http://{}.invalid", "x".repeat(64));
-    for url in [format!("http://{closed}"), unresolvable, format!("https://{plain}")] {
+    for url in [
+        format!("http://{closed}"),
+        unresolvable,
+        format!("https://{plain}"),
+    ] {
         for call in Call::ALL {
             // A new one each time, which has not yet found out.
             let gateway = Gateway::before(&url);
-            let status = call.make(&mut gateway.client().await, Plain).await.unwrap_err();
+            let status = call
+                .make(&mut gateway.client().await, Plain)
+                .await
+                .unwrap_err();
             check(&status);
-            assert_eq!(summary(&status), "Unavailable UPSTREAM_UNREACHABLE upstream not_sent", "{url} {call:?}");
+            assert_eq!(
+                summary(&status),
+                "Unavailable UPSTREAM_UNREACHABLE upstream not_sent",
+                "{url} {call:?}"
+            );
         }
     }
 }
@@ -679,7 +968,9 @@ async fn no_tls() -> SocketAddr {
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
-            let _ = stream.write_all(&bytes(400, &[], b"this is plain HTTP")).await;
+            let _ = stream
+                .write_all(&bytes(400, &[], b"this is plain HTTP"))
+                .await;
         }
     });
     address
@@ -702,8 +993,17 @@ async fn a_connection_that_breaks_is_unknown_for_writes_alone() {
                 Question => "Unavailable UPSTREAM_UNAVAILABLE upstream refused",
                 _ => "Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown",
             };
-            assert_eq!(summary(&status), expected, "{call:?} {}", String::from_utf8_lossy(&reply));
-            assert_eq!(api.requests().len(), if call == Question { 3 } else { 1 }, "{call:?}");
+            assert_eq!(
+                summary(&status),
+                expected,
+                "{call:?} {}",
+                String::from_utf8_lossy(&reply)
+            );
+            assert_eq!(
+                api.requests().len(),
+                if call == Question { 3 } else { 1 },
+                "{call:?}"
+            );
         }
     }
 }
@@ -714,23 +1014,35 @@ async fn a_passed_deadline_tells_whether_the_call_was_sent() {
     let gateway = Gateway::before(&silent.url());
     for call in Call::ALL {
         let status = within_500_ms(&gateway, call).await;
-        assert_eq!(status, "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown", "{call:?}");
+        assert_eq!(
+            status, "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown",
+            "{call:?}"
+        );
     }
     assert_eq!(silent.requests().len(), Call::ALL.len());
 
-    let (full, mute) = (FullListener::start().await, Api::start(Reply::Silence).await);
+    let (full, mute) = (
+        FullListener::start().await,
+        Api::start(Reply::Silence).await,
+    );
     for url in [full.url(), mute.url().replace("http:", "https:")] {
         let gateway = Gateway::before(&url);
         for call in Call::ALL {
             let status = within_500_ms(&gateway, call).await;
-            assert_eq!(status, "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent", "{url} {call:?}");
+            assert_eq!(
+                status, "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent",
+                "{url} {call:?}"
+            );
         }
     }
 }
 
 /// The status of a call whose caller has no more patience than that, and no timer of its own.
 async fn within_500_ms(gateway: &Gateway, call: Call) -> String {
-    let path = format!("/autoshares.passwordreset.v1.PasswordResetService/{}", call.rpc());
+    let path = format!(
+        "/autoshares.passwordreset.v1.PasswordResetService/{}",
+        call.rpc()
+    );
     let request = post(&path, "application/grpc").header("grpc-timeout", "500m");
     status_of(&send(gateway, request, call.framed()).await.1)
 }
@@ -741,16 +1053,29 @@ async fn the_gateways_own_deadline_counts_without_a_callers() {
     let gateway = Gateway::with(&api.url(), &["--app-key", "k", "--timeout", "100ms"]);
     let mut client = gateway.client().await;
     let status = Password.make(&mut client, Plain).await.unwrap_err();
-    assert_eq!(summary(&status), "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown");
+    assert_eq!(
+        summary(&status),
+        "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown"
+    );
 }
 
 #[tokio::test]
 async fn a_connection_that_is_never_made_is_unreachable() {
     let full = FullListener::start().await;
     for call in Call::ALL {
-        let gateway = Gateway::with(&full.url(), &["--app-key", "k", "--connect-timeout", "100ms"]);
-        let status = call.make(&mut gateway.client().await, Plain).await.unwrap_err();
-        assert_eq!(summary(&status), "Unavailable UPSTREAM_UNREACHABLE upstream not_sent", "{call:?}");
+        let gateway = Gateway::with(
+            &full.url(),
+            &["--app-key", "k", "--connect-timeout", "100ms"],
+        );
+        let status = call
+            .make(&mut gateway.client().await, Plain)
+            .await
+            .unwrap_err();
+        assert_eq!(
+            summary(&status),
+            "Unavailable UPSTREAM_UNREACHABLE upstream not_sent",
+            "{call:?}"
+        );
     }
 }
 
@@ -763,7 +1088,10 @@ async fn calls_beyond_the_limit_are_refused_at_once() {
     crate::support::gateway::within(|| !api.requests().is_empty()).await;
     let mut client = gateway.client().await;
     let status = Reset.make(&mut client, Plain).await.unwrap_err();
-    assert_eq!(summary(&status), "ResourceExhausted GATEWAY_OVERLOADED gateway not_sent retry=1s");
+    assert_eq!(
+        summary(&status),
+        "ResourceExhausted GATEWAY_OVERLOADED gateway not_sent retry=1s"
+    );
     assert!(api.requests().is_empty());
     waiting.abort();
 }
@@ -774,7 +1102,12 @@ async fn what_the_api_says_is_cut_to_size_and_never_repeats_the_request() {
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
     let field = |n: usize| {
-        format!(r#""x.Field{n}{}":["{} a-token {} A NEW PASSWORD"]"#, "y".repeat(40), "ü".repeat(600), "<p>")
+        format!(
+            r#""x.Field{n}{}":["{} a-token {} A NEW PASSWORD"]"#,
+            "y".repeat(40),
+            "ü".repeat(600),
+            "<p>"
+        )
     };
     let state: Vec<_> = (0..30).map(field).collect();
     let codes = vec![format!("\"{}\"", "E".repeat(64)); 100].join(",");
@@ -787,11 +1120,20 @@ async fn what_the_api_says_is_cut_to_size_and_never_repeats_the_request() {
     check(&status);
     let text = summary(&status);
     for private in ["a-token", "A NEW PASSWORD", "a%20new%20password"] {
-        assert!(!text.to_lowercase().contains(&private.to_lowercase()), "{text}");
+        assert!(
+            !text.to_lowercase().contains(&private.to_lowercase()),
+            "{text}"
+        );
     }
-    assert!(text.matches('[').count() <= 8 && text.matches("EEEE,").count() <= 8, "{text}");
+    assert!(
+        text.matches('[').count() <= 8 && text.matches("EEEE,").count() <= 8,
+        "{text}"
+    );
     let passed_on: usize = text.matches('ü').count() * 'ü'.len_utf8();
-    assert!((400..=512).contains(&passed_on), "{passed_on} bytes of {text}");
+    assert!(
+        (400..=512).contains(&passed_on),
+        "{passed_on} bytes of {text}"
+    );
 }
 
 #[tokio::test]
@@ -811,8 +1153,20 @@ async fn no_code_name_or_text_repeats_a_value_or_the_key() {
     ] {
         api.reply(Reply::json(http_status, body));
         let status = Password.make(&mut client, Plain).await.unwrap_err();
-        let text = format!("{} {}", summary(&status), String::from_utf8_lossy(status.details())).to_lowercase();
-        for private in ["gwkey", "0f3a9", "a-token", "a_token", "a_new_password", "&#45;"] {
+        let text = format!(
+            "{} {}",
+            summary(&status),
+            String::from_utf8_lossy(status.details())
+        )
+        .to_lowercase();
+        for private in [
+            "gwkey",
+            "0f3a9",
+            "a-token",
+            "a_token",
+            "a_new_password",
+            "&#45;",
+        ] {
             assert!(!text.contains(private), "{private}: {text}");
         }
     }
@@ -831,7 +1185,10 @@ async fn an_answer_without_a_length_is_cut_off_at_the_limit() {
     Token.make(&mut client, Plain).await.unwrap();
     api.reply(endless(70_000));
     let status = Token.make(&mut client, Plain).await.unwrap_err();
-    assert_eq!(summary(&status), "Internal UPSTREAM_RESPONSE_TOO_LARGE upstream unknown httpStatus=200");
+    assert_eq!(
+        summary(&status),
+        "Internal UPSTREAM_RESPONSE_TOO_LARGE upstream unknown httpStatus=200"
+    );
 }
 
 fn text(reply: &Reply) -> String {
@@ -857,11 +1214,19 @@ impl FullListener {
         let listener = socket.listen(1).unwrap();
         let address = listener.local_addr().unwrap();
         let mut queued = Vec::new();
-        let connect = || tokio::time::timeout(Duration::from_millis(100), tokio::net::TcpStream::connect(address));
+        let connect = || {
+            tokio::time::timeout(
+                Duration::from_millis(100),
+                tokio::net::TcpStream::connect(address),
+            )
+        };
         while let Ok(stream) = connect().await {
             queued.push(stream.unwrap());
         }
-        Self { listener, _queued: queued }
+        Self {
+            listener,
+            _queued: queued,
+        }
     }
 
     pub fn url(&self) -> String {

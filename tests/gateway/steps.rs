@@ -63,7 +63,9 @@ const PASSWORD: &str = "PUT /v1.0/users/passwords/reset/ HTTP/1.1\r\n\
 #[track_caller]
 fn assert_received(api: &Api, expected: &str) {
     let version = concat!("reset-gateway/", env!("CARGO_PKG_VERSION"));
-    let expected = expected.replace("HOST", &api.address.to_string()).replace("reset-gateway/VERSION", version);
+    let expected = expected
+        .replace("HOST", &api.address.to_string())
+        .replace("reset-gateway/VERSION", version);
     assert_eq!(api.requests(), [expected]);
 }
 
@@ -75,40 +77,87 @@ async fn each_step_sends_exactly_the_documented_request() {
 
     api.reply(Reply::json(200, Call::Reset.success()));
     let user = "robert.zak".to_owned();
-    client.reset_password(ResetPasswordRequest { user: user.clone(), secret_question_answer: None }).await.unwrap();
+    client
+        .reset_password(ResetPasswordRequest {
+            user: user.clone(),
+            secret_question_answer: None,
+        })
+        .await
+        .unwrap();
     assert_received(&api, RESET);
 
     let secret_question_answer = Some(" Peter\"son ".to_owned());
-    client.reset_password(ResetPasswordRequest { user, secret_question_answer }).await.unwrap();
+    client
+        .reset_password(ResetPasswordRequest {
+            user,
+            secret_question_answer,
+        })
+        .await
+        .unwrap();
     assert_received(&api, RESET_WITH_ANSWER);
 
     api.reply(Reply::json(200, Call::Question.success()));
     let username = "hello+a b&c@autoshäres.com".to_owned();
-    let answer = client.get_secret_question(GetSecretQuestionRequest { username }).await.unwrap().into_inner();
-    assert_eq!(answer.secret_question.as_deref(), Some("What street did you live on?"));
+    let answer = client
+        .get_secret_question(GetSecretQuestionRequest { username })
+        .await
+        .unwrap()
+        .into_inner();
+    assert_eq!(
+        answer.secret_question.as_deref(),
+        Some("What street did you live on?")
+    );
     assert_received(&api, QUESTION);
 
     api.reply(Reply::json(200, Call::Token.success()));
-    let answer = client.generate_token(GenerateTokenRequest { code: "741175".to_owned() }).await.unwrap().into_inner();
+    let answer = client
+        .generate_token(GenerateTokenRequest {
+            code: "741175".to_owned(),
+        })
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(answer.token, "ba6b8cac-6738");
     assert_received(&api, TOKEN);
 
     api.reply(Reply::json(200, Call::Password.success()));
     let (token, password) = ("someToken-bd26-825db0".to_owned(), " pässword\0".to_owned());
-    let request = UpdatePasswordRequest { token, password: password.clone(), password_confirmation: None };
+    let request = UpdatePasswordRequest {
+        token,
+        password: password.clone(),
+        password_confirmation: None,
+    };
     client.update_password(request.clone()).await.unwrap();
     assert_received(&api, PASSWORD);
 
-    client.update_password(UpdatePasswordRequest { password_confirmation: Some(password), ..request }).await.unwrap();
+    client
+        .update_password(UpdatePasswordRequest {
+            password_confirmation: Some(password),
+            ..request
+        })
+        .await
+        .unwrap();
     assert_received(&api, PASSWORD);
 }
 
 #[tokio::test]
 async fn an_account_without_a_question_has_none_in_the_answer() {
-    let api = Api::start(Reply::json(200, r#"{ "Model": "", "Errors": [], "IsSucceed": true }"#)).await;
+    let api = Api::start(Reply::json(
+        200,
+        r#"{ "Model": "", "Errors": [], "IsSucceed": true }"#,
+    ))
+    .await;
     let gateway = Gateway::before(&api.url());
-    let request = GetSecretQuestionRequest { username: "jane.doe".to_owned() };
-    let answer = gateway.client().await.get_secret_question(request).await.unwrap().into_inner();
+    let request = GetSecretQuestionRequest {
+        username: "jane.doe".to_owned(),
+    };
+    let answer = gateway
+        .client()
+        .await
+        .get_secret_question(request)
+        .await
+        .unwrap()
+        .into_inner();
     assert_eq!(answer.secret_question, None);
 }
 
@@ -117,7 +166,10 @@ async fn another_base_path_and_version_go_into_every_path() {
     let api = Api::start(Reply::json(200, Call::Password.success())).await;
     let url = format!("{}/base/", api.url());
     let gateway = Gateway::with(&url, &["--app-key", KEY, "--upstream-api-version", "2.1"]);
-    Call::Password.make(&mut gateway.client().await, Plain).await.unwrap();
+    Call::Password
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap();
     assert!(api.requests()[0].starts_with("PUT /base/v2.1/users/passwords/reset/ HTTP/1.1\r\n"));
 }
 
@@ -125,18 +177,32 @@ async fn another_base_path_and_version_go_into_every_path() {
 async fn the_gateways_key_comes_before_the_callers() {
     let api = Api::start(Reply::json(200, Call::Reset.success())).await;
     let gateway = Gateway::before(&api.url());
-    Call::Reset.make(&mut gateway.client().await, Metadata(&[("et-app-key", "callers-key")])).await.unwrap();
+    Call::Reset
+        .make(
+            &mut gateway.client().await,
+            Metadata(&[("et-app-key", "callers-key")]),
+        )
+        .await
+        .unwrap();
     let request = &api.requests()[0];
-    assert!(request.contains("\r\net-app-key: test-key\r\n") && !request.contains("callers-key"), "{request}");
+    assert!(
+        request.contains("\r\net-app-key: test-key\r\n") && !request.contains("callers-key"),
+        "{request}"
+    );
 }
 
 #[tokio::test]
 async fn proxies_of_the_environment_are_not_used() {
     let api = Api::start(Reply::json(200, Call::Reset.success())).await;
     let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
-    command.env("HTTP_PROXY", "http://127.0.0.1:1").env("ALL_PROXY", "http://127.0.0.1:1");
+    command
+        .env("HTTP_PROXY", "http://127.0.0.1:1")
+        .env("ALL_PROXY", "http://127.0.0.1:1");
     let gateway = Gateway::start(command);
-    Call::Reset.make(&mut gateway.client().await, Plain).await.unwrap();
+    Call::Reset
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -148,7 +214,10 @@ async fn an_invalid_request_is_refused_before_anything_is_sent() {
     let empty = || String::new();
 
     let reset = |user: &str, answer: Option<&str>| {
-        Request::new(ResetPasswordRequest { user: user.to_owned(), secret_question_answer: answer.map(str::to_owned) })
+        Request::new(ResetPasswordRequest {
+            user: user.to_owned(),
+            secret_question_answer: answer.map(str::to_owned),
+        })
     };
     let password = |token: &str, password: &str, confirmation: Option<&str>| {
         Request::new(UpdatePasswordRequest {
@@ -158,51 +227,98 @@ async fn an_invalid_request_is_refused_before_anything_is_sent() {
         })
     };
     let refusals = [
-        (client.reset_password(reset("", None)).await.unwrap_err(), "[user: must not be empty]"),
-        (client.reset_password(reset(&long, None)).await.unwrap_err(), "[user: must be at most 1024 bytes long]"),
         (
-            client.reset_password(reset("", Some(""))).await.unwrap_err(),
+            client.reset_password(reset("", None)).await.unwrap_err(),
+            "[user: must not be empty]",
+        ),
+        (
+            client.reset_password(reset(&long, None)).await.unwrap_err(),
+            "[user: must be at most 1024 bytes long]",
+        ),
+        (
+            client
+                .reset_password(reset("", Some("")))
+                .await
+                .unwrap_err(),
             "[user: must not be empty] [secret_question_answer: must not be empty]",
         ),
         (
-            client.get_secret_question(GetSecretQuestionRequest { username: empty() }).await.unwrap_err(),
+            client
+                .get_secret_question(GetSecretQuestionRequest { username: empty() })
+                .await
+                .unwrap_err(),
             "[username: must not be empty]",
         ),
-        (client.generate_token(GenerateTokenRequest { code: empty() }).await.unwrap_err(), "[code: must not be empty]"),
         (
-            client.get_secret_question(GetSecretQuestionRequest { username: long.clone() }).await.unwrap_err(),
+            client
+                .generate_token(GenerateTokenRequest { code: empty() })
+                .await
+                .unwrap_err(),
+            "[code: must not be empty]",
+        ),
+        (
+            client
+                .get_secret_question(GetSecretQuestionRequest {
+                    username: long.clone(),
+                })
+                .await
+                .unwrap_err(),
             "[username: must be at most 1024 bytes long]",
         ),
         (
-            client.generate_token(GenerateTokenRequest { code: long.clone() }).await.unwrap_err(),
+            client
+                .generate_token(GenerateTokenRequest { code: long.clone() })
+                .await
+                .unwrap_err(),
             "[code: must be at most 1024 bytes long]",
         ),
         (
-            client.reset_password(reset("u", Some(&long))).await.unwrap_err(),
+            client
+                .reset_password(reset("u", Some(&long)))
+                .await
+                .unwrap_err(),
             "[secret_question_answer: must be at most 1024 bytes long]",
         ),
         (
-            client.update_password(password(&long, &long, Some(&long))).await.unwrap_err(),
+            client
+                .update_password(password(&long, &long, Some(&long)))
+                .await
+                .unwrap_err(),
             "[token: must be at most 1024 bytes long] [password: must be at most 1024 bytes long]",
         ),
         (
-            client.update_password(password("", "", None)).await.unwrap_err(),
+            client
+                .update_password(password("", "", None))
+                .await
+                .unwrap_err(),
             "[token: must not be empty] [password: must not be empty]",
         ),
         (
-            client.update_password(password("t", "one", Some("two"))).await.unwrap_err(),
+            client
+                .update_password(password("t", "one", Some("two")))
+                .await
+                .unwrap_err(),
             "[password_confirmation: must equal the password, or be left out]",
         ),
         (
-            client.update_password(password("t", "one", Some(""))).await.unwrap_err(),
+            client
+                .update_password(password("t", "one", Some("")))
+                .await
+                .unwrap_err(),
             "[password_confirmation: must equal the password, or be left out]",
         ),
     ];
     for (status, violations) in refusals {
-        assert_eq!(summary(&status), format!("InvalidArgument INVALID_REQUEST caller not_sent {violations}"));
+        assert_eq!(
+            summary(&status),
+            format!("InvalidArgument INVALID_REQUEST caller not_sent {violations}")
+        );
     }
     assert!(api.requests().is_empty());
 
     api.reply(Reply::json(200, Call::Reset.success()));
-    client.reset_password(reset(&"x".repeat(1024), Some(&"y".repeat(1024)))).await.unwrap();
+    client
+        .reset_password(reset(&"x".repeat(1024), Some(&"y".repeat(1024))))
+        .await
+        .unwrap();
 }

@@ -18,7 +18,10 @@ use crate::support::{
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const PARENT: &str = "b7ad6b7169203331";
 const CALLER: Metadata = Metadata(&[
-    ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+    (
+        "traceparent",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    ),
     ("tracestate", "vendor=value"),
     ("baggage", "who=canary-baggage"),
 ]);
@@ -26,8 +29,13 @@ const CALLER: Metadata = Metadata(&[
 /// A gateway that exports to that collector.
 fn exporting(api: &Api, collector: &Collector, protocol: &str) -> Gateway {
     let mut command = program(&["--upstream-url", &api.url(), "--app-key", "canary-key"]);
-    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
-    command.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol).env("RUST_LOG", "trace");
+    command.env(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        format!("http://{}", collector.address),
+    );
+    command
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol)
+        .env("RUST_LOG", "trace");
     Gateway::start(command)
 }
 
@@ -37,7 +45,9 @@ fn hex(bytes: &[u8]) -> String {
 
 fn of_kind(spans: &[Span], kind: SpanKind) -> &Span {
     let mut found = spans.iter().filter(|span| span.kind() == kind);
-    let span = found.next().unwrap_or_else(|| panic!("no {kind:?} span in {spans:?}"));
+    let span = found
+        .next()
+        .unwrap_or_else(|| panic!("no {kind:?} span in {spans:?}"));
     assert!(found.next().is_none(), "one {kind:?} span");
     span
 }
@@ -46,27 +56,53 @@ fn of_kind(spans: &[Span], kind: SpanKind) -> &Span {
 async fn both_spans_are_in_the_callers_trace_over_either_protocol() {
     for protocol in ["grpc", "http/protobuf"] {
         let api = Api::start(Reply::json(200, Call::Question.success())).await;
-        let collector = if protocol == "grpc" { Collector::grpc().await } else { Collector::http().await };
+        let collector = if protocol == "grpc" {
+            Collector::grpc().await
+        } else {
+            Collector::http().await
+        };
         let gateway = exporting(&api, &collector, protocol);
         let address = gateway.address().to_owned();
-        Call::Question.make(&mut gateway.client().await, CALLER).await.unwrap();
+        Call::Question
+            .make(&mut gateway.client().await, CALLER)
+            .await
+            .unwrap();
         gateway.stopped().await;
 
         let spans = collector.spans();
         assert_eq!(spans.len(), 2, "{protocol}: {spans:?}");
-        let (server, client) = (of_kind(&spans, SpanKind::Server), of_kind(&spans, SpanKind::Client));
-        assert_eq!((hex(&server.trace_id), hex(&server.parent_span_id)), (TRACE.to_owned(), PARENT.to_owned()));
-        assert_eq!((&client.trace_id, &client.parent_span_id), (&server.trace_id, &server.span_id));
+        let (server, client) = (
+            of_kind(&spans, SpanKind::Server),
+            of_kind(&spans, SpanKind::Client),
+        );
+        assert_eq!(
+            (hex(&server.trace_id), hex(&server.parent_span_id)),
+            (TRACE.to_owned(), PARENT.to_owned())
+        );
+        assert_eq!(
+            (&client.trace_id, &client.parent_span_id),
+            (&server.trace_id, &server.span_id)
+        );
 
         let requests = api.requests();
-        let sent = format!("\r\ntraceparent: 00-{TRACE}-{}-01\r\ntracestate: vendor=value\r\n", hex(&client.span_id));
+        let sent = format!(
+            "\r\ntraceparent: 00-{TRACE}-{}-01\r\ntracestate: vendor=value\r\n",
+            hex(&client.span_id)
+        );
         assert!(requests[0].contains(&sent), "{sent} {requests:?}");
         assert!(!requests[0].contains("baggage"), "baggage stays inside");
 
-        assert_eq!(server.name, "autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion");
+        assert_eq!(
+            server.name,
+            "autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion"
+        );
         let port = address.rsplit(':').next().unwrap();
         let mut seen = attributes(server);
-        let peer_port = seen.remove(seen.iter().position(|it| it.starts_with("network.peer.port=")).unwrap());
+        let peer_port = seen.remove(
+            seen.iter()
+                .position(|it| it.starts_with("network.peer.port="))
+                .unwrap(),
+        );
         assert_ne!(peer_port, format!("network.peer.port={port}"));
         assert_eq!(
             seen,
@@ -89,15 +125,24 @@ async fn both_spans_are_in_the_callers_trace_over_either_protocol() {
                 "network.protocol.version=1.1",
                 "server.address=127.0.0.1",
                 &format!("server.port={}", api.address.port()),
-                &format!("url.full={}/v1.0/users/password/secret-question?username=REDACTED", api.url()),
+                &format!(
+                    "url.full={}/v1.0/users/password/secret-question?username=REDACTED",
+                    api.url()
+                ),
                 "url.template=/v1.0/users/password/secret-question",
             ]
         );
         for span in [server, client] {
-            assert_eq!(span.status.clone().unwrap_or_default().code(), StatusCode::Unset);
+            assert_eq!(
+                span.status.clone().unwrap_or_default().code(),
+                StatusCode::Unset
+            );
             assert!(span.events.is_empty());
         }
-        assert_eq!(collector.resource("service.name").as_deref(), Some("reset-gateway"));
+        assert_eq!(
+            collector.resource("service.name").as_deref(),
+            Some("reset-gateway")
+        );
     }
 }
 
@@ -122,23 +167,53 @@ async fn only_a_servers_error_is_an_error_of_the_span() {
         (503, "UNAVAILABLE", true),
         (504, "DEADLINE_EXCEEDED", true),
     ] {
-        let body = if http_status == 200 { Call::Token.success() } else { "" };
+        let body = if http_status == 200 {
+            Call::Token.success()
+        } else {
+            ""
+        };
         api.reply(Reply::json(http_status, body));
-        assert_eq!(Call::Token.make(&mut client, Plain).await.is_ok(), http_status == 200);
+        assert_eq!(
+            Call::Token.make(&mut client, Plain).await.is_ok(),
+            http_status == 200
+        );
         expected.push((http_status, code, is_error));
     }
     gateway.stopped().await;
     let spans = collector.spans();
     for (http_status, code, is_error) in expected {
         let has = |span: &&Span, attribute: String| attributes(span).contains(&attribute);
-        let client = spans.iter().find(|span| has(span, format!("http.response.status_code={http_status}"))).unwrap();
-        assert_eq!(client.status.clone().unwrap_or_default().code() == StatusCode::Error, http_status >= 400);
-        assert_eq!(has(&client, format!("error.type={http_status}")), http_status >= 400);
+        let client = spans
+            .iter()
+            .find(|span| has(span, format!("http.response.status_code={http_status}")))
+            .unwrap();
+        assert_eq!(
+            client.status.clone().unwrap_or_default().code() == StatusCode::Error,
+            http_status >= 400
+        );
+        assert_eq!(
+            has(&client, format!("error.type={http_status}")),
+            http_status >= 400
+        );
 
-        let server = spans.iter().find(|span| span.span_id == client.parent_span_id).unwrap();
-        assert!(has(&server, format!("rpc.response.status_code={code}")), "{http_status} {server:?}");
-        assert_eq!(server.status.clone().unwrap_or_default().code() == StatusCode::Error, is_error, "{code}");
-        assert_eq!(has(&server, format!("error.type={code}")), is_error, "{code}");
+        let server = spans
+            .iter()
+            .find(|span| span.span_id == client.parent_span_id)
+            .unwrap();
+        assert!(
+            has(&server, format!("rpc.response.status_code={code}")),
+            "{http_status} {server:?}"
+        );
+        assert_eq!(
+            server.status.clone().unwrap_or_default().code() == StatusCode::Error,
+            is_error,
+            "{code}"
+        );
+        assert_eq!(
+            has(&server, format!("error.type={code}")),
+            is_error,
+            "{code}"
+        );
         for span in [client, server] {
             assert_eq!(span.status.clone().unwrap_or_default().message, "");
         }
@@ -150,9 +225,19 @@ async fn a_call_that_is_turned_away_is_no_error_of_the_server_and_asks_nothing_o
     let folder = tempfile::tempdir().unwrap();
     let address = format!("unix:{}", folder.path().join("gateway.sock").display());
     let (api, collector) = (Api::start(Reply::Silence).await, Collector::grpc().await);
-    let mut command = program(&["--upstream-url", &api.url(), "--app-key", "k", "--max-in-flight", "1"]);
+    let mut command = program(&[
+        "--upstream-url",
+        &api.url(),
+        "--app-key",
+        "k",
+        "--max-in-flight",
+        "1",
+    ]);
     command.args(["--listen", &address]);
-    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+    command.env(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        format!("http://{}", collector.address),
+    );
     command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
     let gateway = Gateway::start(command);
     let mut client = gateway.client().await;
@@ -165,7 +250,10 @@ async fn a_call_that_is_turned_away_is_no_error_of_the_server_and_asks_nothing_o
     gateway.stopped().await;
     let spans = collector.spans();
     assert_eq!(spans.len(), 3, "{spans:?}");
-    let shed = spans.iter().find(|span| span.name.ends_with("UpdatePassword")).unwrap();
+    let shed = spans
+        .iter()
+        .find(|span| span.name.ends_with("UpdatePassword"))
+        .unwrap();
     assert_eq!(
         attributes(shed),
         [
@@ -178,67 +266,145 @@ async fn a_call_that_is_turned_away_is_no_error_of_the_server_and_asks_nothing_o
             "rpc.system.name=grpc",
         ]
     );
-    assert_eq!(shed.status.clone().unwrap_or_default().code(), StatusCode::Unset);
+    assert_eq!(
+        shed.status.clone().unwrap_or_default().code(),
+        StatusCode::Unset
+    );
 }
 
 #[tokio::test]
 async fn a_call_without_a_key_or_of_no_method_has_a_server_span_alone() {
     let collector = Collector::grpc().await;
     let mut command = program(&["--upstream-url", "http://127.0.0.1:1"]);
-    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+    command.env(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        format!("http://{}", collector.address),
+    );
     command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
     let gateway = Gateway::start(command);
-    Call::Token.make(&mut gateway.client().await, Plain).await.unwrap_err();
-    send(&gateway, post("/no.Service/Canary", "application/grpc"), Call::Token.framed()).await;
+    Call::Token
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap_err();
+    send(
+        &gateway,
+        post("/no.Service/Canary", "application/grpc"),
+        Call::Token.framed(),
+    )
+    .await;
     gateway.stopped().await;
     let spans = collector.spans();
     assert_eq!(spans.len(), 2, "{spans:?}");
     for (name, method, code, is_error) in [
-        ("autoshares.passwordreset.v1.PasswordResetService/GenerateToken", "", "UNAUTHENTICATED", false),
+        (
+            "autoshares.passwordreset.v1.PasswordResetService/GenerateToken",
+            "",
+            "UNAUTHENTICATED",
+            false,
+        ),
         ("grpc", "_OTHER", "UNIMPLEMENTED", true),
     ] {
         let span = spans.iter().find(|span| span.name == name).unwrap();
         let method = if method.is_empty() { name } else { method };
-        for attribute in [format!("rpc.method={method}"), format!("rpc.response.status_code={code}")] {
-            assert!(attributes(span).contains(&attribute), "{attribute} {span:?}");
+        for attribute in [
+            format!("rpc.method={method}"),
+            format!("rpc.response.status_code={code}"),
+        ] {
+            assert!(
+                attributes(span).contains(&attribute),
+                "{attribute} {span:?}"
+            );
         }
         assert_eq!(span.kind(), SpanKind::Server);
-        assert_eq!(span.status.clone().unwrap_or_default().code() == StatusCode::Error, is_error, "{code}");
+        assert_eq!(
+            span.status.clone().unwrap_or_default().code() == StatusCode::Error,
+            is_error,
+            "{code}"
+        );
     }
-    assert!(!collector.text().contains("Canary"), "a name that does not exist can hold anything");
+    assert!(
+        !collector.text().contains("Canary"),
+        "a name that does not exist can hold anything"
+    );
 }
 
 #[tokio::test]
 async fn an_exchange_that_fails_says_how() {
-    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
     let api = Api::start(Reply::Silence).await;
     let collector = Collector::grpc().await;
     for (url, reply, kind) in [
         (format!("http://{closed}"), Reply::Silence, "connect"),
         (api.url(), Reply::Silence, "timeout"),
         (api.url(), Reply::Last(Vec::new()), "connection_lost"),
-        (api.url(), Reply::json(200, &"x".repeat(70_000)), "response_too_large"),
+        (
+            api.url(),
+            Reply::json(200, &"x".repeat(70_000)),
+            "response_too_large",
+        ),
         // Which comes first.
-        (api.url(), Reply::Last(b"HTTP/1.1 500 Status\r\nContent-Length: 9\r\n\r\n".to_vec()), "500"),
+        (
+            api.url(),
+            Reply::Last(b"HTTP/1.1 500 Status\r\nContent-Length: 9\r\n\r\n".to_vec()),
+            "500",
+        ),
     ] {
         api.reply(reply);
         let before = collector.spans().len();
-        let mut command = program(&["--upstream-url", &url, "--app-key", "k", "--timeout", "500ms"]);
-        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+        let mut command = program(&[
+            "--upstream-url",
+            &url,
+            "--app-key",
+            "k",
+            "--timeout",
+            "500ms",
+        ]);
+        command.env(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            format!("http://{}", collector.address),
+        );
         command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
         let gateway = Gateway::start(command);
-        Call::Token.make(&mut gateway.client().await, Plain).await.unwrap_err();
-        assert!(!api.requests().iter().any(|request| request.contains("tracestate")), "none came, so none goes on");
+        Call::Token
+            .make(&mut gateway.client().await, Plain)
+            .await
+            .unwrap_err();
+        assert!(
+            !api.requests()
+                .iter()
+                .any(|request| request.contains("tracestate")),
+            "none came, so none goes on"
+        );
         gateway.stopped().await;
         let spans = collector.spans().split_off(before);
         let client = of_kind(&spans, SpanKind::Client);
         let attributes_of_client = attributes(client);
-        let errors: Vec<_> = attributes_of_client.iter().filter(|it| it.starts_with("error.type=")).collect();
-        assert_eq!(errors, [&format!("error.type={kind}")], "{kind}: {client:?}");
-        assert_eq!(client.status.clone().unwrap_or_default().code(), StatusCode::Error);
+        let errors: Vec<_> = attributes_of_client
+            .iter()
+            .filter(|it| it.starts_with("error.type="))
+            .collect();
+        assert_eq!(
+            errors,
+            [&format!("error.type={kind}")],
+            "{kind}: {client:?}"
+        );
+        assert_eq!(
+            client.status.clone().unwrap_or_default().code(),
+            StatusCode::Error
+        );
         let server = attributes(of_kind(&spans, SpanKind::Server));
-        for attribute in ["reset_gateway.reason=", "reset_gateway.fault=upstream", "reset_gateway.outcome="] {
-            assert!(server.iter().any(|it| it.starts_with(attribute)), "{attribute} {server:?}");
+        for attribute in [
+            "reset_gateway.reason=",
+            "reset_gateway.fault=upstream",
+            "reset_gateway.outcome=",
+        ] {
+            assert!(
+                server.iter().any(|it| it.starts_with(attribute)),
+                "{attribute} {server:?}"
+            );
         }
     }
 }
@@ -249,17 +415,27 @@ async fn without_export_the_callers_trace_still_reaches_the_api() {
     for exporter in [None, Some("none")] {
         let mut command = program(&["--upstream-url", &api.url(), "--app-key", "k"]);
         if let Some(exporter) = exporter {
-            command.env("OTEL_TRACES_EXPORTER", exporter).env("OTEL_METRICS_EXPORTER", exporter);
+            command
+                .env("OTEL_TRACES_EXPORTER", exporter)
+                .env("OTEL_METRICS_EXPORTER", exporter);
             command.env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1");
         }
         let gateway = Gateway::start(command);
         let mut client = gateway.client().await;
         Call::Question.make(&mut client, CALLER).await.unwrap();
-        assert!(api.requests()[0].contains(&format!("\r\ntraceparent: 00-{TRACE}-{PARENT}-01\r\n")));
+        assert!(
+            api.requests()[0].contains(&format!("\r\ntraceparent: 00-{TRACE}-{PARENT}-01\r\n"))
+        );
         Call::Question.make(&mut client, Plain).await.unwrap();
-        assert!(!api.requests()[0].contains("trace"), "without a trace nothing is invented");
+        assert!(
+            !api.requests()[0].contains("trace"),
+            "without a trace nothing is invented"
+        );
         let log = gateway.stopped().await;
-        assert!(!log.to_lowercase().contains("otel") && !log.contains("WARN"), "nothing complains: {log}");
+        assert!(
+            !log.to_lowercase().contains("otel") && !log.contains("WARN"),
+            "nothing complains: {log}"
+        );
     }
 }
 
@@ -268,10 +444,18 @@ async fn a_disabled_sdk_exports_nothing() {
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
     let collector = Collector::grpc().await;
     let mut command = program(&["--upstream-url", &api.url(), "--app-key", "k"]);
-    command.env("OTEL_SDK_DISABLED", "true").env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
-    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+    command
+        .env("OTEL_SDK_DISABLED", "true")
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
+    command.env(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        format!("http://{}", collector.address),
+    );
     let gateway = Gateway::start(command);
-    Call::Question.make(&mut gateway.client().await, Plain).await.unwrap();
+    Call::Question
+        .make(&mut gateway.client().await, Plain)
+        .await
+        .unwrap();
     gateway.stopped().await;
     assert!(collector.spans().is_empty() && collector.metric("rpc.server.call.duration").is_none());
 }
@@ -303,7 +487,11 @@ fn canaries() -> Vec<String> {
 
 /// Answers of every kind, with a canary in every member.
 fn poisoned() -> Vec<Reply> {
-    let headers = [("Content-Type", "application/json"), ("X-Debug", "canary-header"), ("Server", "canary-header")];
+    let headers = [
+        ("Content-Type", "application/json"),
+        ("X-Debug", "canary-header"),
+        ("Server", "canary-header"),
+    ];
     let mut replies: Vec<_> = [400, 401, 403, 404, 405, 408, 409, 418, 422, 429, 500, 501, 502, 503, 504]
         .into_iter()
         .map(|http_status| {
@@ -316,9 +504,21 @@ fn poisoned() -> Vec<Reply> {
         &headers,
         r#"{"Model":"canary-model","Errors":["canary-errors"],"IsSucceed":false}"#,
     ));
-    replies.push(Reply::with(200, &headers, r#"{"Model":"canary-model","Errors":[],"IsSucceed":true}"#));
-    replies.push(Reply::with(200, &[("Content-Type", "text/html")], "<html>canary-html</html>"));
-    replies.push(Reply::with(302, &[("Location", "http://canary-location/?canary-location")], "canary-html"));
+    replies.push(Reply::with(
+        200,
+        &headers,
+        r#"{"Model":"canary-model","Errors":[],"IsSucceed":true}"#,
+    ));
+    replies.push(Reply::with(
+        200,
+        &[("Content-Type", "text/html")],
+        "<html>canary-html</html>",
+    ));
+    replies.push(Reply::with(
+        302,
+        &[("Location", "http://canary-location/?canary-location")],
+        "canary-html",
+    ));
     replies.push(Reply::Last(Vec::new()));
     replies.push(Reply::Last(b"canary-html".to_vec()));
     replies.push(Reply::json(200, &"canary-model".repeat(7000)));
@@ -330,16 +530,21 @@ fn poisoned() -> Vec<Reply> {
 async fn canary_calls(gateway: &Gateway) -> Vec<Result<(), tonic::Status>> {
     fn with<T>(message: T) -> Request<T> {
         let mut request = Request::new(message);
-        for (name, value) in
-            [("baggage", "who=canary-baggage"), ("et-app-key", "canary-key"), ("x-other", "canary-header")]
-        {
+        for (name, value) in [
+            ("baggage", "who=canary-baggage"),
+            ("et-app-key", "canary-key"),
+            ("x-other", "canary-header"),
+        ] {
             request.metadata_mut().insert(name, value.parse().unwrap());
         }
         request
     }
     let mut client = gateway.client().await;
     let text = |name: &str| format!("canary-{name}");
-    let reset = |answer| ResetPasswordRequest { user: text("user"), secret_question_answer: answer };
+    let reset = |answer| ResetPasswordRequest {
+        user: text("user"),
+        secret_question_answer: answer,
+    };
     let password = |confirmation: &str| UpdatePasswordRequest {
         token: text("token"),
         password: text("password"),
@@ -347,24 +552,57 @@ async fn canary_calls(gateway: &Gateway) -> Vec<Result<(), tonic::Status>> {
     };
     vec![
         client.reset_password(with(reset(None))).await.map(drop),
-        client.reset_password(with(reset(Some(text("answer"))))).await.map(drop),
-        client.get_secret_question(with(GetSecretQuestionRequest { username: text("username") })).await.map(drop),
-        client.generate_token(with(GenerateTokenRequest { code: text("code") })).await.map(drop),
-        client.update_password(with(password("password"))).await.map(drop),
+        client
+            .reset_password(with(reset(Some(text("answer")))))
+            .await
+            .map(drop),
+        client
+            .get_secret_question(with(GetSecretQuestionRequest {
+                username: text("username"),
+            }))
+            .await
+            .map(drop),
+        client
+            .generate_token(with(GenerateTokenRequest { code: text("code") }))
+            .await
+            .map(drop),
+        client
+            .update_password(with(password("password")))
+            .await
+            .map(drop),
         // Refused before anything is sent.
-        client.update_password(with(password("code"))).await.map(drop),
+        client
+            .update_password(with(password("code")))
+            .await
+            .map(drop),
     ]
 }
 
 #[tokio::test]
 async fn nothing_private_leaves_the_process() {
     // With a key of the gateway's and of the callers', over both protocols, in both forms of the log.
-    for (key, protocol, format) in [("--app-key=canary-key", "grpc", "json"), ("", "http/protobuf", "text")] {
+    for (key, protocol, format) in [
+        ("--app-key=canary-key", "grpc", "json"),
+        ("", "http/protobuf", "text"),
+    ] {
         let api = Api::start(Reply::Silence).await;
         let collector = Collector::speaking(protocol).await;
-        let mut command = program(&["--upstream-url", &api.url(), "--timeout", "300ms", "--log-format", format]);
-        command.args(UNLIMITED).args((!key.is_empty()).then_some(key)).env("RUST_LOG", "trace");
-        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+        let mut command = program(&[
+            "--upstream-url",
+            &api.url(),
+            "--timeout",
+            "300ms",
+            "--log-format",
+            format,
+        ]);
+        command
+            .args(UNLIMITED)
+            .args((!key.is_empty()).then_some(key))
+            .env("RUST_LOG", "trace");
+        command.env(
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            format!("http://{}", collector.address),
+        );
         command.env("OTEL_EXPORTER_OTLP_PROTOCOL", protocol);
         let gateway = Gateway::start(command);
         let mut statuses = String::new();
@@ -377,16 +615,25 @@ async fn nothing_private_leaves_the_process() {
                 statuses += &format!("{} {} {status:?}", summary(&status), status.message());
             }
         }
-        let unknown = post("/canary-user/canary-code", "application/grpc").header("user-agent", "canary-header");
+        let unknown = post("/canary-user/canary-code", "application/grpc")
+            .header("user-agent", "canary-header");
         send(&gateway, unknown, Call::Reset.framed()).await;
         let (_, page) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
         let log = gateway.stopped().await;
 
         let spans = collector.spans();
         let (refused, unknown) = (calls / 6, 1);
-        let repeats = |span: &&Span| attributes(span).iter().any(|it| it.starts_with("http.request.resend_count="));
+        let repeats = |span: &&Span| {
+            attributes(span)
+                .iter()
+                .any(|it| it.starts_with("http.request.resend_count="))
+        };
         let repeated = spans.iter().filter(repeats).count();
-        assert_eq!(spans.len(), 2 * calls - refused + unknown + repeated, "{protocol}");
+        assert_eq!(
+            spans.len(),
+            2 * calls - refused + unknown + repeated,
+            "{protocol}"
+        );
         assert!(collector.metric("rpc.server.call.duration").is_some());
         for seen in [&page, &log, &statuses] {
             assert!(
@@ -395,7 +642,10 @@ async fn nothing_private_leaves_the_process() {
             );
         }
         for canary in canaries() {
-            assert!(!collector.text().contains(&canary), "{canary} at the collector");
+            assert!(
+                !collector.text().contains(&canary),
+                "{canary} at the collector"
+            );
             assert!(!page.contains(&canary), "{canary} on the page");
             assert!(!log.contains(&canary), "{canary} in the log: {log}");
             // The texts in `Errors` and `ModelState` are meant for the caller.
@@ -410,15 +660,31 @@ async fn nothing_private_leaves_the_process() {
 #[tokio::test]
 async fn nothing_private_leaves_with_calls_that_are_shed_given_up_or_cut_off() {
     let (api, collector) = (Api::start(Reply::Silence).await, Collector::grpc().await);
-    let mut command = program(&["--upstream-url", &api.url(), "--app-key", "canary-key", "--max-in-flight", "1"]);
-    command.args(["--drain-timeout", "200ms"]).env("RUST_LOG", "trace");
-    command.env("OTEL_EXPORTER_OTLP_ENDPOINT", format!("http://{}", collector.address));
+    let mut command = program(&[
+        "--upstream-url",
+        &api.url(),
+        "--app-key",
+        "canary-key",
+        "--max-in-flight",
+        "1",
+    ]);
+    command
+        .args(["--drain-timeout", "200ms"])
+        .env("RUST_LOG", "trace");
+    command.env(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        format!("http://{}", collector.address),
+    );
     command.env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc");
     let gateway = Gateway::start(command);
     let mut client = gateway.client().await;
     let pending = |client: &mut PasswordResetServiceClient<Channel>| {
-        let (mut client, request) =
-            (client.clone(), GetSecretQuestionRequest { username: "canary-username".to_owned() });
+        let (mut client, request) = (
+            client.clone(),
+            GetSecretQuestionRequest {
+                username: "canary-username".to_owned(),
+            },
+        );
         tokio::spawn(async move { client.get_secret_question(request).await })
     };
     let given_up = pending(&mut client);
@@ -431,7 +697,10 @@ async fn nothing_private_leaves_with_calls_that_are_shed_given_up_or_cut_off() {
     let log = gateway.stopped().await;
     let mut statuses: Vec<_> = shed.into_iter().map(Result::unwrap_err).collect();
     statuses.push(cut_off.await.unwrap().unwrap_err());
-    let told = statuses.iter().map(|status| format!("{} {status:?}", summary(status))).collect::<String>();
+    let told = statuses
+        .iter()
+        .map(|status| format!("{} {status:?}", summary(status)))
+        .collect::<String>();
     for seen in ["GATEWAY_OVERLOADED", "CANCELLED", "UPSTREAM_UNAVAILABLE"] {
         assert!(log.contains(seen), "{seen}: {log}");
     }
@@ -457,7 +726,11 @@ async fn a_call_that_the_caller_gives_up_leaves_its_spans() {
     let spans = collector.spans();
     assert_eq!(spans.len(), 2, "{spans:?}");
     for span in &spans {
-        assert_eq!(span.status.clone().unwrap_or_default().code(), StatusCode::Unset, "no error: {span:?}");
+        assert_eq!(
+            span.status.clone().unwrap_or_default().code(),
+            StatusCode::Unset,
+            "no error: {span:?}"
+        );
     }
     let cancelled = "rpc.response.status_code=CANCELLED".to_owned();
     assert!(attributes(of_kind(&spans, SpanKind::Server)).contains(&cancelled));

@@ -21,11 +21,13 @@ impl ServeOptions {
             (Some(url), false) => Api::Url(url),
             (None, true) => Api::Sandbox(self.sandbox_listen.address()),
             (Some(_), true) => {
-                return Err(ConfigError::flag("--sandbox", "cannot be given together with --upstream-url"));
+                return Err(ConfigError::flag(
+                    "--sandbox",
+                    "cannot be given together with --upstream-url",
+                ));
             }
             (None, false) => {
-                let takes =
-                    "is missing: it takes the API's base URL, such as https://api.example.com; or use --sandbox";
+                let takes = "is missing: it takes the API's base URL, such as https://api.example.com; or use --sandbox";
                 return Err(ConfigError::flag("--upstream-url", takes));
             }
         };
@@ -36,7 +38,11 @@ impl ServeOptions {
             api,
             api_version: self.upstream_api_version,
             connect_timeout: self.connect_timeout,
-            ca: self.upstream_ca.map(certificates).transpose()?.unwrap_or_default(),
+            ca: self
+                .upstream_ca
+                .map(certificates)
+                .transpose()?
+                .unwrap_or_default(),
             key: self.key.check()?,
             limits: Limits {
                 timeout: self.timeout,
@@ -59,17 +65,31 @@ impl ServeOptions {
 }
 
 /// No address may be listened on twice. A port 0 is another one each time.
-fn check_distinct(listen: &[Address], admin: Option<SocketAddr>, api: &Api) -> Result<(), ConfigError> {
+fn check_distinct(
+    listen: &[Address],
+    admin: Option<SocketAddr>,
+    api: &Api,
+) -> Result<(), ConfigError> {
     let sandbox = match api {
         Api::Sandbox(address) => Some(*address),
         Api::Url(_) => None,
     };
     let others = [("--admin-listen", admin), ("--sandbox-listen", sandbox)];
-    let others = others.into_iter().filter_map(|(flag, address)| Some((flag, Address::Tcp(address?))));
+    let others = others
+        .into_iter()
+        .filter_map(|(flag, address)| Some((flag, Address::Tcp(address?))));
     let mut seen: Vec<Address> = Vec::new();
-    for (flag, address) in listen.iter().cloned().map(|address| ("--listen", address)).chain(others) {
+    for (flag, address) in listen
+        .iter()
+        .cloned()
+        .map(|address| ("--listen", address))
+        .chain(others)
+    {
         if seen.contains(&address) && !address.is_any_port() {
-            return Err(ConfigError::flag(flag, "takes an address that no other listener has"));
+            return Err(ConfigError::flag(
+                flag,
+                "takes an address that no other listener has",
+            ));
         }
         seen.push(address);
     }
@@ -78,7 +98,8 @@ fn check_distinct(listen: &[Address], admin: Option<SocketAddr>, api: &Api) -> R
 
 impl SandboxListen {
     fn address(&self) -> SocketAddr {
-        self.sandbox_listen.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)))
+        self.sandbox_listen
+            .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)))
     }
 }
 
@@ -88,9 +109,10 @@ impl KeyOptions {
             (Some(key), _) => Ok(Key::Fixed(key)),
             (None, Some(path)) => match app_key::read(&path) {
                 Ok(key) => Ok(Key::File(path, key)),
-                Err(error) => {
-                    Err(ConfigError::flag("--app-key-file", format!("takes a file with an application key ({error})")))
-                }
+                Err(error) => Err(ConfigError::flag(
+                    "--app-key-file",
+                    format!("takes a file with an application key ({error})"),
+                )),
             },
             (None, None) => Ok(Key::Callers),
         }
@@ -104,7 +126,11 @@ impl SandboxOptions {
             Key::Fixed(key) | Key::File(_, key) => Some(key),
         };
         let telemetry = Telemetry::from_environment(self.log.log_format)?;
-        Ok(Sandbox { listen: self.listen.address(), key, telemetry })
+        Ok(Sandbox {
+            listen: self.listen.address(),
+            key,
+            telemetry,
+        })
     }
 }
 
@@ -116,7 +142,11 @@ impl ExplainOptions {
             content_type: self.content_type,
             retry_after: self.retry_after,
             answered: self.answered,
-            key_owner: if self.callers_key { app_key::Owner::Caller } else { app_key::Owner::Gateway },
+            key_owner: if self.callers_key {
+                app_key::Owner::Caller
+            } else {
+                app_key::Owner::Gateway
+            },
             body: self.body,
         }
     }
@@ -125,12 +155,22 @@ impl ExplainOptions {
 /// The first of the addresses, of which the variable may name none.
 pub(super) fn first(addresses: Vec<Address>) -> Result<Address, ConfigError> {
     let takes = "takes IP:port or unix:/absolute/path";
-    addresses.into_iter().next().ok_or_else(|| ConfigError::flag("--listen", takes))
+    addresses
+        .into_iter()
+        .next()
+        .ok_or_else(|| ConfigError::flag("--listen", takes))
 }
 
 fn certificates(path: PathBuf) -> Result<Vec<Certificate>, ConfigError> {
-    let takes = |why: String| ConfigError::flag("--upstream-ca", format!("takes a PEM file of certificates ({why})"));
+    let takes = |why: String| {
+        ConfigError::flag(
+            "--upstream-ca",
+            format!("takes a PEM file of certificates ({why})"),
+        )
+    };
     let pem = fs::read(path).map_err(|error| takes(error.to_string()))?;
-    let found = Certificate::from_pem_bundle(&pem).ok().filter(|found| !found.is_empty());
+    let found = Certificate::from_pem_bundle(&pem)
+        .ok()
+        .filter(|found| !found.is_empty());
     found.ok_or_else(|| takes("no certificate in it".to_owned()))
 }

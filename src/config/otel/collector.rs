@@ -54,7 +54,8 @@ impl Otlp {
         };
         let (endpoint_variable, endpoint) = match of_signal(signal, "ENDPOINT")? {
             Some((name, value)) => {
-                let is_url = reqwest::Url::parse(&value).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+                let is_url = reqwest::Url::parse(&value)
+                    .is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
                 if !is_url {
                     return Err(ConfigError::variable(
                         &name,
@@ -69,8 +70,11 @@ impl Otlp {
             Some((name, _)) => milliseconds(&name)?.unwrap_or(TIMEOUT),
             None => TIMEOUT,
         };
-        let of_processor =
-            milliseconds(if signal == "TRACES" { "OTEL_BSP_EXPORT_TIMEOUT" } else { "OTEL_METRIC_EXPORT_TIMEOUT" })?;
+        let of_processor = milliseconds(if signal == "TRACES" {
+            "OTEL_BSP_EXPORT_TIMEOUT"
+        } else {
+            "OTEL_METRIC_EXPORT_TIMEOUT"
+        })?;
         Ok(Self {
             protocol,
             endpoint_variable,
@@ -84,16 +88,25 @@ impl Otlp {
 
 /// The certificate to show and its key, which only go together.
 fn identity(signal: &str) -> Result<Option<(Pem, Pem)>, ConfigError> {
-    match (certificate(signal, "CLIENT_CERTIFICATE")?, file(signal, "CLIENT_KEY")?) {
+    match (
+        certificate(signal, "CLIENT_CERTIFICATE")?,
+        file(signal, "CLIENT_KEY")?,
+    ) {
         (None, None) => Ok(None),
         (Some(_), None) => Err(missing(signal, "CLIENT_KEY", "CLIENT_CERTIFICATE")),
         (None, Some(_)) => Err(missing(signal, "CLIENT_CERTIFICATE", "CLIENT_KEY")),
         (Some((_, certificate)), Some((name, key))) => {
             let both = Identity::from_pem(&[certificate.as_slice(), b"\n", &key].concat());
             // Whether they belong together is only seen when they are used.
-            let fit = both.and_then(|identity| reqwest::Client::builder().identity(identity).build()).is_ok();
+            let fit = both
+                .and_then(|identity| reqwest::Client::builder().identity(identity).build())
+                .is_ok();
             let takes = "takes a PEM file with the key of the client certificate";
-            if fit { Ok(Some((certificate, key))) } else { Err(ConfigError::variable(&name, takes)) }
+            if fit {
+                Ok(Some((certificate, key)))
+            } else {
+                Err(ConfigError::variable(&name, takes))
+            }
         }
     }
 }
@@ -104,8 +117,14 @@ fn missing(signal: &str, wanted: &str, there: &str) -> ConfigError {
 }
 
 /// A setting of the OTLP exporter: the signal's own before the one for all signals; with the name of its variable.
-pub(super) fn of_signal(signal: &str, setting: &str) -> Result<Option<(String, String)>, ConfigError> {
-    for name in [format!("OTEL_EXPORTER_OTLP_{signal}_{setting}"), format!("OTEL_EXPORTER_OTLP_{setting}")] {
+pub(super) fn of_signal(
+    signal: &str,
+    setting: &str,
+) -> Result<Option<(String, String)>, ConfigError> {
+    for name in [
+        format!("OTEL_EXPORTER_OTLP_{signal}_{setting}"),
+        format!("OTEL_EXPORTER_OTLP_{setting}"),
+    ] {
         if let Some(value) = variable(&name)? {
             return Ok(Some((name, value)));
         }
@@ -115,18 +134,32 @@ pub(super) fn of_signal(signal: &str, setting: &str) -> Result<Option<(String, S
 
 /// The content of the file that a setting names; with the name of its variable.
 fn file(signal: &str, setting: &str) -> Result<Option<(String, Vec<u8>)>, ConfigError> {
-    let Some((name, path)) = of_signal(signal, setting)? else { return Ok(None) };
+    let Some((name, path)) = of_signal(signal, setting)? else {
+        return Ok(None);
+    };
     match fs::read(path) {
         Ok(content) => Ok(Some((name, content))),
-        Err(error) => Err(ConfigError::variable(&name, format!("takes a PEM file ({error})"))),
+        Err(error) => Err(ConfigError::variable(
+            &name,
+            format!("takes a PEM file ({error})"),
+        )),
     }
 }
 
 /// The same, of certificates.
 fn certificate(signal: &str, setting: &str) -> Result<Option<(String, Vec<u8>)>, ConfigError> {
-    let Some((name, pem)) = file(signal, setting)? else { return Ok(None) };
+    let Some((name, pem)) = file(signal, setting)? else {
+        return Ok(None);
+    };
     let found = Certificate::from_pem_bundle(&pem).is_ok_and(|found| !found.is_empty());
-    if found { Ok(Some((name, pem))) } else { Err(ConfigError::variable(&name, "takes a PEM file of certificates")) }
+    if found {
+        Ok(Some((name, pem)))
+    } else {
+        Err(ConfigError::variable(
+            &name,
+            "takes a PEM file of certificates",
+        ))
+    }
 }
 
 impl fmt::Debug for Otlp {

@@ -41,7 +41,11 @@ pub enum Reply {
 impl Reply {
     /// An answer with a JSON body.
     pub fn json(http_status: u16, body: &str) -> Self {
-        Self::with(http_status, &[("Content-Type", "application/json; charset=utf-8")], body)
+        Self::with(
+            http_status,
+            &[("Content-Type", "application/json; charset=utf-8")],
+            body,
+        )
     }
 
     /// An answer with these headers.
@@ -52,7 +56,10 @@ impl Reply {
 
 /// The bytes of an answer.
 pub fn bytes(http_status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers: String = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     let mut bytes = format!("HTTP/1.1 {http_status} Status\r\n{headers}").into_bytes();
     if http_status != 204 {
         bytes.extend(format!("Content-Length: {}\r\n", body.len()).as_bytes());
@@ -115,7 +122,11 @@ impl Api {
                 });
             }
         });
-        Self { address, shared, listener }
+        Self {
+            address,
+            shared,
+            listener,
+        }
     }
 
     /// The same over TLS.
@@ -131,7 +142,11 @@ impl Api {
                 }
             }
         });
-        Self { address, shared, listener }
+        Self {
+            address,
+            shared,
+            listener,
+        }
     }
 
     pub fn url(&self) -> String {
@@ -202,7 +217,10 @@ impl Shared {
 }
 
 /// Answers requests to the end of the connection; how to close it, if it is to be closed in some way.
-async fn converse(stream: &mut (impl AsyncRead + AsyncWrite + Unpin), shared: &Shared) -> Option<HangUp> {
+async fn converse(
+    stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    shared: &Shared,
+) -> Option<HangUp> {
     shared.open.fetch_add(1, Ordering::SeqCst);
     let mut hang_up = shared.hang_up.subscribe();
     loop {
@@ -265,8 +283,10 @@ async fn read_request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     loop {
         if let Some(head) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
             let text = String::from_utf8_lossy(&bytes[..head]).to_lowercase();
-            let length =
-                text.lines().find_map(|line| line.strip_prefix("content-length: ")).map_or(0, |n| n.parse().unwrap());
+            let length = text
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "))
+                .map_or(0, |n| n.parse().unwrap());
             if bytes.len() >= head + 4 + length {
                 return Some(String::from_utf8(bytes).unwrap());
             }

@@ -66,13 +66,21 @@ impl Collector {
 
     pub async fn grpc() -> Self {
         let (listener, collector) = Self::bind().await;
-        tokio::spawn(collector.services().serve_with_incoming(TcpIncoming::from(listener)));
+        tokio::spawn(
+            collector
+                .services()
+                .serve_with_incoming(TcpIncoming::from(listener)),
+        );
         collector
     }
 
     async fn grpc_over(tls: TlsAcceptor) -> Self {
         let (listener, collector) = Self::bind().await;
-        tokio::spawn(collector.services().serve_with_incoming(accepted(listener, tls)));
+        tokio::spawn(
+            collector
+                .services()
+                .serve_with_incoming(accepted(listener, tls)),
+        );
         collector
     }
 
@@ -90,7 +98,9 @@ impl Collector {
         let routes = collector.routes();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let Ok(stream) = tls.accept(stream).await else { continue };
+                let Ok(stream) = tls.accept(stream).await else {
+                    continue;
+                };
                 let service = TowerToHyperService::new(routes.clone());
                 tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
             }
@@ -106,26 +116,42 @@ impl Collector {
     }
 
     fn routes(&self) -> Router {
-        let routes = Router::new().route("/v1/traces", post(take_traces)).route("/v1/metrics", post(take_metrics));
+        let routes = Router::new()
+            .route("/v1/traces", post(take_traces))
+            .route("/v1/metrics", post(take_metrics));
         routes.with_state(self.clone())
     }
 
     fn services(&self) -> tonic::transport::server::Router {
-        let traces = TraceServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
-        let metrics = MetricsServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
+        let traces =
+            TraceServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
+        let metrics =
+            MetricsServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
         Server::builder().add_service(traces).add_service(metrics)
     }
 
     async fn bind() -> (TcpListener, Self) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        (listener, Self { address, received: Arc::default(), rejects: Arc::default() })
+        (
+            listener,
+            Self {
+                address,
+                received: Arc::default(),
+                rejects: Arc::default(),
+            },
+        )
     }
 
     fn answer_to_metrics(&self) -> ExportMetricsServiceResponse {
         let rejected_data_points = self.rejects.load(Ordering::SeqCst);
-        let partial_success = ExportMetricsPartialSuccess { rejected_data_points, ..Default::default() };
-        ExportMetricsServiceResponse { partial_success: (rejected_data_points > 0).then_some(partial_success) }
+        let partial_success = ExportMetricsPartialSuccess {
+            rejected_data_points,
+            ..Default::default()
+        };
+        ExportMetricsServiceResponse {
+            partial_success: (rejected_data_points > 0).then_some(partial_success),
+        }
     }
 
     /// From now on it says of each batch that it has rejected so many spans or points of it.
@@ -136,21 +162,37 @@ impl Collector {
     fn answer(&self) -> ExportTraceServiceResponse {
         let rejected_spans = self.rejects.load(Ordering::SeqCst);
         let error_message = "canary-message".to_owned();
-        let partial_success = ExportTracePartialSuccess { rejected_spans, error_message };
-        ExportTraceServiceResponse { partial_success: (rejected_spans > 0).then_some(partial_success) }
+        let partial_success = ExportTracePartialSuccess {
+            rejected_spans,
+            error_message,
+        };
+        ExportTraceServiceResponse {
+            partial_success: (rejected_spans > 0).then_some(partial_success),
+        }
     }
 
     pub fn spans(&self) -> Vec<Span> {
         let received = self.received.lock().unwrap();
-        let resources = received.traces.iter().flat_map(|request| &request.resource_spans);
-        resources.flat_map(|spans| &spans.scope_spans).flat_map(|scope| scope.spans.clone()).collect()
+        let resources = received
+            .traces
+            .iter()
+            .flat_map(|request| &request.resource_spans);
+        resources
+            .flat_map(|spans| &spans.scope_spans)
+            .flat_map(|scope| scope.spans.clone())
+            .collect()
     }
 
     /// The metric as it was last received.
     pub fn metric(&self, name: &str) -> Option<Metric> {
         let received = self.received.lock().unwrap();
-        let resources = received.metrics.iter().flat_map(|request| &request.resource_metrics);
-        let mut metrics = resources.flat_map(|metrics| &metrics.scope_metrics).flat_map(|scope| &scope.metrics);
+        let resources = received
+            .metrics
+            .iter()
+            .flat_map(|request| &request.resource_metrics);
+        let mut metrics = resources
+            .flat_map(|metrics| &metrics.scope_metrics)
+            .flat_map(|scope| &scope.metrics);
         metrics.rfind(|metric| metric.name == name).cloned()
     }
 
@@ -162,14 +204,28 @@ impl Collector {
     /// A header of the last request.
     pub fn header(&self, name: &str) -> Option<String> {
         let received = self.received.lock().unwrap();
-        received.headers.last()?.get(name).map(|value| value.to_str().unwrap().to_owned())
+        received
+            .headers
+            .last()?
+            .get(name)
+            .map(|value| value.to_str().unwrap().to_owned())
     }
 
     /// The value of a resource's attribute.
     pub fn resource(&self, key: &str) -> Option<String> {
         let received = self.received.lock().unwrap();
-        let attributes = &received.traces.first()?.resource_spans.first()?.resource.as_ref()?.attributes;
-        attributes.iter().find(|attribute| attribute.key == key).map(|attribute| value(attribute.value.as_ref()))
+        let attributes = &received
+            .traces
+            .first()?
+            .resource_spans
+            .first()?
+            .resource
+            .as_ref()?
+            .attributes;
+        attributes
+            .iter()
+            .find(|attribute| attribute.key == key)
+            .map(|attribute| value(attribute.value.as_ref()))
     }
 }
 
@@ -180,7 +236,8 @@ pub fn attributes(span: &Span) -> Vec<String> {
 
 /// Key-value pairs, sorted, as `key=value`.
 pub fn described(attributes: &[KeyValue]) -> Vec<String> {
-    let describe = |attribute: &KeyValue| format!("{}={}", attribute.key, value(attribute.value.as_ref()));
+    let describe =
+        |attribute: &KeyValue| format!("{}={}", attribute.key, value(attribute.value.as_ref()));
     let mut attributes: Vec<_> = attributes.iter().map(describe).collect();
     attributes.sort();
     attributes
@@ -193,15 +250,21 @@ pub fn points(metric: &Metric) -> Vec<(Vec<String>, u64)> {
         other => panic!("{other:?}"),
     };
     match metric.data.as_ref().unwrap() {
-        metric::Data::Histogram(data) => {
-            data.data_points.iter().map(|point| (described(&point.attributes), point.count)).collect()
-        }
-        metric::Data::Sum(data) => {
-            data.data_points.iter().map(|point| (described(&point.attributes), number(&point.value))).collect()
-        }
-        metric::Data::Gauge(data) => {
-            data.data_points.iter().map(|point| (described(&point.attributes), number(&point.value))).collect()
-        }
+        metric::Data::Histogram(data) => data
+            .data_points
+            .iter()
+            .map(|point| (described(&point.attributes), point.count))
+            .collect(),
+        metric::Data::Sum(data) => data
+            .data_points
+            .iter()
+            .map(|point| (described(&point.attributes), number(&point.value)))
+            .collect(),
+        metric::Data::Gauge(data) => data
+            .data_points
+            .iter()
+            .map(|point| (described(&point.attributes), number(&point.value)))
+            .collect(),
         other => panic!("{other:?}"),
     }
 }
@@ -214,7 +277,10 @@ fn value(value: Option<&AnyValue>) -> String {
     }
 }
 
-fn accepted(listener: TcpListener, tls: TlsAcceptor) -> impl Stream<Item = std::io::Result<TlsStream<TcpStream>>> {
+fn accepted(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+) -> impl Stream<Item = std::io::Result<TlsStream<TcpStream>>> {
     futures_util::stream::unfold((listener, tls), |(listener, tls)| async move {
         let (stream, _) = listener.accept().await.unwrap();
         let stream = tls.accept(stream).await;
@@ -229,7 +295,9 @@ impl TraceService for Collector {
         request: Request<ExportTraceServiceRequest>,
     ) -> Result<Response<ExportTraceServiceResponse>, Status> {
         let mut received = self.received.lock().unwrap();
-        received.headers.push(request.metadata().clone().into_headers());
+        received
+            .headers
+            .push(request.metadata().clone().into_headers());
         received.traces.push(request.into_inner());
         Ok(Response::new(self.answer()))
     }
@@ -242,13 +310,19 @@ impl MetricsService for Collector {
         request: Request<ExportMetricsServiceRequest>,
     ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
         let mut received = self.received.lock().unwrap();
-        received.headers.push(request.metadata().clone().into_headers());
+        received
+            .headers
+            .push(request.metadata().clone().into_headers());
         received.metrics.push(request.into_inner());
         Ok(Response::new(self.answer_to_metrics()))
     }
 }
 
-async fn take_traces(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) -> Vec<u8> {
+async fn take_traces(
+    State(collector): State<Collector>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Vec<u8> {
     let request = ExportTraceServiceRequest::decode(unpacked(&headers, &body).as_slice()).unwrap();
     let mut received = collector.received.lock().unwrap();
     received.headers.push(headers);
@@ -256,8 +330,13 @@ async fn take_traces(State(collector): State<Collector>, headers: HeaderMap, bod
     collector.answer().encode_to_vec()
 }
 
-async fn take_metrics(State(collector): State<Collector>, headers: HeaderMap, body: Bytes) -> Vec<u8> {
-    let request = ExportMetricsServiceRequest::decode(unpacked(&headers, &body).as_slice()).unwrap();
+async fn take_metrics(
+    State(collector): State<Collector>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Vec<u8> {
+    let request =
+        ExportMetricsServiceRequest::decode(unpacked(&headers, &body).as_slice()).unwrap();
     let mut received = collector.received.lock().unwrap();
     received.headers.push(headers);
     received.metrics.push(request);

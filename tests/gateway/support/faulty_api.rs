@@ -59,12 +59,20 @@ enum Ends {
 impl Script {
     /// Reads the whole request, sends the bytes, and leaves the connection open.
     pub fn sends(bytes: impl Into<Vec<u8>>) -> Self {
-        Self { reads: Reads::Whole, sends: vec![Sends::Bytes(bytes.into())], ends: Ends::Open }
+        Self {
+            reads: Reads::Whole,
+            sends: vec![Sends::Bytes(bytes.into())],
+            ends: Ends::Open,
+        }
     }
 
     /// Sends nothing, and acts when so much of the request is read.
     pub fn at(reads: Reads) -> Self {
-        Self { reads, sends: Vec::new(), ends: Ends::Open }
+        Self {
+            reads,
+            sends: Vec::new(),
+            ends: Ends::Open,
+        }
     }
 
     pub fn and_sends(self, bytes: impl Into<Vec<u8>>) -> Self {
@@ -91,15 +99,24 @@ impl Script {
     }
 
     pub fn falls_silent(self) -> Self {
-        Self { ends: Ends::Silent, ..self }
+        Self {
+            ends: Ends::Silent,
+            ..self
+        }
     }
 
     pub fn closes(self) -> Self {
-        Self { ends: Ends::Closed, ..self }
+        Self {
+            ends: Ends::Closed,
+            ..self
+        }
     }
 
     pub fn resets(self) -> Self {
-        Self { ends: Ends::Reset, ..self }
+        Self {
+            ends: Ends::Reset,
+            ..self
+        }
     }
 
     fn and(mut self, more: Sends) -> Self {
@@ -145,8 +162,11 @@ impl FaultyApi {
     /// The API on a listener that is there already.
     pub fn on(listener: TcpListener) -> Self {
         let address = listener.local_addr().unwrap();
-        let api =
-            Self { address, script: Arc::new(Mutex::new(Script::at(Reads::Whole).closes())), counts: Arc::default() };
+        let api = Self {
+            address,
+            script: Arc::new(Mutex::new(Script::at(Reads::Whole).closes())),
+            counts: Arc::default(),
+        };
         let (script, counts) = (Arc::clone(&api.script), Arc::clone(&api.counts));
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -173,8 +193,19 @@ impl FaultyApi {
     /// What reached the API since the last time.
     pub fn seen(&self) -> Seen {
         let take = |count: &AtomicUsize| count.swap(0, Ordering::SeqCst);
-        let Counts { connections, begun, whole, taken, .. } = &*self.counts;
-        Seen { connections: take(connections), begun: take(begun), whole: take(whole), taken: take(taken) }
+        let Counts {
+            connections,
+            begun,
+            whole,
+            taken,
+            ..
+        } = &*self.counts;
+        Seen {
+            connections: take(connections),
+            begun: take(begun),
+            whole: take(whole),
+            taken: take(taken),
+        }
     }
 }
 
@@ -291,10 +322,18 @@ impl Request {
         if self.length.is_none() && self.bytes.ends_with(b"\r\n\r\n") {
             let head = String::from_utf8_lossy(&self.bytes).to_lowercase();
             assert!(!head.contains("\r\naccept-encoding:"), "{head}");
-            let body = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-            self.length = Some((self.bytes.len(), body.map_or(0, |length| length.parse().unwrap())));
+            let body = head
+                .lines()
+                .find_map(|line| line.strip_prefix("content-length: "));
+            self.length = Some((
+                self.bytes.len(),
+                body.map_or(0, |length| length.parse().unwrap()),
+            ));
         }
-        if self.length.is_some_and(|(head, body)| self.bytes.len() == head + body) {
+        if self
+            .length
+            .is_some_and(|(head, body)| self.bytes.len() == head + body)
+        {
             counts.whole.fetch_add(1, Ordering::SeqCst);
         }
         Ok(())

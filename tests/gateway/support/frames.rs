@@ -34,14 +34,28 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
 
 /// Settings with one parameter.
 pub fn setting(name: u16, value: u32) -> Vec<u8> {
-    frame(SETTINGS, 0, 0, &[&name.to_be_bytes()[..], &value.to_be_bytes()].concat())
+    frame(
+        SETTINGS,
+        0,
+        0,
+        &[&name.to_be_bytes()[..], &value.to_be_bytes()].concat(),
+    )
 }
 
 /// The header block of a gRPC call, with further headers.
 pub fn call_to(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
-    let call = [(":method", "POST"), (":scheme", "http"), (":authority", "gateway"), (":path", path)];
+    let call = [
+        (":method", "POST"),
+        (":scheme", "http"),
+        (":authority", "gateway"),
+        (":path", path),
+    ];
     let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
-    call.iter().chain(&grpc).chain(more).flat_map(|(name, value)| field(name, value)).collect()
+    call.iter()
+        .chain(&grpc)
+        .chain(more)
+        .flat_map(|(name, value)| field(name, value))
+        .collect()
 }
 
 /// A header, never indexed and without Huffman's code.
@@ -85,7 +99,11 @@ pub async fn greet(gateway: &Gateway, settings: &[u8]) -> TcpStream {
 pub async fn until_closed(stream: &mut TcpStream, most: Duration) -> Vec<u8> {
     let mut received = Vec::new();
     let end = timeout(most, stream.read_to_end(&mut received)).await;
-    assert!(end.is_ok(), "not closed within {most:?}; received {:?}", String::from_utf8_lossy(&received));
+    assert!(
+        end.is_ok(),
+        "not closed within {most:?}; received {:?}",
+        String::from_utf8_lossy(&received)
+    );
     received
 }
 
@@ -94,8 +112,15 @@ pub fn frames(mut bytes: &[u8]) -> Vec<(u8, u8, u32, Vec<u8>)> {
     let mut frames = Vec::new();
     while let [a, b, c, kind, flags, s1, s2, s3, s4, rest @ ..] = bytes {
         let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
-        let Some((payload, rest)) = rest.split_at_checked(length) else { break };
-        frames.push((*kind, *flags, u32::from_be_bytes([*s1, *s2, *s3, *s4]), payload.to_vec()));
+        let Some((payload, rest)) = rest.split_at_checked(length) else {
+            break;
+        };
+        frames.push((
+            *kind,
+            *flags,
+            u32::from_be_bytes([*s1, *s2, *s3, *s4]),
+            payload.to_vec(),
+        ));
         bytes = rest;
     }
     frames
@@ -104,6 +129,8 @@ pub fn frames(mut bytes: &[u8]) -> Vec<(u8, u8, u32, Vec<u8>)> {
 /// Why the gateway went away, if it said so: HTTP/2's error code.
 pub fn reason(bytes: &[u8]) -> Option<u32> {
     let frames = frames(bytes);
-    let payload = frames.iter().find_map(|(kind, _, _, payload)| (*kind == GOAWAY).then_some(payload))?;
+    let payload = frames
+        .iter()
+        .find_map(|(kind, _, _, payload)| (*kind == GOAWAY).then_some(payload))?;
     Some(u32::from_be_bytes(payload[4..8].try_into().unwrap()))
 }

@@ -25,12 +25,21 @@ use crate::support::raw::framed;
 pub const KEY: &str = "test-key";
 
 /// For tests in which the API refuses more than a guesser may try.
-pub const UNLIMITED: [&str; 3] = ["--code-attempts=off", "--code-attempts-total=off", "--answer-attempts=off"];
+pub const UNLIMITED: [&str; 3] = [
+    "--code-attempts=off",
+    "--code-attempts-total=off",
+    "--answer-attempts=off",
+];
 
 /// The program, with nothing of this process's environment.
 pub fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_reset-gateway"));
-    command.args(args).env_clear().stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(args)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command
 }
 
@@ -71,7 +80,10 @@ impl Gateway {
     /// Starts the command, on ports that the system picks unless it names others.
     pub fn start(mut command: Command) -> Self {
         let names = |option: &str| command.get_args().any(|arg| arg == option);
-        let free: Vec<_> = ["--listen", "--admin-listen"].into_iter().filter(|option| !names(option)).collect();
+        let free: Vec<_> = ["--listen", "--admin-listen"]
+            .into_iter()
+            .filter(|option| !names(option))
+            .collect();
         for option in free {
             command.args([option, "127.0.0.1:0"]);
         }
@@ -83,16 +95,33 @@ impl Gateway {
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let (stderr, stderr_reader) = collect(child.stderr.take().unwrap());
         let mut announced = String::new();
-        while !announced.lines().any(|line| line.starts_with("API at") || line.starts_with("sandbox API on")) {
-            assert_ne!(stdout.read_line(&mut announced).unwrap(), 0, "{announced}{}", stderr.lock().unwrap());
+        while !announced
+            .lines()
+            .any(|line| line.starts_with("API at") || line.starts_with("sandbox API on"))
+        {
+            assert_ne!(
+                stdout.read_line(&mut announced).unwrap(),
+                0,
+                "{announced}{}",
+                stderr.lock().unwrap()
+            );
         }
         let (stdout, stdout_reader) = collect(stdout);
-        Self { child, announced, stdout, stderr, readers: [stdout_reader, stderr_reader] }
+        Self {
+            child,
+            announced,
+            stdout,
+            stderr,
+            readers: [stdout_reader, stderr_reader],
+        }
     }
 
     /// The rest of the line that begins so.
     pub fn announced(&self, beginning: &str) -> &str {
-        let line = self.announced.lines().find_map(|line| line.strip_prefix(beginning));
+        let line = self
+            .announced
+            .lines()
+            .find_map(|line| line.strip_prefix(beginning));
         line.unwrap_or_else(|| panic!("no {beginning:?} in {}", self.announced))
     }
 
@@ -124,7 +153,10 @@ impl Gateway {
     }
 
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status().unwrap();
+        let status = Command::new("kill")
+            .args([&format!("-{name}"), &self.child.id().to_string()])
+            .status()
+            .unwrap();
         assert!(status.success());
     }
 
@@ -140,12 +172,17 @@ impl Gateway {
 
     /// How many files it has open.
     pub fn files(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.id())).unwrap().count()
+        fs::read_dir(format!("/proc/{}/fd", self.id()))
+            .unwrap()
+            .count()
     }
 
     fn status(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap();
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
@@ -190,7 +227,11 @@ impl Drop for Gateway {
 
 /// A channel to an address as the program announces it.
 pub async fn connect(address: &str) -> Channel {
-    let uri = if address.starts_with("unix:") { address.to_owned() } else { format!("http://{address}") };
+    let uri = if address.starts_with("unix:") {
+        address.to_owned()
+    } else {
+        format!("http://{address}")
+    };
     Endpoint::from_shared(uri).unwrap().connect().await.unwrap()
 }
 
@@ -198,7 +239,11 @@ pub async fn connect(address: &str) -> Channel {
 pub fn http() -> reqwest::Client {
     // Whoever comes first.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(5)).build().unwrap()
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(Duration::from_secs(5))
+        .build()
+        .unwrap()
 }
 
 /// The status and the body at a URL.
@@ -225,7 +270,10 @@ fn collect(mut stream: impl Read + Send + 'static) -> (Arc<Mutex<String>>, JoinH
     let reader = thread::spawn(move || {
         let mut buffer = [0; 4096];
         while let Ok(read @ 1..) = stream.read(&mut buffer) {
-            collected.lock().unwrap().push_str(&String::from_utf8_lossy(&buffer[..read]));
+            collected
+                .lock()
+                .unwrap()
+                .push_str(&String::from_utf8_lossy(&buffer[..read]));
         }
     });
     (text, reader)
@@ -242,7 +290,13 @@ pub enum Call {
 }
 
 impl Call {
-    pub const ALL: [Self; 5] = [Self::Reset, Self::ResetWithAnswer, Self::Question, Self::Token, Self::Password];
+    pub const ALL: [Self; 5] = [
+        Self::Reset,
+        Self::ResetWithAnswer,
+        Self::Question,
+        Self::Token,
+        Self::Password,
+    ];
 
     pub fn rpc(self) -> &'static str {
         match self {
@@ -257,7 +311,9 @@ impl Call {
     pub fn success(self) -> &'static str {
         match self {
             Self::Reset | Self::ResetWithAnswer => r#"{ "Errors": [], "IsSucceed": false }"#,
-            Self::Question => r#"{ "Model": "What street did you live on?", "Errors": [], "IsSucceed": true }"#,
+            Self::Question => {
+                r#"{ "Model": "What street did you live on?", "Errors": [], "IsSucceed": true }"#
+            }
             Self::Token => r#"{ "Model": "ba6b8cac-6738", "Errors": [], "IsSucceed": true }"#,
             Self::Password => r#"{ "Errors": [], "IsSucceed": true }"#,
         }
@@ -271,9 +327,14 @@ impl Call {
     ) -> Result<(), Status> {
         match self.message() {
             Message::Reset(message) => client.reset_password(decorate.on(message)).await.map(drop),
-            Message::Question(message) => client.get_secret_question(decorate.on(message)).await.map(drop),
+            Message::Question(message) => client
+                .get_secret_question(decorate.on(message))
+                .await
+                .map(drop),
             Message::Token(message) => client.generate_token(decorate.on(message)).await.map(drop),
-            Message::Password(message) => client.update_password(decorate.on(message)).await.map(drop),
+            Message::Password(message) => {
+                client.update_password(decorate.on(message)).await.map(drop)
+            }
         }
     }
 
@@ -290,13 +351,21 @@ impl Call {
     fn message(self) -> Message {
         let user = || "some.trader".to_owned();
         match self {
-            Self::Reset => Message::Reset(ResetPasswordRequest { user: user(), secret_question_answer: None }),
+            Self::Reset => Message::Reset(ResetPasswordRequest {
+                user: user(),
+                secret_question_answer: None,
+            }),
             Self::ResetWithAnswer => {
                 let secret_question_answer = Some("An answer".to_owned());
-                Message::Reset(ResetPasswordRequest { user: user(), secret_question_answer })
+                Message::Reset(ResetPasswordRequest {
+                    user: user(),
+                    secret_question_answer,
+                })
             }
             Self::Question => Message::Question(GetSecretQuestionRequest { username: user() }),
-            Self::Token => Message::Token(GenerateTokenRequest { code: "741175".to_owned() }),
+            Self::Token => Message::Token(GenerateTokenRequest {
+                code: "741175".to_owned(),
+            }),
             Self::Password => Message::Password(UpdatePasswordRequest {
                 token: "a-token".to_owned(),
                 password: "a new password".to_owned(),

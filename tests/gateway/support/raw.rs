@@ -7,7 +7,11 @@ use tokio::net::TcpStream;
 use crate::support::{gateway::Gateway, status::summary};
 
 /// Sends one HTTP/2 request as it is, gives the status and the headers, trailers among them.
-pub async fn send(gateway: &Gateway, request: http::request::Builder, body: Vec<u8>) -> (StatusCode, HeaderMap) {
+pub async fn send(
+    gateway: &Gateway,
+    request: http::request::Builder,
+    body: Vec<u8>,
+) -> (StatusCode, HeaderMap) {
     exchange(gateway, request, Some(body)).await
 }
 
@@ -24,7 +28,9 @@ async fn exchange(
     let stream = TcpStream::connect(gateway.address()).await.unwrap();
     let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
-    let (response, mut sender) = client.send_request(request.body(()).unwrap(), false).unwrap();
+    let (response, mut sender) = client
+        .send_request(request.body(()).unwrap(), false)
+        .unwrap();
     if let Some(body) = body {
         // It may be refused before it is sent.
         let _ = sender.send_data(Bytes::from(body), true);
@@ -33,7 +39,9 @@ async fn exchange(
     let (status, mut headers) = (response.status(), response.headers().clone());
     let mut body = response.into_body();
     while let Some(chunk) = body.data().await {
-        body.flow_control().release_capacity(chunk.unwrap().len()).unwrap();
+        body.flow_control()
+            .release_capacity(chunk.unwrap().len())
+            .unwrap();
     }
     headers.extend(body.trailers().await.unwrap().unwrap_or_default());
     (status, headers)
@@ -41,7 +49,9 @@ async fn exchange(
 
 /// A gRPC request, or nearly one.
 pub fn post(path: &str, content_type: &str) -> http::request::Builder {
-    Request::post(format!("http://gateway{path}")).header("content-type", content_type).header("te", "trailers")
+    Request::post(format!("http://gateway{path}"))
+        .header("content-type", content_type)
+        .header("te", "trailers")
 }
 
 /// The gRPC frame around a message.

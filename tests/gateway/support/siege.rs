@@ -42,17 +42,32 @@ pub async fn withstands(options: &[&str], most_mib: u64, attack: impl AsyncFn(&G
 
     let served = neighbour.was_served().await;
     let peak = gateway.peak_memory();
-    println!("memory in KiB: {memory} before, {peak} at most, {once} after one attack, {twice} after two; {served}");
-    assert!(peak < memory + most_mib * 1024, "{memory} KiB before, {peak} KiB at most");
+    println!(
+        "memory in KiB: {memory} before, {peak} at most, {once} after one attack, {twice} after two; {served}"
+    );
+    assert!(
+        peak < memory + most_mib * 1024,
+        "{memory} KiB before, {peak} KiB at most"
+    );
     // The allocator keeps what it has had once, and not always all at the first time.
-    assert!(twice < once + most_mib * 1024 / 2, "{once} KiB after the first attack, {twice} KiB after the second");
+    assert!(
+        twice < once + most_mib * 1024 / 2,
+        "{once} KiB after the first attack, {twice} KiB after the second"
+    );
     assert!(!gateway.log().contains("panicked"), "{}", gateway.log());
 }
 
 /// Lets this process have as many files open as the system allows; how many those are.
 pub fn raise_file_limit() -> u64 {
     let most = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: most,
+            maximum: most,
+        },
+    )
+    .unwrap();
     most.unwrap_or(u64::MAX)
 }
 
@@ -68,20 +83,41 @@ pub struct Neighbour {
 impl Neighbour {
     pub async fn of(gateway: &Gateway) -> Self {
         let mut client = gateway.client().await;
-        let (stop, served, slowest) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default(), Arc::default());
-        let (stopped, count, worst) = (Arc::clone(&stop), Arc::clone(&served), Arc::<AtomicUsize>::clone(&slowest));
+        let (stop, served, slowest) = (
+            Arc::<AtomicBool>::default(),
+            Arc::<AtomicUsize>::default(),
+            Arc::default(),
+        );
+        let (stopped, count, worst) = (
+            Arc::clone(&stop),
+            Arc::clone(&served),
+            Arc::<AtomicUsize>::clone(&slowest),
+        );
         let task = tokio::spawn(async move {
             while !stopped.load(Ordering::Relaxed) {
                 let start = std::time::Instant::now();
-                let call = client.get_secret_question(GetSecretQuestionRequest { username: "some.trader".to_owned() });
-                let answer = timeout(Duration::from_secs(5), call).await.expect("an answer in time").unwrap();
-                assert_eq!(answer.into_inner().secret_question.unwrap(), "What street did you live on?");
+                let call = client.get_secret_question(GetSecretQuestionRequest {
+                    username: "some.trader".to_owned(),
+                });
+                let answer = timeout(Duration::from_secs(5), call)
+                    .await
+                    .expect("an answer in time")
+                    .unwrap();
+                assert_eq!(
+                    answer.into_inner().secret_question.unwrap(),
+                    "What street did you live on?"
+                );
                 worst.fetch_max(start.elapsed().as_micros() as usize, Ordering::Relaxed);
                 count.fetch_add(1, Ordering::Relaxed);
                 sleep(Duration::from_millis(5)).await;
             }
         });
-        Self { stop, served, slowest, task }
+        Self {
+            stop,
+            served,
+            slowest,
+            task,
+        }
     }
 
     /// How many calls were answered so far.
@@ -95,7 +131,10 @@ impl Neighbour {
         within(|| self.served() > 10 || self.task.is_finished()).await;
         self.stop.store(true, Ordering::Relaxed);
         self.task.await.expect("the neighbour was served");
-        let (served, slowest) = (self.served.load(Ordering::Relaxed), self.slowest.load(Ordering::Relaxed) / 1000);
+        let (served, slowest) = (
+            self.served.load(Ordering::Relaxed),
+            self.slowest.load(Ordering::Relaxed) / 1000,
+        );
         format!("{served} calls of the neighbour's answered, the slowest in {slowest} ms")
     }
 }

@@ -8,20 +8,45 @@ use tonic_types::StatusExt;
 /// Everything that a status says, on one line: `CODE REASON fault outcome key=value… detail…`.
 pub fn summary(status: &Status) -> String {
     let details = status.check_error_details().unwrap();
-    let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
+    let info = details
+        .error_info()
+        .unwrap_or_else(|| panic!("no ErrorInfo: {status:?}"));
     assert_eq!(info.domain, "passwordreset.autoshares.dev");
-    let of = |key: &str| info.metadata.get(key).unwrap_or_else(|| panic!("no {key}: {status:?}"));
-    let mut text = format!("{:?} {} {} {}", status.code(), info.reason, of("fault"), of("outcome"));
+    let of = |key: &str| {
+        info.metadata
+            .get(key)
+            .unwrap_or_else(|| panic!("no {key}: {status:?}"))
+    };
+    let mut text = format!(
+        "{:?} {} {} {}",
+        status.code(),
+        info.reason,
+        of("fault"),
+        of("outcome")
+    );
     for key in ["httpStatus", "upstreamCodes"] {
         if let Some(value) = info.metadata.get(key) {
             write!(text, " {key}={value}").unwrap();
         }
     }
-    for violation in details.bad_request().iter().flat_map(|detail| &detail.field_violations) {
+    for violation in details
+        .bad_request()
+        .iter()
+        .flat_map(|detail| &detail.field_violations)
+    {
         write!(text, " [{}: {}]", violation.field, violation.description).unwrap();
     }
-    for violation in details.precondition_failure().iter().flat_map(|detail| &detail.violations) {
-        write!(text, " <{} {} {}>", violation.r#type, violation.subject, violation.description).unwrap();
+    for violation in details
+        .precondition_failure()
+        .iter()
+        .flat_map(|detail| &detail.violations)
+    {
+        write!(
+            text,
+            " <{} {} {}>",
+            violation.r#type, violation.subject, violation.description
+        )
+        .unwrap();
     }
     if let Some(delay) = details.retry_info().and_then(|detail| detail.retry_delay) {
         write!(text, " retry={}s", delay.as_secs()).unwrap();
@@ -36,7 +61,10 @@ pub fn summary(status: &Status) -> String {
 /// How much the status takes of a client's header limit, in bytes.
 pub fn size(status: &Status) -> usize {
     let headers = status.clone().into_http::<()>().headers().clone();
-    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 32).sum()
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 32)
+        .sum()
 }
 
 /// What holds for every status.

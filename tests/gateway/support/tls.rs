@@ -33,16 +33,26 @@ impl SelfSigned {
     /// Accepts anybody.
     pub fn acceptor(&self) -> TlsAcceptor {
         let config = ServerConfig::builder().with_no_client_auth();
-        Self::accepting(config.with_single_cert(vec![self.der.clone()], self.private_key()).unwrap())
+        Self::accepting(
+            config
+                .with_single_cert(vec![self.der.clone()], self.private_key())
+                .unwrap(),
+        )
     }
 
     /// Accepts whoever shows that certificate.
     pub fn acceptor_of(&self, client: &Self) -> TlsAcceptor {
         let mut roots = RootCertStore::empty();
         roots.add(client.der.clone()).unwrap();
-        let verifier = WebPkiClientVerifier::builder(Arc::new(roots)).build().unwrap();
+        let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
+            .build()
+            .unwrap();
         let config = ServerConfig::builder().with_client_cert_verifier(verifier);
-        Self::accepting(config.with_single_cert(vec![self.der.clone()], self.private_key()).unwrap())
+        Self::accepting(
+            config
+                .with_single_cert(vec![self.der.clone()], self.private_key())
+                .unwrap(),
+        )
     }
 
     fn accepting(mut config: ServerConfig) -> TlsAcceptor {
