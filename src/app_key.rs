@@ -28,14 +28,14 @@ pub(crate) const TAKES: &str =
 
 /// Whose key a call goes out with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub enum KeyOwner {
     /// The gateway's, so a rejection is the operator's to mend.
     Gateway,
     /// The caller's.
     Caller,
 }
 
-impl Owner {
+impl KeyOwner {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
@@ -55,10 +55,10 @@ pub(crate) enum AppKeys {
 
 impl AppKeys {
     /// Whose keys these are.
-    pub(crate) fn owner(&self) -> Owner {
+    pub(crate) fn owner(&self) -> KeyOwner {
         match self {
-            Self::Gateway(_) => Owner::Gateway,
-            Self::Callers => Owner::Caller,
+            Self::Gateway(_) => KeyOwner::Gateway,
+            Self::Callers => KeyOwner::Caller,
         }
     }
 

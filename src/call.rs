@@ -15,34 +15,33 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app_key::Owner, contract::Rpc, error::Error, peer::Peer, place::Place, status::Verdict,
+    app_key::KeyOwner, connect_info::ConnectInfo, error::Error, rpc::Rpc, status::Classification,
 };
 
 /// What the layers know of a call; travels to the handler as a request extension.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
     pub(crate) rpc: Rpc,
-    pub(crate) peer: Peer,
-    pub(crate) place: Arc<Place>,
+    pub(crate) client: ConnectInfo,
     pub(crate) deadline: Instant,
     /// Whether the deadline is the caller's, and shorter than the gateway's own.
-    pub(crate) is_hurried: bool,
+    pub(crate) is_shortened: bool,
     /// Holds the call's server span, below which the REST call has its own.
     pub(crate) trace: Context,
     /// Cancelled when the gateway cannot wait for the call any longer.
-    pub(crate) stop: CancellationToken,
-    pub(crate) record: Arc<Record>,
+    pub(crate) shutdown: CancellationToken,
+    pub(crate) record: Arc<CallRecord>,
 }
 
 /// What becomes known of a call on its way.
 #[derive(Debug, Default)]
-pub(crate) struct Record {
+pub(crate) struct CallRecord {
     sending: AtomicU8,
     http_status: AtomicU16,
     failure: OnceLock<Failure>,
 }
 
-/// The states of [`Record::sending`]: exactly one of the last two follows the first.
+/// The states of [`CallRecord::sending`]: exactly one of the last two follows the first.
 const NOT_YET: u8 = 0;
 const SENT: u8 = 1;
 const GIVEN_UP: u8 = 2;
@@ -50,14 +49,14 @@ const GIVEN_UP: u8 = 2;
 /// How a call failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) verdict: Verdict,
+    pub(crate) verdict: Classification,
     /// Whose application key the call would have gone out with.
-    pub(crate) key: Owner,
+    pub(crate) key: KeyOwner,
     /// The error with all its causes, for the log.
     pub(crate) error: String,
 }
 
-impl Record {
+impl CallRecord {
     /// From now on the API may see the call; asked before the first byte of its request can leave.
     ///
     /// `false`: the call was given up, its caller is being told that nothing was sent, and so nothing may be.
@@ -70,7 +69,7 @@ impl Record {
     }
 
     /// From now on nothing is sent any more. Whether something may have been before.
-    pub(crate) fn give_up(&self) -> bool {
+    pub(crate) fn abandon(&self) -> bool {
         let before =
             self.sending
                 .compare_exchange(NOT_YET, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
@@ -98,7 +97,7 @@ impl Record {
     }
 
     /// The call has failed; only the first time counts.
-    pub(crate) fn failed(&self, verdict: Verdict, key: Owner, error: &Error) {
+    pub(crate) fn failed(&self, verdict: Classification, key: KeyOwner, error: &Error) {
         self.failure.get_or_init(|| Failure {
             verdict,
             key,
@@ -126,13 +125,13 @@ pub(crate) fn chain(error: &Error) -> String {
 impl Call {
     /// Gives the call up if there is no time left to begin anything.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.stop.is_cancelled() {
+        if self.shutdown.is_cancelled() {
             Err(Error::ShuttingDown {
-                sent: self.record.give_up(),
+                sent: self.record.abandon(),
             })
         } else if Instant::now() >= self.deadline {
             Err(Error::TimedOut {
-                sent: self.record.give_up(),
+                sent: self.record.abandon(),
             })
         } else {
             Ok(())
@@ -154,8 +153,8 @@ impl Call {
     /// Waits until the call must be given up, gives it up, and says why.
     pub(crate) async fn end(&self) -> Error {
         tokio::select! {
-            () = tokio::time::sleep_until(self.deadline) => Error::TimedOut { sent: self.record.give_up() },
-            () = self.stop.cancelled() => Error::ShuttingDown { sent: self.record.give_up() },
+            () = tokio::time::sleep_until(self.deadline) => Error::TimedOut { sent: self.record.abandon() },
+            () = self.shutdown.cancelled() => Error::ShuttingDown { sent: self.record.abandon() },
         }
     }
 }
@@ -198,13 +197,13 @@ mod tests {
 
     #[test]
     fn a_call_is_either_sent_or_given_up() {
-        let (sent, given_up) = (Record::default(), Record::default());
+        let (sent, given_up) = (CallRecord::default(), CallRecord::default());
         assert!(
             sent.send() && sent.send(),
             "a body is polled more than once"
         );
-        assert!(sent.was_sent() && sent.give_up(), "it may have been seen");
-        assert!(!given_up.give_up() && !given_up.give_up());
+        assert!(sent.was_sent() && sent.abandon(), "it may have been seen");
+        assert!(!given_up.abandon() && !given_up.abandon());
         assert!(
             !given_up.was_sent() && !given_up.send(),
             "what was said to be unsent must stay so"

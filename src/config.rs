@@ -5,13 +5,13 @@ mod error;
 
 mod environment;
 
-mod options;
+mod cli;
 
 pub(crate) mod otel;
 
 pub(crate) mod telemetry;
 
-mod values;
+mod parse;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -19,11 +19,11 @@ use http::{HeaderName, HeaderValue};
 use reqwest::{Certificate, Url};
 
 pub use self::{
+    cli::parse,
     error::ConfigError,
-    options::parse,
     telemetry::{LogFormat, Telemetry},
 };
-use crate::{address::Address, app_key, contract::Rpc, guard::Rates};
+use crate::{address::Address, app_key, attempt_limiter::Rates, rpc::Rpc};
 
 /// What the program is asked to do.
 #[derive(Debug)]
@@ -136,7 +136,7 @@ pub struct Explain {
     /// Whether the request held an answer to the secret question.
     pub answered: bool,
     /// Whose application key the request went out with.
-    pub key_owner: app_key::Owner,
+    pub key_owner: app_key::KeyOwner,
     /// The file with the body; none: standard input.
     pub body: Option<PathBuf>,
 }

@@ -6,7 +6,7 @@ use opentelemetry::KeyValue;
 use opentelemetry_semantic_conventions::attribute;
 use reqwest::Url;
 
-use crate::contract::Rpc;
+use crate::rpc::Rpc;
 
 /// The REST call of an rpc, apart from what differs from call to call.
 #[derive(Clone, Debug)]

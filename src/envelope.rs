@@ -1,4 +1,4 @@
-//! What the API says, read out of what it sends: (HTTP status, content type, body) → success or [`Refusal`].
+//! What the API says, read out of what it sends: (HTTP status, content type, body) → success or [`ApiError`].
 //!
 //! Every quirk of the API lives here. Several layers answer, each in its own shape:
 //!
@@ -16,45 +16,45 @@
 //! | what stands in front | any | HTML, plain text, nothing |
 //!
 //! - Names vary in case; `Errors`, `ErrorsCode`, `Model` and `StatusCode` may be absent or `null`.
-//! - Step 1 documents `"IsSucceed": false` for a call that worked: see [`Dialect`].
+//! - Step 1 documents `"IsSucceed": false` for a call that worked: see [`SuccessRule`].
 //! - Older releases leave out `ErrorsCode`: then the text alone tells a wrong answer to the secret question.
 //! - `StatusCode` is the name of a .NET `HttpStatusCode`; "Continue" says nothing.
 //!
 //! This module knows no gRPC.
 
-mod client_error;
+mod details;
 mod escapes;
-mod members;
+mod http_error;
+mod json;
+pub(crate) mod redact;
 mod result;
-pub(crate) mod text;
-mod told;
 
 use std::{fmt, time::Duration};
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
-pub(crate) use self::text::Values;
+pub(crate) use self::redact::RequestValues;
 use self::{
-    members::Members,
-    text::{MAX_TEXT, passed_on},
+    json::JsonObject,
+    redact::{MAX_TEXT, sanitize},
 };
 
 /// An HTTP answer of the API, whole.
-pub(crate) struct Answer {
+pub(crate) struct ApiResponse {
     pub(crate) http_status: u16,
     pub(crate) content_type: Option<String>,
     /// The time that `Retry-After` asks to wait, however it was written.
     pub(crate) retry_after: Option<Duration>,
-    /// At most as long as [`crate::rest::MAX_ANSWER`].
+    /// At most as long as [`crate::upstream::MAX_RESPONSE`].
     pub(crate) body: Bytes,
     /// What nothing that is told of the answer may repeat.
-    pub(crate) values: Values,
+    pub(crate) values: RequestValues,
 }
 
 /// How an endpoint tells how the call went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dialect {
+pub(crate) enum SuccessRule {
     /// It worked if `IsSucceed` is true and there are no `Errors`.
     Common,
     /// Step 1: it worked if there are no `Errors`, for the documented success is `{"Errors": [], "IsSucceed": false}`.
@@ -64,8 +64,8 @@ pub(crate) enum Dialect {
 
 /// An answer that is not a success, and what may be told of it.
 #[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) cause: Cause,
+pub(crate) struct ApiError {
+    pub(crate) kind: ApiErrorKind,
     pub(crate) http_status: u16,
     /// The API's own codes, each a plain identifier.
     pub(crate) codes: Vec<String>,
@@ -87,12 +87,12 @@ pub(crate) struct Field {
 
 /// Why an answer is not a success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Cause {
+pub(crate) enum ApiErrorKind {
     /// `ErrorIncorrectAnswer`: the answer to the secret question is missing or wrong. Step 1 knows which.
     IncorrectAnswer,
     /// The same, and no answer was given.
     AnswerRequired,
-    /// Another entry in `Errors`, with the HTTP status that `StatusCode` names; or a 4xx that has no cause of its own.
+    /// Another entry in `Errors`, with the HTTP status that `StatusCode` names; or a 4xx that has no kind of its own.
     Declined(Option<u16>),
     /// No success, and no `Errors` that would say why.
     Unexplained,
@@ -116,7 +116,7 @@ pub(crate) enum Cause {
 /// The `Model` of a successful answer.
 pub(crate) struct Model<'a>(Option<&'a RawValue>);
 
-impl fmt::Debug for Answer {
+impl fmt::Debug for ApiResponse {
     /// Without the body: it may hold a token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Answer")
@@ -130,22 +130,22 @@ impl Model<'_> {
     ///
     /// # Errors
     ///
-    /// [`Cause::Malformed`] if it is anything else.
-    pub(crate) fn string(&self, answer: &Answer) -> Result<Option<String>, Refusal> {
+    /// [`ApiErrorKind::Malformed`] if it is anything else.
+    pub(crate) fn string(&self, answer: &ApiResponse) -> Result<Option<String>, ApiError> {
         let parse = |model: &RawValue| serde_json::from_str(model.get());
         self.0
             .map(parse)
             .transpose()
-            .map_err(|_| Refusal::bare(Cause::Malformed, answer))
+            .map_err(|_| ApiError::bare(ApiErrorKind::Malformed, answer))
     }
 }
 
-impl Refusal {
+impl ApiError {
     /// A refusal of which nothing but the HTTP status is told.
-    pub(crate) fn bare(cause: Cause, answer: &Answer) -> Self {
+    pub(crate) fn bare(kind: ApiErrorKind, answer: &ApiResponse) -> Self {
         let (http_status, retry_after) = (answer.http_status, answer.retry_after);
         Self {
-            cause,
+            kind,
             http_status,
             codes: Vec::new(),
             text: String::new(),
@@ -160,9 +160,9 @@ impl Refusal {
 /// # Errors
 ///
 /// Whatever the answer is if not a success.
-pub(crate) fn read(answer: &Answer, dialect: Dialect) -> Result<Model<'_>, Refusal> {
-    let members = Members::parse(&answer.body);
-    let cause = match answer.http_status {
+pub(crate) fn read(answer: &ApiResponse, dialect: SuccessRule) -> Result<Model<'_>, ApiError> {
+    let members = JsonObject::parse(&answer.body);
+    let kind = match answer.http_status {
         // What calls itself HTML is no result, whatever is in it.
         200..=299 => {
             match members
@@ -171,24 +171,24 @@ pub(crate) fn read(answer: &Answer, dialect: Dialect) -> Result<Model<'_>, Refus
                 .map(|members| result::read(members, dialect))
             {
                 Some(Ok(model)) => return Ok(model),
-                Some(Err(cause)) => cause,
-                None => Cause::Malformed,
+                Some(Err(kind)) => kind,
+                None => ApiErrorKind::Malformed,
             }
         }
-        300..=399 => Cause::Redirected,
-        400..=499 => client_error::cause(answer, members.as_ref(), dialect),
-        501 => Cause::EndpointMissing,
-        502 => Cause::BadGateway,
-        503 => Cause::Unavailable,
-        504 => Cause::Timeout,
-        500..=599 => Cause::Failed,
-        _ => Cause::Malformed,
+        300..=399 => ApiErrorKind::Redirected,
+        400..=499 => http_error::kind(answer, members.as_ref(), dialect),
+        501 => ApiErrorKind::EndpointMissing,
+        502 => ApiErrorKind::BadGateway,
+        503 => ApiErrorKind::Unavailable,
+        504 => ApiErrorKind::Timeout,
+        500..=599 => ApiErrorKind::Failed,
+        _ => ApiErrorKind::Malformed,
     };
-    Err(refusal(cause, answer, &members.unwrap_or_default()))
+    Err(refusal(kind, answer, &members.unwrap_or_default()))
 }
 
 /// Whether a body calls itself HTML.
-fn is_html(answer: &Answer) -> bool {
+fn is_html(answer: &ApiResponse) -> bool {
     answer
         .content_type
         .as_deref()
@@ -197,15 +197,17 @@ fn is_html(answer: &Answer) -> bool {
 
 /// The refusal with all that may be told of it: nothing but codes, `Errors` and `ModelState`. Of a server fault not even
 /// the texts are told, since they may describe the server's inside, nor those of an answer that is not what it should be.
-fn refusal(cause: Cause, answer: &Answer, members: &Members<'_>) -> Refusal {
-    let guard = answer.values.guard();
-    let mut refusal = Refusal::bare(cause, answer);
-    refusal.codes = told::codes(members, &guard);
-    if answer.http_status < 500 && !matches!(cause, Cause::Malformed | Cause::Redirected) {
+fn refusal(kind: ApiErrorKind, answer: &ApiResponse, members: &JsonObject<'_>) -> ApiError {
+    let redactor = answer.values.redactor();
+    let mut refusal = ApiError::bare(kind, answer);
+    refusal.codes = details::codes(members, &redactor);
+    if answer.http_status < 500
+        && !matches!(kind, ApiErrorKind::Malformed | ApiErrorKind::Redirected)
+    {
         let mut budget = MAX_TEXT;
-        refusal.fields = told::fields(members, &guard, &mut budget);
+        refusal.fields = details::fields(members, &redactor, &mut budget);
         let errors = members.strings("Errors").unwrap_or_default();
-        refusal.text = passed_on(errors.iter().map(String::as_str), &guard, &mut budget);
+        refusal.text = sanitize(errors.iter().map(String::as_str), &redactor, &mut budget);
     }
     refusal
 }
@@ -217,8 +219,8 @@ mod tests {
     #[test]
     fn an_answer_does_not_show_its_body() {
         let body = Bytes::from_static(br#"{"Model":"the-token","Errors":[],"IsSucceed":true}"#);
-        let values = Values::of(["the-code"]);
-        let answer = Answer {
+        let values = RequestValues::of(["the-code"]);
+        let answer = ApiResponse {
             http_status: 200,
             content_type: None,
             retry_after: None,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::envelope::Refusal;
+use crate::envelope::ApiError;
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -12,7 +12,7 @@ pub(crate) enum Error {
     Invalid(Vec<Violation>),
     /// The request could not be read, or there is no such rpc: tonic's own answer, by its code.
     #[error("the request cannot be read")]
-    Unread(tonic::Code),
+    Undecodable(tonic::Code),
     /// Neither the gateway nor the caller has an application key.
     #[error("there is no application key")]
     KeyMissing,
@@ -25,8 +25,8 @@ pub(crate) enum Error {
 
     /// The API answered, and not with success.
     #[error("the API answered HTTP {}", .0.http_status)]
-    Refused(Refusal),
-    /// The API's answer is longer than [`crate::rest::MAX_ANSWER`].
+    Refused(ApiError),
+    /// The API's answer is longer than [`crate::upstream::MAX_RESPONSE`].
     #[error("the API's answer is too long")]
     TooLarge {
         /// The HTTP status of the answer.
@@ -37,13 +37,13 @@ pub(crate) enum Error {
     Unreachable(#[source] reqwest::Error),
     /// No connection could be made for a while, so none was tried.
     #[error("no connection to the API for a while, and none tried")]
-    Avoided {
+    CircuitOpen {
         /// How long none will be tried.
         pause: Duration,
     },
     /// The connection broke before the whole answer was there.
     #[error("the connection to the API broke")]
-    Broken(#[source] reqwest::Error),
+    ConnectionLost(#[source] reqwest::Error),
     /// The deadline passed.
     #[error("no answer within the deadline")]
     TimedOut {

@@ -12,11 +12,11 @@ use tonic_types::StatusExt;
 
 use crate::{
     config,
-    envelope::{Answer, Values},
+    envelope::{ApiResponse, RequestValues},
     error::Error,
-    rest::MAX_ANSWER,
-    status::{Verdict, code_name},
+    status::{Classification, code_name},
     steps,
+    upstream::MAX_RESPONSE,
 };
 
 /// Reads the answer's body and says what becomes of it.
@@ -35,26 +35,26 @@ pub(crate) fn explain(config: &config::Explain) -> io::Result<String> {
     };
     let error = error(config, body);
     let status = error.map_or(Status::new(tonic::Code::Ok, ""), |error| {
-        Verdict::of(&error, config.rpc.only_reads(), config.key_owner).status(&error)
+        Classification::of(&error, config.rpc.only_reads(), config.key_owner).status(&error)
     });
     Ok(format!("{:#}", to_json(&status)))
 }
 
 /// The error that the gateway would make of the answer; `None` if it is a success.
 fn error(config: &config::Explain, body: Vec<u8>) -> Option<Error> {
-    if body.len() > MAX_ANSWER {
+    if body.len() > MAX_RESPONSE {
         return Some(Error::TooLarge {
             http_status: config.http_status,
         });
     }
-    let answer = Answer {
+    let answer = ApiResponse {
         http_status: config.http_status,
         content_type: Some(config.content_type.clone()),
         retry_after: config.retry_after,
         body: body.into(),
-        values: Values::default(),
+        values: RequestValues::default(),
     };
-    steps::verdict(config.rpc, &answer, config.answered)
+    steps::parse(config.rpc, &answer, config.answered)
         .err()
         .map(Error::Refused)
 }

@@ -27,31 +27,27 @@ pub mod proto;
 
 mod codec;
 
-pub mod contract;
+pub mod rpc;
 
 mod service;
 
 mod steps;
 
-mod rest;
+mod upstream;
 
 mod endpoint;
 
 mod call;
 
-mod place;
+mod attempt_limiter;
 
-mod guard;
-
-mod caller;
-
-mod peer;
+mod connect_info;
 
 mod app_key;
 
 mod envelope;
 
-mod unseen;
+mod invisible;
 
 mod error;
 
@@ -69,7 +65,7 @@ pub mod config;
 
 pub mod run;
 
-mod announce;
+mod banner;
 
 mod explain;
 
@@ -80,6 +76,3 @@ mod sandbox;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod properties;
-
-#[doc(hidden)]
-pub mod parts;

@@ -14,19 +14,19 @@ use tonic_types::{ErrorDetail, StatusExt};
 
 use self::choices::Choices;
 use crate::{
-    app_key::Owner,
+    app_key::KeyOwner,
     call,
-    contract::{REQUEST_FIELDS, Rpc},
     envelope::{
-        Values,
-        text::{MAX_TEXT, passed_on},
+        RequestValues,
+        redact::{MAX_TEXT, sanitize},
     },
     error::Error,
+    invisible::is_invisible,
     proto::ErrorReason,
-    rest::retry_after,
-    status::{DOMAIN, Verdict},
+    rpc::{REQUEST_FIELDS, Rpc},
+    status::{Classification, DOMAIN},
     steps,
-    unseen::is_unseen,
+    upstream::retry_after,
 };
 
 /// The least that a client's header limit leaves for a status, in bytes.
@@ -41,18 +41,18 @@ pub fn verdict(bytes: &[u8]) {
     let rpc = choices.of(&Rpc::ALL);
     let (answered, owner) = (
         choices.once_in(2),
-        choices.of(&[Owner::Gateway, Owner::Caller]),
+        choices.of(&[KeyOwner::Gateway, KeyOwner::Caller]),
     );
     let values = choices.several(0, 3, texts::value);
     let answer = answers::answer(choices, &values);
-    match steps::verdict(rpc, &answer, answered) {
+    match steps::parse(rpc, &answer, answered) {
         Ok(()) => assert!(
             (200..=299).contains(&answer.http_status),
             "a success: {answer:?}"
         ),
         Err(refusal) => {
             let error = Error::Refused(refusal);
-            let verdict = Verdict::of(&error, rpc.only_reads(), owner);
+            let verdict = Classification::of(&error, rpc.only_reads(), owner);
             let status = verdict.status(&error);
             assert_eq!(status.code(), verdict.code);
             is_complete(&status);
@@ -148,9 +148,9 @@ fn pass_on<'m>(
     values: &[String],
     budget: &mut usize,
 ) -> String {
-    passed_on(
+    sanitize(
         messages,
-        &Values::of(values.iter().map(String::as_str)).guard(),
+        &RequestValues::of(values.iter().map(String::as_str)).redactor(),
         budget,
     )
 }
@@ -277,7 +277,11 @@ fn told(status: &Status, reason: ErrorReason) -> Vec<String> {
 /// The text has none of the values in it, in any disguise or case, and its letters do not spell any.
 fn is_free_of(text: &str, values: &[String]) {
     // Of what nobody can see there is nothing to keep out.
-    let is_seen = |value: &&str| value.chars().any(|c| !c.is_whitespace() && !is_unseen(c));
+    let is_seen = |value: &&str| {
+        value
+            .chars()
+            .any(|c| !c.is_whitespace() && !is_invisible(c))
+    };
     let values = values
         .iter()
         .map(|value| value.trim())

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// How long a rejected key keeps the gateway from being ready.
-const FORGIVEN_AFTER: Duration = Duration::from_secs(30);
+const KEY_REJECTION_EXPIRY: Duration = Duration::from_secs(30);
 
 /// The state that the parts of the gateway share. Starts as not ready.
 #[derive(Clone, Debug)]
@@ -58,11 +58,11 @@ impl Readiness {
 
     /// Takes a rejection of the key back after a while, again and again. A gateway that is not ready may get no calls, and
     /// without calls it would never learn that its key has been put in order.
-    pub(crate) async fn forgive(self) {
+    pub(crate) async fn expire_key_rejection(self) {
         let mut changes = self.changes();
         loop {
             if self.0.borrow().key_rejected {
-                tokio::time::sleep(FORGIVEN_AFTER).await;
+                tokio::time::sleep(KEY_REJECTION_EXPIRY).await;
                 self.key_works();
             }
             if !changes.next().await {
@@ -72,7 +72,7 @@ impl Readiness {
     }
 
     /// Why the gateway is not ready; `None` if it is.
-    pub(crate) fn trouble(&self) -> Option<&'static str> {
+    pub(crate) fn not_ready_reason(&self) -> Option<&'static str> {
         let state = *self.0.borrow();
         match state {
             State { serving: false, .. } => Some("not serving"),
@@ -124,13 +124,16 @@ mod tests {
     async fn a_rejected_key_is_tried_again_after_a_while() {
         let readiness = Readiness::new();
         readiness.serving();
-        tokio::spawn(readiness.clone().forgive());
+        tokio::spawn(readiness.clone().expire_key_rejection());
         for _ in 0..2 {
             readiness.key_rejected();
-            tokio::time::sleep(FORGIVEN_AFTER / 2).await;
-            assert_eq!(readiness.trouble(), Some("application key rejected"));
-            tokio::time::sleep(FORGIVEN_AFTER).await;
-            assert_eq!(readiness.trouble(), None);
+            tokio::time::sleep(KEY_REJECTION_EXPIRY / 2).await;
+            assert_eq!(
+                readiness.not_ready_reason(),
+                Some("application key rejected")
+            );
+            tokio::time::sleep(KEY_REJECTION_EXPIRY).await;
+            assert_eq!(readiness.not_ready_reason(), None);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{
     fmt,
     io::{self, Write},
     process::ExitCode,
+    sync::Arc,
     thread,
 };
 
@@ -13,30 +14,30 @@ use tokio::{
     net::TcpListener,
     runtime::Runtime,
     signal::unix::{SignalKind, signal},
+    sync::Semaphore,
     sync::watch,
 };
 
 use crate::{
-    announce,
     app_key::{self, AppKeys},
-    caller::Callers,
+    attempt_limiter::AttemptLimiter,
+    attempt_limiter::client_id::ClientIds,
+    banner,
     config::{Api, Command, ConfigError, Key, Sandbox, Serve},
-    contract::API_VERSION,
-    explain,
-    guard::Guard,
-    probe,
+    explain, probe,
     readiness::Readiness,
-    rest::{self, Rest},
+    rpc::API_VERSION,
     sandbox,
     server::{self, Listeners, Running, admin::Admin, listener::Listener},
     service::Service,
     telemetry::{
-        export::{Export, meter},
-        lines::Lines,
-        logs::{self, LogLevel},
+        call_log::CallObserver,
+        exporters::{Export, meter},
+        log_writer::Lines,
+        logging::{self, LogLevel},
         metrics::Metrics,
-        observer::Observer,
     },
+    upstream::{self, Upstream},
 };
 
 /// Why a command ended without doing what it was asked to.
@@ -65,7 +66,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
             writeln!(io::stdout(), "{status}").map_err(failed_to("write the status"))
         }
     };
-    logs::flush();
+    logging::flush();
     result
 }
 
@@ -73,7 +74,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
 fn serve(config: Serve) -> Result<(), Failure> {
     let runtime = runtime(config.worker_threads)?;
     // What can be wrong with the settings shows before a port is bound.
-    let client = rest::client(
+    let client = upstream::client(
         config.api.is_over_tls(),
         config.connect_timeout,
         config.ca.clone(),
@@ -83,7 +84,7 @@ fn serve(config: Serve) -> Result<(), Failure> {
         let _in_runtime = runtime.enter();
         Export::start(&config.telemetry)?
     };
-    let log_level = logs::start(&config.telemetry, || Lines, Some(export.rejected()));
+    let log_level = logging::start(&config.telemetry, || Lines, Some(export.rejected()));
     let result = runtime.block_on(async {
         let stop = stop_signal()?;
         // Where this fails nothing has been measured, and there is nothing to send.
@@ -106,7 +107,7 @@ async fn gateway(
 ) -> Result<Running, Failure> {
     let (base, sandbox) = api(&config.api).await?;
     let listeners = bind(&config).await?;
-    let announcement = announce::gateway(&listeners, &base, sandbox.is_some())
+    let announcement = banner::gateway(&listeners, &base, sandbox.is_some())
         .map_err(failed_to("find the ports"))?;
 
     let readiness = Readiness::new();
@@ -126,7 +127,7 @@ async fn gateway(
     };
     let (service, observer) = service(&config, client, &base, keys, readiness, export);
     let running = server::start(listeners, service, config.limits, observer, admin).await;
-    announce::print(&announcement);
+    banner::print(&announcement);
     Ok(running)
 }
 
@@ -135,48 +136,44 @@ pub(crate) fn service(
     config: &Serve,
     client: reqwest::Client,
     base: &Url,
-    keys: AppKeys,
+    app_keys: AppKeys,
     readiness: Readiness,
     export: &Export,
-) -> (Service, Observer) {
+) -> (Service, CallObserver) {
     let takes_up_traces = config.telemetry.otel.propagates_trace_context;
-    let observer = Observer {
+    let observer = CallObserver {
         metrics: Metrics::new(&meter()),
         takes_up_traces,
         room: export.room(),
     };
-    let rest = Rest::new(
+    let in_flight = Arc::new(Semaphore::new(config.limits.max_in_flight as usize));
+    let upstream = Upstream::new(
         client,
         config.connect_timeout,
         base,
         &config.api_version,
+        in_flight,
         &observer,
         &readiness,
     );
-    let (callers, guard) = (
-        Callers::new(config.caller_metadata.clone()),
-        Guard::new(config.rates),
-    );
-    (
-        Service {
-            rest,
-            keys,
-            callers,
-            guard,
-            readiness,
-        },
-        observer,
-    )
+    let service = Service {
+        upstream: Arc::new(upstream),
+        app_keys,
+        client_ids: ClientIds::new(config.caller_metadata.clone()),
+        attempt_limiter: Arc::new(AttemptLimiter::new(config.rates)),
+        readiness,
+    };
+    (service, observer)
 }
 
 /// Runs the stand-in API until it is told to stop.
 fn sandbox(config: &Sandbox) -> Result<(), Failure> {
-    logs::start(&config.telemetry, || Lines, None);
+    logging::start(&config.telemetry, || Lines, None);
     runtime(None)?.block_on(async {
         let stop = stop_signal()?;
         let listener = listen(config.listen).await?;
         let key = config.key.clone().map(|key| watch::Sender::new(key).subscribe());
-        announce::print(&announce::sandbox(&listener).map_err(failed_to("find the port"))?);
+        banner::print(&banner::sandbox(&listener).map_err(failed_to("find the port"))?);
         tokio::select! {
             () = stop => Ok(()),
             () = sandbox::serve(listener, key, API_VERSION) => unreachable!("the sandbox has no end of its own"),
@@ -204,7 +201,7 @@ async fn api(api: &Api) -> Result<(Url, Option<TcpListener>), Failure> {
         Api::Url(url) => Ok((url.clone(), None)),
         Api::Sandbox(address) => {
             let listener = listen(*address).await?;
-            let url = announce::url_of(&listener).map_err(failed_to("find the port"))?;
+            let url = banner::url_of(&listener).map_err(failed_to("find the port"))?;
             Ok((url, Some(listener)))
         }
     }

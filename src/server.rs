@@ -26,7 +26,7 @@ mod socket;
 
 mod around;
 
-mod calls;
+mod call_layer;
 
 mod grpc;
 
@@ -54,24 +54,22 @@ use tonic_reflection::server::Builder as Reflection;
 use tower::ServiceExt;
 use tracing::{info, warn};
 
-pub(crate) use self::around::AroundCalls;
 use self::{
     accept::Acceptor,
     admin::Admin,
-    calls::{Calls, Patience},
+    call_layer::{Calls, Patience},
     connection::Ends,
     crowd::Crowd,
     health::Reporter,
     listener::Listener,
 };
 use crate::{
-    app_key::Owner,
+    app_key::KeyOwner,
     config::Limits,
-    peer::Peer,
     proto::{FILE_DESCRIPTOR_SET, password_reset_service_server::PasswordResetServiceServer},
     readiness::Readiness,
     service::Service,
-    telemetry::{export::meter, metrics, observer::Observer},
+    telemetry::{call_log::CallObserver, exporters::meter, metrics},
 };
 
 /// The longest message that is taken, in bytes. The longest sensible one is some 3 KiB.
@@ -114,17 +112,17 @@ pub(crate) async fn start(
     listeners: Listeners,
     service: Service,
     limits: Limits,
-    observer: Observer,
+    observer: CallObserver,
     admin: Admin,
 ) -> Running {
     let readiness = service.readiness.clone();
     let stop = CancellationToken::new();
-    let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
+    let in_flight = Arc::clone(&service.upstream.in_flight);
     let crowd = Crowd::new(files::room_for(
         limits.max_connections,
         limits.max_in_flight,
     ));
-    let is_api_reachable = service.rest.breaker.gauge();
+    let is_api_reachable = service.upstream.circuit_breaker.gauge();
     metrics::observe(
         &meter(),
         &in_flight,
@@ -134,7 +132,13 @@ pub(crate) async fn start(
     );
     let counted = crowd.clone();
     metrics::observe_connections(&meter(), move || counted.len());
-    let calls = calls(limits, &in_flight, &stop, service.keys.owner(), observer);
+    let calls = calls(
+        limits,
+        &in_flight,
+        &stop,
+        service.app_keys.owner(),
+        observer,
+    );
     let (about, health) = about_the_server(service.readiness.clone()).await;
     let rpcs = rpcs(service);
 
@@ -168,7 +172,7 @@ pub(crate) async fn start(
     health.report().await;
     let mut helpers = JoinSet::new();
     helpers.spawn(health.clone().follow(changes));
-    helpers.spawn(readiness.clone().forgive());
+    helpers.spawn(readiness.clone().expire_key_rejection());
     if let Some(listener) = listeners.admin {
         let routes = admin::routes(admin).into_make_service_with_connect_info::<SocketAddr>();
         helpers.spawn(async move { log_failure(axum::serve(listener, routes).await) });
@@ -194,8 +198,8 @@ fn calls(
     limits: Limits,
     in_flight: &Arc<Semaphore>,
     stop: &CancellationToken,
-    key: Owner,
-    observer: Observer,
+    key: KeyOwner,
+    observer: CallObserver,
 ) -> Calls {
     let patience = Patience {
         arriving: limits.max_in_flight.max(MIN_ARRIVING) as usize,
@@ -210,26 +214,6 @@ fn calls(
         key,
         observer,
     )
-}
-
-/// The services with the layer around them, as a connection from that peer has them, but without the connection.
-pub(crate) async fn unconnected(
-    service: Service,
-    limits: Limits,
-    observer: Observer,
-    peer: Peer,
-) -> AroundCalls<Rpcs, Routes> {
-    let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
-    let calls = calls(
-        limits,
-        &in_flight,
-        &CancellationToken::new(),
-        service.keys.owner(),
-        observer,
-    );
-    let (about, _) = about_the_server(service.readiness.clone()).await;
-    let member = Crowd::new(1).enter().expect("there is room for one");
-    calls.around(rpcs(service), about, peer, Arc::clone(&member.activity))
 }
 
 /// The four rpcs.

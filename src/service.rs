@@ -1,14 +1,16 @@
-//! The gRPC service: four one-line handlers over one helper.
+//! The gRPC service: four one-line handlers over one `call`.
 
+use std::{panic::AssertUnwindSafe, sync::Arc};
+
+use futures_util::FutureExt;
 use tonic::{Request, Response, Status};
 
 use crate::{
-    app_key::{AppKeys, Owner},
+    app_key::{AppKeys, KeyOwner},
+    attempt_limiter::{AttemptLimiter, client_id::ClientIds},
     call::Call,
-    caller::Callers,
-    envelope::Cause,
+    envelope::ApiErrorKind,
     error::Error,
-    guard::Guard,
     proto::{
         GenerateTokenRequest, GenerateTokenResponse, GetSecretQuestionRequest,
         GetSecretQuestionResponse, ResetPasswordRequest, ResetPasswordResponse,
@@ -16,18 +18,18 @@ use crate::{
         password_reset_service_server::PasswordResetService,
     },
     readiness::Readiness,
-    rest::{Api, Rest},
-    status::Verdict,
-    steps,
+    status::Classification,
+    steps::{self, StepContext},
+    upstream::Upstream,
 };
 
-/// The service over the API that `rest` reaches.
+/// The service in front of the API that `upstream` reaches.
 #[derive(Debug)]
 pub(crate) struct Service {
-    pub(crate) rest: Rest,
-    pub(crate) keys: AppKeys,
-    pub(crate) callers: Callers,
-    pub(crate) guard: Guard,
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) app_keys: AppKeys,
+    pub(crate) client_ids: ClientIds,
+    pub(crate) attempt_limiter: Arc<AttemptLimiter>,
     pub(crate) readiness: Readiness,
 }
 
@@ -37,88 +39,85 @@ impl PasswordResetService for Service {
         &self,
         request: Request<ResetPasswordRequest>,
     ) -> Result<Response<ResetPasswordResponse>, Status> {
-        self.answer(request, steps::reset_password).await
+        self.call(request, steps::reset_password).await
     }
 
     async fn get_secret_question(
         &self,
         request: Request<GetSecretQuestionRequest>,
     ) -> Result<Response<GetSecretQuestionResponse>, Status> {
-        self.answer(request, steps::get_secret_question).await
+        self.call(request, steps::get_secret_question).await
     }
 
     async fn generate_token(
         &self,
         request: Request<GenerateTokenRequest>,
     ) -> Result<Response<GenerateTokenResponse>, Status> {
-        self.answer(request, steps::generate_token).await
+        self.call(request, steps::generate_token).await
     }
 
     async fn update_password(
         &self,
         request: Request<UpdatePasswordRequest>,
     ) -> Result<Response<UpdatePasswordResponse>, Status> {
-        self.answer(request, steps::update_password).await
+        self.call(request, steps::update_password).await
     }
 }
 
 impl Service {
-    /// Takes a step with the call's key and deadline, and tells its error as a status.
-    ///
-    /// Not an `async fn`: its future would keep room for the request, of which only the message is still needed.
-    fn answer<Req, Res>(
+    /// Runs a step with the call's key and deadline, and turns its error into a status.
+    async fn call<Req, Res>(
         &self,
         mut request: Request<Req>,
-        step: impl AsyncFnOnce(&Api<'_>, Req) -> Result<Res, Error>,
-    ) -> impl Future<Output = Result<Response<Res>, Status>> {
-        let call: Call = request
+        step: impl AsyncFnOnce(StepContext, Req) -> Result<Res, Error>,
+    ) -> Result<Response<Res>, Status> {
+        let call: Arc<Call> = request
             .extensions_mut()
             .remove()
-            .expect("the calls layer is around every rpc");
-        let key = self.keys.of_call(request.metadata());
-        let caller = self.callers.of_call(request.metadata(), call.peer);
-        let message = request.into_inner();
-        async move {
-            let attempts = self.guard.attempts(caller, &call);
-            let result = match key {
-                Ok(key) => {
-                    step(
-                        &Api {
-                            rest: &self.rest,
-                            call: &call,
-                            key,
-                            attempts,
-                        },
-                        message,
-                    )
-                    .await
-                }
-                Err(error) => Err(error),
-            };
-            self.learn(&result);
-            result
-                .map(Response::new)
-                .map_err(|error| self.tell(&error, &call))
-        }
+            .expect("the call layer is around every rpc");
+        let result = match self.context(&request, &call) {
+            Ok(context) => AssertUnwindSafe(step(context, request.into_inner()))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_panic| {
+                    let sent = call.record.abandon();
+                    Err(Error::Panicked { sent })
+                }),
+            Err(error) => Err(error),
+        };
+        self.record_key_result(&result);
+        result
+            .map(Response::new)
+            .map_err(|error| self.to_status(&error, &call))
     }
 
-    /// Whether the API accepts the gateway's own key is seen in every answer of its.
-    fn learn<T>(&self, result: &Result<T, Error>) {
+    fn context<T>(&self, request: &Request<T>, call: &Arc<Call>) -> Result<StepContext, Error> {
+        Ok(StepContext {
+            upstream: Arc::clone(&self.upstream),
+            attempt_limiter: Arc::clone(&self.attempt_limiter),
+            client: self.client_ids.of_call(request.metadata(), call.client),
+            call: Arc::clone(call),
+            app_key: self.app_keys.of_call(request.metadata())?,
+        })
+    }
+
+    /// Updates readiness from the response: it shows whether our key is accepted.
+    fn record_key_result<T>(&self, result: &Result<T, Error>) {
         match result {
-            _ if self.keys.owner() == Owner::Caller => {}
-            Err(Error::Refused(refusal)) if refusal.cause == Cause::KeyRejected => {
-                self.readiness.key_rejected()
+            _ if self.app_keys.owner() == KeyOwner::Caller => {}
+            Err(Error::Refused(error)) if error.kind == ApiErrorKind::KeyRejected => {
+                self.readiness.key_rejected();
             }
             Ok(_) | Err(Error::Refused(_)) => self.readiness.key_works(),
             Err(_) => {}
         }
     }
 
-    /// The status of an error, which is noted for those who watch the call.
-    fn tell(&self, error: &Error, call: &Call) -> Status {
-        let key = self.keys.owner();
-        let verdict = Verdict::of(error, call.rpc.only_reads(), key);
-        call.record.failed(verdict, key, error);
-        verdict.status(error)
+    /// The status of an error, which is recorded for the call's log line and metrics.
+    fn to_status(&self, error: &Error, call: &Call) -> Status {
+        let owner = self.app_keys.owner();
+        let classification = Classification::of(error, call.rpc.only_reads(), owner);
+        call.record.failed(classification, owner, error);
+        classification.status(error)
     }
 }

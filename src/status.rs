@@ -40,7 +40,7 @@ mod details;
 
 use tonic::Code;
 
-use crate::{app_key::Owner, envelope::Cause, error::Error, proto::ErrorReason};
+use crate::{app_key::KeyOwner, envelope::ApiErrorKind, error::Error, proto::ErrorReason};
 
 /// The domain of every `ErrorInfo`.
 pub(crate) const DOMAIN: &str = "passwordreset.autoshares.dev";
@@ -66,7 +66,7 @@ pub(crate) enum Outcome {
 
 /// What a failed call is: a row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Verdict {
+pub(crate) struct Classification {
     pub(crate) code: Code,
     pub(crate) reason: ErrorReason,
     pub(crate) fault: Fault,
@@ -98,9 +98,9 @@ impl Outcome {
     }
 }
 
-impl Verdict {
+impl Classification {
     /// The row of an error, for a call that only reads or one that writes, with that key.
-    pub(crate) fn of(error: &Error, only_reads: bool, key: Owner) -> Self {
+    pub(crate) fn of(error: &Error, only_reads: bool, key: KeyOwner) -> Self {
         use {ErrorReason as R, Fault as F, Outcome as O};
         let row = |code, reason, fault, outcome| Self {
             code,
@@ -116,13 +116,13 @@ impl Verdict {
                 O::NotSent,
             ),
             // The standard's code for a message over the limit; tonic's own is OUT_OF_RANGE.
-            Error::Unread(Code::OutOfRange) => row(
+            Error::Undecodable(Code::OutOfRange) => row(
                 Code::ResourceExhausted,
                 R::InvalidRequest,
                 F::Caller,
                 O::NotSent,
             ),
-            Error::Unread(code) => row(code, R::InvalidRequest, F::Caller, O::NotSent),
+            Error::Undecodable(code) => row(code, R::InvalidRequest, F::Caller, O::NotSent),
             Error::KeyMissing => row(
                 Code::Unauthenticated,
                 R::AppKeyMissing,
@@ -135,20 +135,20 @@ impl Verdict {
                 F::Caller,
                 O::NotSent,
             ),
-            Error::Refused(ref refusal) => Self::of_cause(refusal.cause, only_reads, key),
+            Error::Refused(ref refusal) => Self::of_cause(refusal.kind, only_reads, key),
             Error::TooLarge { .. } => row(
                 Code::Internal,
                 R::UpstreamResponseTooLarge,
                 F::Upstream,
                 O::Unknown,
             ),
-            Error::Unreachable(_) | Error::Avoided { .. } => row(
+            Error::Unreachable(_) | Error::CircuitOpen { .. } => row(
                 Code::Unavailable,
                 R::UpstreamUnreachable,
                 F::Upstream,
                 O::NotSent,
             ),
-            Error::Broken(_) => Self::cut_off(only_reads),
+            Error::ConnectionLost(_) => Self::cut_off(only_reads),
             Error::TimedOut { sent } => row(
                 Code::DeadlineExceeded,
                 R::UpstreamTimeout,
@@ -181,7 +181,7 @@ impl Verdict {
     }
 
     /// The row of an answer that is not a success.
-    fn of_cause(cause: Cause, only_reads: bool, key: Owner) -> Self {
+    fn of_cause(kind: ApiErrorKind, only_reads: bool, key: KeyOwner) -> Self {
         use {ErrorReason as R, Fault as F, Outcome as O};
         let refused = |code, reason, fault| Self {
             code,
@@ -195,40 +195,48 @@ impl Verdict {
             fault: F::Upstream,
             outcome: O::Unknown,
         };
-        match cause {
-            Cause::AnswerRequired => refused(
+        match kind {
+            ApiErrorKind::AnswerRequired => refused(
                 Code::FailedPrecondition,
                 R::SecretQuestionAnswerRequired,
                 F::Caller,
             ),
-            Cause::IncorrectAnswer => refused(
+            ApiErrorKind::IncorrectAnswer => refused(
                 Code::InvalidArgument,
                 R::SecretQuestionAnswerIncorrect,
                 F::Caller,
             ),
-            Cause::Declined(status) => Self::declined(status),
-            Cause::Unexplained => failed(Code::Unknown, R::UpstreamUnexplained),
-            Cause::BadRequest => refused(Code::InvalidArgument, R::UpstreamRefused, F::Caller),
-            Cause::Validation => refused(Code::InvalidArgument, R::ValidationFailed, F::Caller),
-            Cause::KeyRejected => match key {
-                Owner::Caller => refused(Code::Unauthenticated, R::AppKeyRejected, F::Caller),
-                Owner::Gateway => refused(Code::Internal, R::AppKeyRejected, F::Gateway),
+            ApiErrorKind::Declined(status) => Self::declined(status),
+            ApiErrorKind::Unexplained => failed(Code::Unknown, R::UpstreamUnexplained),
+            ApiErrorKind::BadRequest => {
+                refused(Code::InvalidArgument, R::UpstreamRefused, F::Caller)
+            }
+            ApiErrorKind::Validation => {
+                refused(Code::InvalidArgument, R::ValidationFailed, F::Caller)
+            }
+            ApiErrorKind::KeyRejected => match key {
+                KeyOwner::Caller => refused(Code::Unauthenticated, R::AppKeyRejected, F::Caller),
+                KeyOwner::Gateway => refused(Code::Internal, R::AppKeyRejected, F::Gateway),
             },
-            Cause::Forbidden => refused(Code::PermissionDenied, R::UpstreamRefused, F::Caller),
-            Cause::NotFound => refused(Code::NotFound, R::UpstreamNotFound, F::Caller),
-            Cause::EndpointMissing => {
+            ApiErrorKind::Forbidden => {
+                refused(Code::PermissionDenied, R::UpstreamRefused, F::Caller)
+            }
+            ApiErrorKind::NotFound => refused(Code::NotFound, R::UpstreamNotFound, F::Caller),
+            ApiErrorKind::EndpointMissing => {
                 refused(Code::Unimplemented, R::UpstreamEndpointMissing, F::Upstream)
             }
-            Cause::Conflict => refused(Code::Aborted, R::UpstreamConflict, F::Caller),
-            Cause::RateLimited => {
+            ApiErrorKind::Conflict => refused(Code::Aborted, R::UpstreamConflict, F::Caller),
+            ApiErrorKind::RateLimited => {
                 refused(Code::ResourceExhausted, R::UpstreamRateLimited, F::Upstream)
             }
-            Cause::Unavailable => refused(Code::Unavailable, R::UpstreamUnavailable, F::Upstream),
-            Cause::BadGateway => Self::cut_off(only_reads),
-            Cause::Timeout => failed(Code::DeadlineExceeded, R::UpstreamTimeout),
-            Cause::Failed => failed(Code::Internal, R::UpstreamFailed),
-            Cause::Redirected => failed(Code::Internal, R::UpstreamRedirected),
-            Cause::Malformed => failed(Code::Internal, R::UpstreamMalformed),
+            ApiErrorKind::Unavailable => {
+                refused(Code::Unavailable, R::UpstreamUnavailable, F::Upstream)
+            }
+            ApiErrorKind::BadGateway => Self::cut_off(only_reads),
+            ApiErrorKind::Timeout => failed(Code::DeadlineExceeded, R::UpstreamTimeout),
+            ApiErrorKind::Failed => failed(Code::Internal, R::UpstreamFailed),
+            ApiErrorKind::Redirected => failed(Code::Internal, R::UpstreamRedirected),
+            ApiErrorKind::Malformed => failed(Code::Internal, R::UpstreamMalformed),
         }
     }
 

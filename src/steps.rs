@@ -1,7 +1,7 @@
 //! The four steps, in the order in which a trader takes them. Each file is one rpc: its REST body, its fields, and what
-//! becomes of the answer.
+//! its response means.
 
-mod fields;
+mod validate;
 
 mod reset_password;
 
@@ -11,26 +11,60 @@ mod generate_token;
 
 mod update_password;
 
+use std::sync::Arc;
+
+use http::HeaderValue;
+
 pub(crate) use self::{
     generate_token::generate_token, get_secret_question::get_secret_question,
     reset_password::reset_password, update_password::update_password,
 };
-
 use crate::{
-    contract::Rpc,
-    envelope::{Answer, Refusal},
+    attempt_limiter::{AttemptLimiter, client_id::ClientId},
+    call::Call,
+    envelope::{ApiError, ApiResponse, RequestValues},
+    error::Error,
+    rpc::Rpc,
+    upstream::{Payload, Upstream},
 };
 
-/// What an answer means to the rpc that it is for: the verdict without the call, for `explain` and for tests.
+/// What a step works with. It owns everything, so a step can outlive the request that started it.
+#[derive(Debug)]
+pub(crate) struct StepContext {
+    pub(crate) upstream: Arc<Upstream>,
+    pub(crate) attempt_limiter: Arc<AttemptLimiter>,
+    pub(crate) client: ClientId,
+    pub(crate) call: Arc<Call>,
+    pub(crate) app_key: HeaderValue,
+}
+
+impl StepContext {
+    /// Sends the REST request of the call's rpc and reads the response.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstream::send`].
+    async fn send(
+        &self,
+        payload: Payload<'_>,
+        values: RequestValues,
+    ) -> Result<ApiResponse, Error> {
+        self.upstream
+            .send(&self.call, &self.app_key, payload, values)
+            .await
+    }
+}
+
+/// What a response means to the rpc that it answers, without a call: for `explain` and for tests.
 ///
 /// # Errors
 ///
-/// Whatever the answer is if not a success.
-pub(crate) fn verdict(rpc: Rpc, answer: &Answer, answer_given: bool) -> Result<(), Refusal> {
+/// The API's error, if the response is not a success.
+pub(crate) fn parse(rpc: Rpc, response: &ApiResponse, answer_given: bool) -> Result<(), ApiError> {
     match rpc {
-        Rpc::ResetPassword => reset_password::verdict(answer, answer_given).map(drop),
-        Rpc::GetSecretQuestion => get_secret_question::verdict(answer).map(drop),
-        Rpc::GenerateToken => generate_token::verdict(answer).map(drop),
-        Rpc::UpdatePassword => update_password::verdict(answer).map(drop),
+        Rpc::ResetPassword => reset_password::parse(response, answer_given).map(drop),
+        Rpc::GetSecretQuestion => get_secret_question::parse(response).map(drop),
+        Rpc::GenerateToken => generate_token::parse(response).map(drop),
+        Rpc::UpdatePassword => update_password::parse(response).map(drop),
     }
 }

@@ -7,9 +7,9 @@
 //!                    └──▶ logs     one line
 //! ```
 
-pub(crate) mod observer;
+pub(crate) mod call_log;
 
-mod exchange;
+mod request_outcome;
 
 mod traceparent;
 
@@ -19,11 +19,11 @@ pub(crate) mod metrics;
 
 pub(crate) mod prometheus;
 
-pub(crate) mod logs;
+pub(crate) mod logging;
 
-mod json;
+mod log_format;
 
-pub(crate) mod lines;
+pub(crate) mod log_writer;
 
 pub(crate) mod method;
 
@@ -37,4 +37,4 @@ pub(crate) mod rejected;
 
 mod otlp;
 
-pub(crate) mod export;
+pub(crate) mod exporters;

@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use reset_gateway::contract::Rpc;
+use reset_gateway::rpc::Rpc;
 
 use super::answers::{REFUSED, success};
 

@@ -18,7 +18,7 @@ fn without_void_references(text: &str) -> String {
     for part in parts {
         match part.split_once(';') {
             Some((number, rest)) if number.bytes().all(|b| b.is_ascii_hexdigit() || b == b'x') => {
-                kept.push_str(rest)
+                kept.push_str(rest);
             }
             _ => {
                 kept.push_str("&#");

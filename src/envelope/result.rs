@@ -3,21 +3,24 @@
 use serde_json::value::RawValue;
 
 use super::{
-    Cause, Dialect, Model,
-    members::{Members, Unreadable},
+    ApiErrorKind, Model, SuccessRule,
+    json::{JsonObject, Unreadable},
 };
 
 /// Reads the result of a 2xx.
-pub(super) fn read<'a>(members: &Members<'a>, dialect: Dialect) -> Result<Model<'a>, Cause> {
-    let result = ResultEnvelope::of(members).map_err(|_: Unreadable| Cause::Malformed)?;
+pub(super) fn read<'a>(
+    members: &JsonObject<'a>,
+    dialect: SuccessRule,
+) -> Result<Model<'a>, ApiErrorKind> {
+    let result = ResultEnvelope::of(members).map_err(|_: Unreadable| ApiErrorKind::Malformed)?;
     if result.is_refused() {
         return Err(result.refused(dialect));
     }
-    let is_succeed = result.is_succeed.ok_or(Cause::Malformed)?;
-    if is_succeed || dialect == Dialect::Reset {
+    let is_succeed = result.is_succeed.ok_or(ApiErrorKind::Malformed)?;
+    if is_succeed || dialect == SuccessRule::Reset {
         Ok(Model(result.model))
     } else {
-        Err(Cause::Unexplained)
+        Err(ApiErrorKind::Unexplained)
     }
 }
 
@@ -31,7 +34,7 @@ pub(super) struct ResultEnvelope<'a> {
 }
 
 impl<'a> ResultEnvelope<'a> {
-    pub(super) fn of(members: &Members<'a>) -> Result<Self, Unreadable> {
+    pub(super) fn of(members: &JsonObject<'a>) -> Result<Self, Unreadable> {
         Ok(Self {
             model: members.get("Model")?,
             errors: members.strings("Errors")?,
@@ -49,13 +52,13 @@ impl<'a> ResultEnvelope<'a> {
     }
 
     /// The cause of a result that is refused.
-    pub(super) fn refused(&self, dialect: Dialect) -> Cause {
+    pub(super) fn refused(&self, dialect: SuccessRule) -> ApiErrorKind {
         let is_about_the_answer =
             (0..self.errors.len().max(self.codes.len())).any(|n| self.is_incorrect_answer(n));
-        if dialect == Dialect::Reset && is_about_the_answer {
-            Cause::IncorrectAnswer
+        if dialect == SuccessRule::Reset && is_about_the_answer {
+            ApiErrorKind::IncorrectAnswer
         } else {
-            Cause::Declined(self.http_status)
+            ApiErrorKind::Declined(self.http_status)
         }
     }
 

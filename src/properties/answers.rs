@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::{choices::Choices, disguise, texts};
-use crate::envelope::{Answer, Values};
+use crate::envelope::{ApiResponse, RequestValues};
 
 const HTTP_STATUSES: [u16; 24] = [
     200, 200, 200, 422, 400, 401, 403, 404, 405, 408, 409, 429, 500, 501, 502, 503, 504, 201, 204,
@@ -23,7 +23,7 @@ const STATUS_CODES: [&str; 9] = [
 ];
 
 /// An answer to a request with those values.
-pub(super) fn answer(choices: &mut Choices<'_>, values: &[String]) -> Answer {
+pub(super) fn answer(choices: &mut Choices<'_>, values: &[String]) -> ApiResponse {
     let http_status = if choices.once_in(10) {
         choices.number()
     } else {
@@ -43,12 +43,12 @@ pub(super) fn answer(choices: &mut Choices<'_>, values: &[String]) -> Answer {
         1 => texts::message(choices, values).into_bytes(),
         _ => body(choices, values),
     };
-    Answer {
+    ApiResponse {
         http_status,
         content_type: content_type.map(str::to_owned),
         retry_after,
         body: Bytes::from(body),
-        values: Values::of(values.iter().map(String::as_str)),
+        values: RequestValues::of(values.iter().map(String::as_str)),
     }
 }
 

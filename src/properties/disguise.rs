@@ -5,7 +5,7 @@ use std::fmt::Write;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use super::choices::Choices;
-use crate::contract::PERCENT_ENCODED;
+use crate::rpc::PERCENT_ENCODED;
 
 /// A way to write a value that says which value it is.
 pub(super) type Disguise = fn(&str) -> String;

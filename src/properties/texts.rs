@@ -1,4 +1,4 @@
-//! Values of requests, and what the API may say about them.
+//! RequestValues of requests, and what the API may say about them.
 
 use super::{choices::Choices, disguise::disguised};
 

@@ -23,7 +23,7 @@ use super::{
     accounts::{Accounts, Refused},
     faults::{error, provoked},
 };
-use crate::contract::Rpc;
+use crate::rpc::Rpc;
 
 #[derive(Clone)]
 struct Sandbox {

@@ -18,7 +18,7 @@ use super::{
     crowd::{Crowd, Member},
     listener::{Listener, Stream},
 };
-use crate::peer::Peer;
+use crate::connect_info::ConnectInfo;
 
 /// How long to wait after a failure that will not pass by itself, such as too many open files.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -35,8 +35,11 @@ pub(super) struct Acceptor {
 impl Acceptor {
     /// Accepts what comes, gives each connection the service that `service_for` makes, and stops at the drain: what has
     /// connected by then is still served, what comes later is refused by the system.
-    pub(super) async fn run<S>(self, listener: Listener, service_for: impl Fn(Peer, &Member) -> S)
-    where
+    pub(super) async fn run<S>(
+        self,
+        listener: Listener,
+        service_for: impl Fn(ConnectInfo, &Member) -> S,
+    ) where
         S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
             + Clone
             + Send
@@ -84,8 +87,12 @@ impl Acceptor {
     }
 
     /// Serves a connection, if there is room for it; else it is closed.
-    fn take<S>(&self, stream: Stream, peer: Peer, service_for: impl Fn(Peer, &Member) -> S)
-    where
+    fn take<S>(
+        &self,
+        stream: Stream,
+        peer: ConnectInfo,
+        service_for: impl Fn(ConnectInfo, &Member) -> S,
+    ) where
         S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
             + Clone
             + Send

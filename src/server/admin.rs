@@ -13,7 +13,7 @@ use axum::{
 
 use crate::{
     readiness::Readiness,
-    telemetry::{logs::LogLevel, prometheus::Page},
+    telemetry::{logging::LogLevel, prometheus::Page},
 };
 
 /// The longest log directives, in bytes.
@@ -40,7 +40,7 @@ pub(super) fn routes(admin: Admin) -> Router {
 }
 
 async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
-    match admin.readiness.trouble() {
+    match admin.readiness.not_ready_reason() {
         None => (StatusCode::OK, "ready\n".to_owned()),
         Some(trouble) => (
             StatusCode::SERVICE_UNAVAILABLE,

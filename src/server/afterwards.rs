@@ -13,18 +13,18 @@ use std::{
 use futures_util::task::AtomicWaker;
 
 use super::crowd::Activity;
-use crate::telemetry::observer::Observed;
+use crate::telemetry::call_log::CallObservation;
 
 /// The calls of a connection that are answered and not told of.
 #[derive(Debug, Default)]
 pub(super) struct Afterwards {
-    calls: Mutex<Vec<Observed>>,
+    calls: Mutex<Vec<CallObservation>>,
     connection: AtomicWaker,
 }
 
 impl Afterwards {
     /// Has a call told of when its answer has left, which begins to do so now.
-    pub(super) fn add(&self, call: Observed) {
+    pub(super) fn add(&self, call: CallObservation) {
         self.calls
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -76,9 +76,9 @@ mod tests {
 
     use super::*;
     use crate::{
-        peer::Peer,
+        connect_info::ConnectInfo,
         server::crowd::Crowd,
-        telemetry::{method::Method, observer::Observer},
+        telemetry::{call_log::CallObserver, method::Method},
     };
 
     /// Log lines.
@@ -102,9 +102,9 @@ mod tests {
         }
     }
 
-    fn call() -> Observed {
-        let peer = Peer::Unix { uid: None };
-        let mut call = Observer::without_export().begin(
+    fn call() -> CallObservation {
+        let peer = ConnectInfo::Unix { uid: None };
+        let mut call = CallObserver::without_export().begin(
             Method::Other,
             &HeaderMap::new(),
             peer,

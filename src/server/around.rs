@@ -14,13 +14,13 @@ use tonic::{Code, body::Body};
 use tower::{Service, ServiceExt};
 
 use super::{
-    calls::{Calls, Origin, Shared},
+    call_layer::{Calls, Origin, Shared},
     crowd::Activity,
     grpc::{code_of, is_about_the_server, is_grpc, not_grpc},
     held::hold,
     resets::Begun,
 };
-use crate::{call::Record, peer::Peer};
+use crate::{call::CallRecord, connect_info::ConnectInfo};
 
 /// Services with [`Calls`] around them, on a connection.
 #[derive(Clone, Debug)]
@@ -65,7 +65,7 @@ where
             let mut about = self.about.clone();
             Box::pin(async move {
                 // From now on, for its peer may let it wait for the question as well.
-                let (wait, record) = (shared.leaving(&origin), Record::default());
+                let (wait, record) = (shared.leaving(&origin), CallRecord::default());
                 let begun = Begun::new(&origin.activity, &record, arrival);
                 let answer = pass_on(&mut about, request).await;
                 if code_of(&answer) == Code::Ok {
@@ -98,7 +98,7 @@ impl Calls {
         &self,
         rpcs: S,
         about: R,
-        peer: Peer,
+        peer: ConnectInfo,
         activity: Arc<Activity>,
     ) -> AroundCalls<S, R> {
         AroundCalls {

@@ -29,11 +29,11 @@ struct Shared {
     most: usize,
     /// What all activities count their time from.
     epoch: Instant,
-    members: Mutex<Members>,
+    members: Mutex<JsonObject>,
 }
 
 #[derive(Debug, Default)]
-struct Members {
+struct JsonObject {
     all: HashMap<u64, Arc<Activity>>,
     next: u64,
     /// Those that are to leave next, the very next one at the end. Looked for many at a time, since that takes a while.
@@ -103,7 +103,7 @@ impl Crowd {
         })
     }
 
-    fn members(&self) -> MutexGuard<'_, Members> {
+    fn members(&self) -> MutexGuard<'_, JsonObject> {
         self.0
             .members
             .lock()
@@ -111,7 +111,7 @@ impl Crowd {
     }
 }
 
-impl Members {
+impl JsonObject {
     /// Tells one that is idle to leave; whether there was any.
     fn make_room(&mut self) -> bool {
         self.one_leaves() || {

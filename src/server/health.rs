@@ -36,7 +36,7 @@ pub(super) async fn service(
 impl Reporter {
     /// Says what is the case now.
     pub(super) async fn report(&self) {
-        let is_ready = self.readiness.trouble().is_none();
+        let is_ready = self.readiness.not_ready_reason().is_none();
         let status = if is_ready {
             ServingStatus::Serving
         } else {

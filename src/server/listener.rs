@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, Un
 use tokio_util::either::Either;
 
 use super::socket::PATIENCE;
-use crate::{address::Address, peer::Peer};
+use crate::{address::Address, connect_info::ConnectInfo};
 
 /// How many connections may wait to be accepted. The library's 128 are full at once when all clients come back together, and
 /// who finds them full tries again only after a second.
@@ -56,13 +56,13 @@ impl Listener {
     /// # Errors
     ///
     /// The system's: the connection's, or that there can be no more.
-    pub(super) async fn accept(&self) -> io::Result<(Stream, Peer)> {
+    pub(super) async fn accept(&self) -> io::Result<(Stream, ConnectInfo)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, remote) = listener.accept().await?;
                 // Answers are small and awaited. Where the peer is gone already, the first read tells.
                 let _ = stream.set_nodelay(true);
-                let peer = Peer::Tcp {
+                let peer = ConnectInfo::Tcp {
                     local: stream.local_addr().ok(),
                     remote,
                 };
@@ -71,7 +71,7 @@ impl Listener {
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 let uid = stream.peer_cred().ok().map(|peer| peer.uid());
-                Ok((Either::Right(stream), Peer::Unix { uid }))
+                Ok((Either::Right(stream), ConnectInfo::Unix { uid }))
             }
         }
     }

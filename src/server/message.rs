@@ -24,20 +24,20 @@ const PREFIX: usize = 5;
 pub(super) async fn read(body: &mut Body) -> Result<(), Error> {
     let mut whole = Parts::default();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx)).await {
-        let frame = frame.map_err(|status| Error::Unread(status.code()))?;
+        let frame = frame.map_err(|status| Error::Undecodable(status.code()))?;
         // A request's trailers say nothing in gRPC.
         let Ok(data) = frame.into_data() else {
             continue;
         };
         if whole.len() + data.len() > PREFIX + MAX_MESSAGE {
-            return Err(Error::Unread(Code::OutOfRange));
+            return Err(Error::Undecodable(Code::OutOfRange));
         }
         whole.push(data);
     }
     let whole = whole.join();
     if !is_message(&whole) {
         // As tonic would say. A stream that its peer resets without an error looks like that.
-        return Err(Error::Unread(Code::Internal));
+        return Err(Error::Undecodable(Code::Internal));
     }
     *body = Body::new(Whole(whole));
     Ok(())
@@ -45,7 +45,7 @@ pub(super) async fn read(body: &mut Body) -> Result<(), Error> {
 
 /// Whether the message was given up on the way, rather than refused or waited for in vain.
 pub(super) fn is_broken_off(read: &Result<(), Error>) -> bool {
-    matches!(read, Err(Error::Unread(code)) if *code != Code::OutOfRange)
+    matches!(read, Err(Error::Undecodable(code)) if *code != Code::OutOfRange)
 }
 
 /// Whether a message is all there, as far as its length is one that is taken.

@@ -11,7 +11,7 @@ use std::{
 use tokio::time::Instant;
 
 use super::crowd::Activity;
-use crate::call::Record;
+use crate::call::CallRecord;
 
 /// How soon a request has to be over to count. A client that gives up its calls whenever the API is slow waits for longer.
 const SOON: Duration = Duration::from_millis(10);
@@ -32,14 +32,14 @@ struct Second {
 /// A request that has begun. If it is not answered, it is given up.
 pub(super) struct Begun<'a> {
     activity: &'a Activity,
-    record: &'a Record,
+    record: &'a CallRecord,
     arrival: Instant,
     is_answered: bool,
 }
 
 impl<'a> Begun<'a> {
     /// A request on the connection of that activity, which came at that time.
-    pub(super) fn new(activity: &'a Activity, record: &'a Record, arrival: Instant) -> Self {
+    pub(super) fn new(activity: &'a Activity, record: &'a CallRecord, arrival: Instant) -> Self {
         Self {
             activity,
             record,
@@ -95,7 +95,7 @@ mod tests {
         (0..times).for_each(|_| {
             end(Begun::new(
                 &member.activity,
-                &Record::default(),
+                &CallRecord::default(),
                 Instant::now(),
             ))
         });
@@ -129,7 +129,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_gives_up_what_the_api_has_is_not() {
-        let sent = Record::default();
+        let sent = CallRecord::default();
         assert!(sent.send());
         let member = Crowd::new(1).enter().unwrap();
         (0..10 * MOST).for_each(|_| drop(Begun::new(&member.activity, &sent, Instant::now())));
@@ -138,7 +138,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn who_has_waited_or_takes_its_time_is_not() {
-        let (member, record) = (Crowd::new(1).enter().unwrap(), Record::default());
+        let (member, record) = (Crowd::new(1).enter().unwrap(), CallRecord::default());
         let begin = || Begun::new(&member.activity, &record, Instant::now());
         let calls: Vec<_> = (0..10 * MOST).map(|_| begin()).collect();
         tokio::time::advance(SOON).await;

@@ -5,9 +5,9 @@ use std::{collections::HashMap, time::Duration};
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{DOMAIN, Verdict};
+use super::{Classification, DOMAIN};
 use crate::{
-    envelope::{Cause, Refusal},
+    envelope::{ApiError, ApiErrorKind},
     error::Error,
     proto::ErrorReason,
 };
@@ -17,7 +17,7 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(300);
 /// When to come back to a gateway that has too much to do: by then most calls in flight have been answered.
 const OVERLOAD_RETRY_DELAY: Duration = Duration::from_secs(1);
 
-impl Verdict {
+impl Classification {
     /// The status of the error, details included.
     pub(crate) fn status(self, error: &Error) -> Status {
         Status::with_error_details(self.code, message(self.reason), self.details(error))
@@ -45,13 +45,13 @@ impl Verdict {
             Error::TooManyAttempts { retry_after } => {
                 details.set_retry_info(Some(whole_seconds(*retry_after)));
             }
-            Error::Avoided { pause } => {
+            Error::CircuitOpen { pause } => {
                 details.set_retry_info(Some((*pause).min(MAX_RETRY_DELAY)));
             }
-            Error::Unread(_)
+            Error::Undecodable(_)
             | Error::KeyMissing
             | Error::Unreachable(_)
-            | Error::Broken(_)
+            | Error::ConnectionLost(_)
             | Error::TimedOut { .. }
             | Error::ShuttingDown { .. }
             | Error::Panicked { .. } => {}
@@ -68,7 +68,7 @@ fn whole_seconds(time: Duration) -> Duration {
 
 /// What the API's answer adds to the details.
 fn add_refusal(
-    refusal: &Refusal,
+    refusal: &ApiError,
     metadata: &mut HashMap<String, String>,
     details: &mut ErrorDetails,
 ) {
@@ -81,18 +81,18 @@ fn add_refusal(
         // The API says nothing of the language; its documentation is in English.
         details.set_localized_message("en", &refusal.text);
     }
-    match refusal.cause {
-        Cause::AnswerRequired => {
+    match refusal.kind {
+        ApiErrorKind::AnswerRequired => {
             let rule = "call GetSecretQuestion, ask the trader, and call again with the answer";
             details.add_precondition_failure_violation("SECRET_QUESTION_ANSWER", ANSWER, rule);
         }
-        Cause::IncorrectAnswer => {
+        ApiErrorKind::IncorrectAnswer => {
             details.add_bad_request_violation(
                 ANSWER,
                 "must be the answer to the trader's secret question",
             );
         }
-        Cause::RateLimited | Cause::Unavailable => {
+        ApiErrorKind::RateLimited | ApiErrorKind::Unavailable => {
             // Not with `None`, which would be a detail that says nothing.
             if let Some(delay) = refusal.retry_after {
                 details.set_retry_info(Some(delay.min(MAX_RETRY_DELAY)));

@@ -5,13 +5,13 @@
 use serde::Serialize;
 
 use crate::{
-    envelope::{Answer, Cause, Dialect, Refusal, read},
+    envelope::{ApiError, ApiErrorKind, ApiResponse, SuccessRule, read},
     error::Error,
     proto::{GenerateTokenRequest, GenerateTokenResponse},
-    rest::{Api, Payload},
+    upstream::Payload,
 };
 
-use super::fields::Fields;
+use super::{StepContext, validate::Fields};
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -20,23 +20,29 @@ struct Body<'a> {
 }
 
 pub(crate) async fn generate_token(
-    api: &Api<'_>,
+    context: StepContext,
     request: GenerateTokenRequest,
 ) -> Result<GenerateTokenResponse, Error> {
     let code = request.code.as_str();
     let values = Fields::default().required("code", code).check()?;
     let guess = async || {
-        let answer = api.send(Payload::json(&Body { code }), values).await?;
-        verdict(&answer).map_err(Error::Refused)
+        let response = context.send(Payload::json(&Body { code }), values).await?;
+        parse(&response).map_err(Error::Refused)
     };
-    api.attempts.of_code(guess).await
+    let StepContext {
+        attempt_limiter,
+        client,
+        call,
+        ..
+    } = &context;
+    attempt_limiter.try_code(*client, call, guess).await
 }
 
 /// `Model` is the token; a success without one is none.
-pub(super) fn verdict(answer: &Answer) -> Result<GenerateTokenResponse, Refusal> {
-    let token = read(answer, Dialect::Common)?
-        .string(answer)?
+pub(super) fn parse(response: &ApiResponse) -> Result<GenerateTokenResponse, ApiError> {
+    let token = read(response, SuccessRule::Common)?
+        .string(response)?
         .filter(|token| !token.is_empty());
-    let token = token.ok_or_else(|| Refusal::bare(Cause::Malformed, answer))?;
+    let token = token.ok_or_else(|| ApiError::bare(ApiErrorKind::Malformed, response))?;
     Ok(GenerateTokenResponse { token })
 }

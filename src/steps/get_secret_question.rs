@@ -3,29 +3,29 @@
 //! Returns the question to put to the trader.
 
 use crate::{
-    envelope::{Answer, Dialect, Refusal, read},
+    envelope::{ApiError, ApiResponse, SuccessRule, read},
     error::Error,
     proto::{GetSecretQuestionRequest, GetSecretQuestionResponse},
-    rest::{Api, Payload},
+    upstream::Payload,
 };
 
-use super::fields::Fields;
+use super::{StepContext, validate::Fields};
 
 pub(crate) async fn get_secret_question(
-    api: &Api<'_>,
+    context: StepContext,
     request: GetSecretQuestionRequest,
 ) -> Result<GetSecretQuestionResponse, Error> {
     let username = request.username.as_str();
     let values = Fields::default().required("username", username).check()?;
-    let answer = api
+    let response = context
         .send(Payload::Query("username", username), values)
         .await?;
-    verdict(&answer).map_err(Error::Refused)
+    parse(&response).map_err(Error::Refused)
 }
 
 /// An empty `Model` means that the account has no question.
-pub(super) fn verdict(answer: &Answer) -> Result<GetSecretQuestionResponse, Refusal> {
-    let question = read(answer, Dialect::Common)?.string(answer)?;
+pub(super) fn parse(response: &ApiResponse) -> Result<GetSecretQuestionResponse, ApiError> {
+    let question = read(response, SuccessRule::Common)?.string(response)?;
     Ok(GetSecretQuestionResponse {
         secret_question: question.filter(|question| !question.is_empty()),
     })

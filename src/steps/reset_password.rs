@@ -6,13 +6,13 @@
 use serde::Serialize;
 
 use crate::{
-    envelope::{Answer, Cause, Dialect, Refusal, read},
+    envelope::{ApiError, ApiErrorKind, ApiResponse, SuccessRule, read},
     error::Error,
     proto::{ResetPasswordRequest, ResetPasswordResponse},
-    rest::{Api, Payload},
+    upstream::Payload,
 };
 
-use super::fields::Fields;
+use super::{StepContext, validate::Fields};
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -23,7 +23,7 @@ struct Body<'a> {
 }
 
 pub(crate) async fn reset_password(
-    api: &Api<'_>,
+    context: StepContext,
     request: ResetPasswordRequest,
 ) -> Result<ResetPasswordResponse, Error> {
     let user = request.user.as_str();
@@ -33,7 +33,7 @@ pub(crate) async fn reset_password(
         .optional("secret_question_answer", secret_question_answer)
         .check()?;
     let reset = async || {
-        let answer = api
+        let response = context
             .send(
                 Payload::json(&Body {
                     user,
@@ -42,25 +42,34 @@ pub(crate) async fn reset_password(
                 values,
             )
             .await?;
-        verdict(&answer, secret_question_answer.is_some()).map_err(Error::Refused)
+        parse(&response, secret_question_answer.is_some()).map_err(Error::Refused)
     };
     match secret_question_answer {
-        Some(_) => api.attempts.of_answer(user, reset).await,
+        Some(_) => {
+            let StepContext {
+                attempt_limiter,
+                call,
+                ..
+            } = &context;
+            attempt_limiter.try_answer(user, call, reset).await
+        }
         None => reset().await,
     }
 }
 
 /// Success is an empty `Errors`: the documented body of a call that worked says `"IsSucceed": false`.
-pub(super) fn verdict(
-    answer: &Answer,
+pub(super) fn parse(
+    response: &ApiResponse,
     answer_given: bool,
-) -> Result<ResetPasswordResponse, Refusal> {
-    match read(answer, Dialect::Reset) {
+) -> Result<ResetPasswordResponse, ApiError> {
+    match read(response, SuccessRule::Reset) {
         Ok(_) => Ok(ResetPasswordResponse {}),
-        Err(refusal) if refusal.cause == Cause::IncorrectAnswer && !answer_given => Err(Refusal {
-            cause: Cause::AnswerRequired,
-            ..refusal
-        }),
+        Err(refusal) if refusal.kind == ApiErrorKind::IncorrectAnswer && !answer_given => {
+            Err(ApiError {
+                kind: ApiErrorKind::AnswerRequired,
+                ..refusal
+            })
+        }
         Err(refusal) => Err(refusal),
     }
 }

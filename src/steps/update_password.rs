@@ -5,13 +5,13 @@
 use serde::Serialize;
 
 use crate::{
-    envelope::{Answer, Dialect, Refusal, read},
+    envelope::{ApiError, ApiResponse, SuccessRule, read},
     error::Error,
     proto::{UpdatePasswordRequest, UpdatePasswordResponse},
-    rest::{Api, Payload},
+    upstream::Payload,
 };
 
-use super::fields::Fields;
+use super::{StepContext, validate::Fields};
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -22,7 +22,7 @@ struct Body<'a> {
 }
 
 pub(crate) async fn update_password(
-    api: &Api<'_>,
+    context: StepContext,
     request: UpdatePasswordRequest,
 ) -> Result<UpdatePasswordResponse, Error> {
     let (token, password) = (request.token.as_str(), request.password.as_str());
@@ -35,7 +35,7 @@ pub(crate) async fn update_password(
             password,
         )
         .check()?;
-    let answer = api
+    let response = context
         .send(
             Payload::json(&Body {
                 token,
@@ -45,10 +45,10 @@ pub(crate) async fn update_password(
             values,
         )
         .await?;
-    verdict(&answer).map_err(Error::Refused)
+    parse(&response).map_err(Error::Refused)
 }
 
 /// The answer is a success or not; it holds nothing else.
-pub(super) fn verdict(answer: &Answer) -> Result<UpdatePasswordResponse, Refusal> {
-    read(answer, Dialect::Common).map(|_| UpdatePasswordResponse {})
+pub(super) fn parse(response: &ApiResponse) -> Result<UpdatePasswordResponse, ApiError> {
+    read(response, SuccessRule::Common).map(|_| UpdatePasswordResponse {})
 }

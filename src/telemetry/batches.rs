@@ -45,7 +45,7 @@ struct Shared {
 struct Queue {
     spans: VecDeque<SpanData>,
     /// Somebody waits for the queue to be empty.
-    is_hurried: bool,
+    is_shortened: bool,
     /// No more will come.
     is_closed: bool,
 }
@@ -101,7 +101,7 @@ impl Shared {
             let _ = block_on(exporter.export(batch));
         }
         let _ = exporter.shutdown();
-        self.queue().is_hurried = false;
+        self.queue().is_shortened = false;
         self.changed.notify_all();
     }
 
@@ -113,13 +113,13 @@ impl Shared {
             if waiting == 0 && queue.is_closed {
                 return None;
             }
-            if waiting == 0 && queue.is_hurried {
-                queue.is_hurried = false;
+            if waiting == 0 && queue.is_shortened {
+                queue.is_shortened = false;
                 self.changed.notify_all();
             }
             let left =
                 (last + self.bounds.pause(waiting)).saturating_duration_since(Instant::now());
-            if waiting > 0 && (left.is_zero() || queue.is_hurried) {
+            if waiting > 0 && (left.is_zero() || queue.is_shortened) {
                 let batch = queue
                     .spans
                     .drain(..waiting.min(self.bounds.batch))
@@ -145,13 +145,13 @@ impl Shared {
 
     /// Sends all that wait, whether there are enough or not.
     fn empty(&self, mut queue: MutexGuard<'_, Queue>, timeout: Duration) -> OTelSdkResult {
-        queue.is_hurried = true;
+        queue.is_shortened = true;
         self.changed.notify_all();
         let result = self
             .changed
-            .wait_timeout_while(queue, timeout, |queue| queue.is_hurried);
+            .wait_timeout_while(queue, timeout, |queue| queue.is_shortened);
         let queue = result.unwrap_or_else(PoisonError::into_inner).0;
-        if queue.is_hurried {
+        if queue.is_shortened {
             Err(OTelSdkError::Timeout(timeout))
         } else {
             Ok(())

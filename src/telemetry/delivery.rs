@@ -27,14 +27,14 @@ pub(crate) struct Counts {
     queue_full: AtomicU64,
     export_failed: AtomicU64,
     rejected_points: AtomicU64,
-    complaint: Complaint,
+    complaint: RateLimitedWarning,
 }
 
 /// Says what goes wrong all the time, but not all the time.
 #[derive(Debug, Default)]
-struct Complaint(Mutex<Option<Instant>>);
+struct RateLimitedWarning(Mutex<Option<Instant>>);
 
-impl Complaint {
+impl RateLimitedWarning {
     /// Says it, unless that was done a moment ago.
     fn make(&self, say: impl FnOnce()) {
         self.make_at(Instant::now(), say);
@@ -98,7 +98,7 @@ impl Counts {
                 why,
                 dropped = self.queue_full() + self.export_failed(),
                 "spans are dropped"
-            )
+            );
         });
     }
 }
@@ -152,7 +152,7 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
 pub(super) struct Reported<E> {
     inner: E,
     counts: Arc<Counts>,
-    complaint: Complaint,
+    complaint: RateLimitedWarning,
 }
 
 impl<E> Reported<E> {
@@ -160,7 +160,7 @@ impl<E> Reported<E> {
         Self {
             inner,
             counts,
-            complaint: Complaint::default(),
+            complaint: RateLimitedWarning::default(),
         }
     }
 }
@@ -201,7 +201,7 @@ mod tests {
 
     #[test]
     fn a_complaint_is_made_once_a_minute() {
-        let (complaint, start) = (Complaint::default(), Instant::now());
+        let (complaint, start) = (RateLimitedWarning::default(), Instant::now());
         let is_made = |after| {
             let mut made = false;
             complaint.make_at(start + Duration::from_secs(after), || made = true);

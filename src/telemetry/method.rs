@@ -1,6 +1,6 @@
 //! The name of a call's rpc in spans, metrics and logs.
 
-use crate::contract::Rpc;
+use crate::rpc::Rpc;
 
 /// The rpc of a call as telemetry names it: one of five, whatever a caller writes.
 #[derive(Clone, Copy, Debug)]

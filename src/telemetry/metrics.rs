@@ -14,14 +14,14 @@ use opentelemetry_semantic_conventions::{attribute, metric};
 use tokio::sync::Semaphore;
 use tonic::Code;
 
-use super::{delivery::Counts, exchange::Exchange, method::Method};
+use super::{delivery::Counts, method::Method, request_outcome::RequestOutcome};
 use crate::{
-    app_key::Owner,
-    contract::Rpc,
+    app_key::KeyOwner,
     endpoint::Endpoint,
     proto::ErrorReason,
     readiness::Readiness,
-    status::{Verdict, code_name, is_server_error},
+    rpc::Rpc,
+    status::{Classification, code_name, is_server_error},
 };
 
 /// The conventions' buckets, in seconds. The SDK's own are made for milliseconds.
@@ -122,7 +122,7 @@ impl Metrics {
 
     /// Makes the series of what hardly ever happens: Prometheus sees no increase in a counter that begins at one.
     fn begin_at_zero(&self) {
-        for owner in [Owner::Gateway, Owner::Caller] {
+        for owner in [KeyOwner::Gateway, KeyOwner::Caller] {
             self.0
                 .key_rejected
                 .add(0, &[KeyValue::new("key.owner", owner.as_str())]);
@@ -145,7 +145,7 @@ impl Metrics {
         &self,
         method: Method,
         code: Code,
-        failure: Option<(Verdict, Owner)>,
+        failure: Option<(Classification, KeyOwner)>,
         took: Duration,
     ) {
         let Instruments {
@@ -176,7 +176,7 @@ impl Metrics {
         }
     }
 
-    fn count_what_matters(&self, method: Method, verdict: Verdict, owner: Owner) {
+    fn count_what_matters(&self, method: Method, verdict: Classification, owner: KeyOwner) {
         let reason = KeyValue::new("reason", verdict.reason.as_str_name());
         match verdict.reason {
             ErrorReason::AppKeyRejected => self
@@ -185,7 +185,7 @@ impl Metrics {
                 .add(1, &[KeyValue::new("key.owner", owner.as_str())]),
             ErrorReason::GatewayOverloaded => self.0.shed.add(1, &[]),
             broken if CONTRACT_BROKEN.contains(&broken) => {
-                self.0.contract_broken.add(1, &[rpc_method(method), reason])
+                self.0.contract_broken.add(1, &[rpc_method(method), reason]);
             }
             _ => {}
         }
@@ -197,7 +197,12 @@ impl Metrics {
     }
 
     /// A request to the API has ended, however.
-    pub(super) fn request_ended(&self, endpoint: &Endpoint, exchange: &Exchange, took: Duration) {
+    pub(super) fn request_ended(
+        &self,
+        endpoint: &Endpoint,
+        exchange: &RequestOutcome,
+        took: Duration,
+    ) {
         let Instruments {
             requests, usual, ..
         } = &*self.0;
@@ -230,7 +235,7 @@ fn call_attributes(method: Method, code: Code) -> Vec<KeyValue> {
     attributes
 }
 
-fn answer_attributes(method: Method, code: Code, failure: Option<Verdict>) -> Vec<KeyValue> {
+fn answer_attributes(method: Method, code: Code, failure: Option<Classification>) -> Vec<KeyValue> {
     let mut attributes = vec![
         rpc_method(method),
         KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, code_name(code)),
@@ -262,7 +267,7 @@ pub(crate) fn observe(
             gauge.observe(
                 u64::from(most).saturating_sub(free.available_permits() as u64),
                 &[],
-            )
+            );
         })
         .build();
     meter
@@ -275,7 +280,9 @@ pub(crate) fn observe(
     meter
         .u64_observable_gauge("reset_gateway.ready")
         .with_description("Whether the gateway is ready: 1 or 0.")
-        .with_callback(move |gauge| gauge.observe(u64::from(readiness.trouble().is_none()), &[]))
+        .with_callback(move |gauge| {
+            gauge.observe(u64::from(readiness.not_ready_reason().is_none()), &[]);
+        })
         .build();
     meter
         .u64_observable_gauge("reset_gateway.upstream.reachable")
@@ -288,7 +295,7 @@ pub(crate) fn observe(
         .u64_observable_gauge("reset_gateway.build_info")
         .with_description("Always 1, with the version of the program.")
         .with_callback(|gauge| {
-            gauge.observe(1, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))])
+            gauge.observe(1, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))]);
         })
         .build();
 }

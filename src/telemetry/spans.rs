@@ -19,13 +19,14 @@ use opentelemetry_semantic_conventions::attribute;
 use tonic::Code;
 
 use super::{
-    exchange::Exchange, method::Method, metrics::Metrics, room::NoRoom, traceparent::Traceparent,
+    method::Method, metrics::Metrics, request_outcome::RequestOutcome, room::NoRoom,
+    traceparent::Traceparent,
 };
 use crate::{
+    connect_info::ConnectInfo,
     endpoint::Endpoint,
     error::Error,
-    peer::Peer,
-    status::{Verdict, code_name, is_server_error},
+    status::{Classification, code_name, is_server_error},
 };
 
 /// The span of an rpc.
@@ -39,7 +40,7 @@ pub(crate) struct ClientSpan<'a> {
     endpoint: &'a Endpoint,
     metrics: &'a Metrics,
     start: Instant,
-    exchange: Exchange,
+    exchange: RequestOutcome,
 }
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
@@ -55,7 +56,7 @@ pub(crate) fn callers_trace(headers: &HeaderMap) -> Context {
 
 impl ServerSpan {
     /// Starts the span in that trace.
-    pub(crate) fn start(method: Method, peer: &Peer, trace: &Context) -> Self {
+    pub(crate) fn start(method: Method, peer: &ConnectInfo, trace: &Context) -> Self {
         // Not `rpc.method_original`: a name that does not exist can hold anything.
         let name = match method {
             Method::Known(rpc) => rpc.full_name(),
@@ -84,7 +85,7 @@ impl ServerSpan {
     }
 
     /// Ends the span with the status that the caller gets.
-    pub(crate) fn finish(&self, code: Code, failure: Option<Verdict>) {
+    pub(crate) fn finish(&self, code: Code, failure: Option<Classification>) {
         let span = self.0.span();
         if !span.is_recording() {
             return;
@@ -137,7 +138,7 @@ impl<'a> ClientSpan<'a> {
             endpoint,
             metrics,
             start,
-            exchange: Exchange::default(),
+            exchange: RequestOutcome::default(),
         }
     }
 
@@ -204,13 +205,13 @@ fn started(builder: SpanBuilder, parent: &Context) -> Context {
     parent.with_span(TRACER.build_with_context(builder, parent))
 }
 
-fn server_attributes(method: Method, peer: &Peer) -> Vec<KeyValue> {
+fn server_attributes(method: Method, peer: &ConnectInfo) -> Vec<KeyValue> {
     let mut attributes = vec![
         KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
         KeyValue::new(attribute::RPC_METHOD, method.name()),
         KeyValue::new(attribute::NETWORK_TRANSPORT, peer.transport()),
     ];
-    if let Peer::Tcp { local, remote } = *peer {
+    if let ConnectInfo::Tcp { local, remote } = *peer {
         attributes.extend(
             local.into_iter().flat_map(|local| {
                 address(local, attribute::SERVER_ADDRESS, attribute::SERVER_PORT)
@@ -236,17 +237,17 @@ fn address(address: SocketAddr, host: &'static str, port: &'static str) -> [KeyV
 fn error_type(error: &Error) -> Option<&'static str> {
     match error {
         Error::Unreachable(_) => Some("connect"),
-        Error::Broken(_) => Some("connection_lost"),
+        Error::ConnectionLost(_) => Some("connection_lost"),
         Error::TimedOut { .. } => Some("timeout"),
         Error::TooLarge { .. } => Some("response_too_large"),
         // Given up by this side: no error of the other's.
         Error::ShuttingDown { .. } => None,
         Error::Invalid(_)
-        | Error::Unread(_)
+        | Error::Undecodable(_)
         | Error::KeyMissing
         | Error::TooManyAttempts { .. }
         | Error::Refused(_)
-        | Error::Avoided { .. }
+        | Error::CircuitOpen { .. }
         | Error::Overloaded
         | Error::Panicked { .. } => None,
     }
