@@ -23,7 +23,7 @@ pub(crate) fn gateway(listeners: &Listeners, api: &Url, is_sandbox: bool) -> io:
         text += &format!("gRPC on {address}\n");
     }
     if let Some(admin) = &listeners.admin {
-        text += &format!("admin on http://{}\n", admin.local_addr()?);
+        text += &format!("admin on http://{}\n", admin.address()?);
     }
     if is_sandbox {
         text += &format!("sandbox API on {api}\n");

@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use crate::{
+    address::Address,
     app_key::{self, AppKeys},
     attempt_limiter::AttemptLimiter,
     attempt_limiter::client_id::ClientIds,
@@ -100,11 +101,12 @@ fn serve(config: Serve) -> Result<(), Failure> {
 
 /// Sets the gateway up and starts it.
 async fn gateway(
-    config: Serve,
+    mut config: Serve,
     client: reqwest::Client,
     export: &Export,
     log_level: LogLevel,
 ) -> Result<Running, Failure> {
+    config.limits = server::open_files::fit(config.limits);
     let (base, sandbox) = api(&config.api).await?;
     let listeners = bind(&config).await?;
     let announcement = banner::gateway(&listeners, &base, sandbox.is_some())
@@ -217,7 +219,10 @@ async fn bind(config: &Serve) -> Result<Listeners, Failure> {
         );
     }
     let admin = match config.admin_listen {
-        Some(address) => Some(listen(address).await?),
+        Some(address) => {
+            let listener = Listener::bind(&Address::Tcp(address)).await;
+            Some(listener.map_err(failed_to(&format!("listen on {address}")))?)
+        }
         None => None,
     };
     Ok(Listeners { grpc, admin })

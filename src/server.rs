@@ -1,70 +1,57 @@
 //! The server: its services on its listeners, from the first call to the last.
 //!
 //! ```text
-//!   listener ─▶ accept ─▶ crowd ─▶ connection ─▶ around ──────▶ health, reflection
-//!               forever   if there  bounds,        └──▶ calls ─▶ our rpcs
-//!                         is room   age, end            a layer around each
+//!   listener ─▶ connection limit ─▶ connection ─▶ call layer ─▶ routes: our rpcs, health, reflection
+//!   accepts     evicts idle ones    HTTP/2, age,  deadline, span,
+//!                                   graceful end  log line, details
 //! ```
 
 pub(crate) mod listener;
 
-pub(crate) mod admin;
+mod unix_socket;
 
-mod accept;
+mod connection_limit;
 
-mod batch;
-
-mod afterwards;
-
-mod crowd;
-
-mod files;
+pub(crate) mod open_files;
 
 mod connection;
 
-mod socket;
-
-mod around;
+mod monitored_io;
 
 mod call_layer;
 
 mod grpc;
 
-mod message;
+mod guarded_body;
 
-mod resets;
-
-mod waits;
-
-mod held;
+mod reading_limit;
 
 mod health;
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+pub(crate) mod admin;
+
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
-    net::TcpListener,
-    sync::Semaphore,
     task::JoinSet,
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{body::Body, server::NamedService, service::Routes};
+use tonic::{server::NamedService, service::Routes};
 use tonic_reflection::server::Builder as Reflection;
-use tower::ServiceExt;
+use tower::Layer;
 use tracing::{info, warn};
 
 use self::{
-    accept::Acceptor,
     admin::Admin,
-    call_layer::{Calls, Patience},
-    connection::Ends,
-    crowd::Crowd,
+    call_layer::{CallLayer, Calls},
+    connection::Connections,
+    connection_limit::ConnectionLimit,
     health::Reporter,
     listener::Listener,
+    reading_limit::ReadingLimit,
 };
 use crate::{
-    app_key::KeyOwner,
     config::Limits,
     proto::{FILE_DESCRIPTOR_SET, password_reset_service_server::PasswordResetServiceServer},
     readiness::Readiness,
@@ -72,42 +59,39 @@ use crate::{
     telemetry::{call_log::CallObserver, exporters::meter, metrics},
 };
 
-/// The longest message that is taken, in bytes. The longest sensible one is some 3 KiB.
+/// The longest message of a call, in bytes. The longest sensible one has some 3 KiB.
 const MAX_MESSAGE: usize = 64 * 1024;
-/// The longest question about the server, in bytes: the names in it are short.
-const MAX_QUESTION: usize = 4096;
-/// How many calls may at least be on the way in at a time.
-const MIN_ARRIVING: u32 = 1024;
-/// How long the calls that were given up at the end of the drain time have to get their answers out.
-const LAST_WORDS: Duration = Duration::from_millis(500);
-/// How long after a connection's age its last calls are waited for, beyond what a call may take.
-const AGE_GRACE: Duration = Duration::from_secs(5);
+/// The longest message to health and reflection, in bytes: the names in it are short.
+const MAX_INFO_MESSAGE: usize = 4096;
+/// The fewest calls whose messages may be read at a time: a burst of calls is no attack.
+const MIN_READING: u32 = 1024;
+/// How long calls that were abandoned at the end of the drain time have to get their answers out.
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The listeners, bound.
 #[derive(Debug)]
 pub(crate) struct Listeners {
     pub(crate) grpc: Vec<Listener>,
-    pub(crate) admin: Option<TcpListener>,
+    pub(crate) admin: Option<Listener>,
 }
 
-/// A running server. Dropped, it cuts everything off.
+/// A running server.
 #[derive(Debug)]
 pub(crate) struct Running {
-    /// A listener, and with it a socket's file, goes when its task ends.
-    acceptors: JoinSet<()>,
+    /// The accept loops. A listener, and with it a socket's file, goes when its loop ends.
+    listeners: JoinSet<()>,
     connections: TaskTracker,
-    /// The health reports and the admin listener, which outlive the connections.
-    _helpers: JoinSet<()>,
+    calls: Arc<Calls>,
+    /// Tells listeners and connections to take no new calls.
+    drain: CancellationToken,
+    /// Health reports and the admin listener, which outlive the connections.
+    _background: JoinSet<()>,
     readiness: Readiness,
     health: Reporter,
     limits: Limits,
-    in_flight: Arc<Semaphore>,
-    ends: Ends,
-    /// Told to the calls: give up.
-    stop: CancellationToken,
 }
 
-/// Starts to serve; when this is done, calls are taken and health says so.
+/// Starts to serve. When this completes, calls are accepted and health says so.
 pub(crate) async fn start(
     listeners: Listeners,
     service: Service,
@@ -116,191 +100,84 @@ pub(crate) async fn start(
     admin: Admin,
 ) -> Running {
     let readiness = service.readiness.clone();
-    let stop = CancellationToken::new();
-    let in_flight = Arc::clone(&service.upstream.in_flight);
-    let crowd = Crowd::new(files::room_for(
-        limits.max_connections,
-        limits.max_in_flight,
-    ));
-    let is_api_reachable = service.upstream.circuit_breaker.gauge();
-    metrics::observe(
-        &meter(),
-        &in_flight,
-        limits.max_in_flight,
-        &readiness,
-        is_api_reachable,
-    );
-    let counted = crowd.clone();
-    metrics::observe_connections(&meter(), move || counted.len());
-    let calls = calls(
-        limits,
-        &in_flight,
-        &stop,
-        service.app_keys.owner(),
+    let calls = Arc::new(Calls {
+        timeout: limits.timeout,
+        reading: ReadingLimit::new(limits.max_in_flight.max(MIN_READING) as usize),
+        open: TaskTracker::new(),
+        shutdown: CancellationToken::new(),
+        key_owner: service.app_keys.owner(),
         observer,
-    );
-    let (about, health) = about_the_server(service.readiness.clone()).await;
-    let rpcs = rpcs(service);
-
-    let acceptor = Acceptor {
-        http: connection::http(limits.max_in_flight),
-        crowd,
-        connections: TaskTracker::new(),
-        ends: Ends {
-            drain: CancellationToken::new(),
-            cut: CancellationToken::new(),
-            hurry: Arc::default(),
-            max_age: limits.max_connection_age,
-            age_grace: limits.timeout + AGE_GRACE,
-        },
-    };
-    let mut acceptors = JoinSet::new();
+    });
+    let limit = ConnectionLimit::new(limits.max_connections as usize);
+    observe(&service, &limit, limits);
+    let (routes, health) = routes(service).await;
+    let (drain, connections) = (CancellationToken::new(), TaskTracker::new());
+    let mut accepting = JoinSet::new();
     for listener in listeners.grpc {
-        let (calls, rpcs, about) = (calls.clone(), rpcs.clone(), about.clone());
-        acceptors.spawn(acceptor.clone().run(listener, move |peer, member| {
-            let calls = calls.around(
-                rpcs.clone(),
-                about.clone(),
-                peer,
-                Arc::clone(&member.activity),
-            );
-            calls.map_request(|request: http::Request<_>| request.map(Body::new))
-        }));
+        let (calls, routes) = (Arc::clone(&calls), routes.clone());
+        let settings = Connections::new(limits.max_connection_age, limits.timeout);
+        let serve = move |stream, client, permit: connection_limit::ConnectionPermit| {
+            let layer = CallLayer {
+                calls: Arc::clone(&calls),
+                client,
+                connection: Arc::clone(&permit.state),
+            };
+            settings
+                .clone()
+                .serve(stream, layer.layer(routes.clone()), permit)
+        };
+        accepting.spawn(listener.accept_all(
+            limit.clone(),
+            connections.clone(),
+            drain.clone(),
+            serve,
+        ));
     }
     readiness.serving();
-    let changes = readiness.changes();
     health.report().await;
-    let mut helpers = JoinSet::new();
-    helpers.spawn(health.clone().follow(changes));
-    helpers.spawn(readiness.clone().expire_key_rejection());
-    if let Some(listener) = listeners.admin {
-        let routes = admin::routes(admin).into_make_service_with_connect_info::<SocketAddr>();
-        helpers.spawn(async move { log_failure(axum::serve(listener, routes).await) });
-    }
-    let Acceptor {
-        connections, ends, ..
-    } = acceptor;
     Running {
-        acceptors,
+        listeners: accepting,
         connections,
-        _helpers: helpers,
+        calls,
+        drain,
+        _background: background(&readiness, &health, listeners.admin, admin),
         readiness,
         health,
         limits,
-        in_flight,
-        ends,
-        stop,
     }
 }
 
-/// The layer around every call.
-fn calls(
-    limits: Limits,
-    in_flight: &Arc<Semaphore>,
-    stop: &CancellationToken,
-    key: KeyOwner,
-    observer: CallObserver,
-) -> Calls {
-    let patience = Patience {
-        arriving: limits.max_in_flight.max(MIN_ARRIVING) as usize,
-        // Each connection may well watch our health, and each call in flight has an answer.
-        leaving: (limits.max_connections.saturating_add(limits.max_in_flight)) as usize,
-    };
-    Calls::new(
-        limits.timeout,
-        Arc::clone(in_flight),
-        patience,
-        stop.clone(),
-        key,
-        observer,
-    )
+/// Registers the metrics that are looked up when somebody asks.
+fn observe(service: &Service, limit: &ConnectionLimit, limits: Limits) {
+    let is_api_reachable = service.upstream.circuit_breaker.gauge();
+    let (in_flight, max) = (&service.upstream.in_flight, limits.max_in_flight);
+    metrics::observe(
+        &meter(),
+        in_flight,
+        max,
+        &service.readiness,
+        is_api_reachable,
+    );
+    let limit = limit.clone();
+    metrics::observe_connections(&meter(), move || limit.len());
 }
 
-/// The four rpcs.
-pub(crate) type Rpcs = PasswordResetServiceServer<Service>;
-
-fn rpcs(service: Service) -> Rpcs {
-    PasswordResetServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE)
-}
-
-/// Health and reflection.
-async fn about_the_server(readiness: Readiness) -> (Routes, Reporter) {
-    let (health_service, health) =
-        health::service(PasswordResetServiceServer::<Service>::NAME, readiness).await;
+/// Our rpcs, health and reflection; and what health says.
+async fn routes(service: Service) -> (Routes, Reporter) {
+    let name = PasswordResetServiceServer::<Service>::NAME;
+    let (health_service, health) = health::service(name, service.readiness.clone()).await;
     let v1 = reflection()
         .build_v1()
         .expect("the contract is a valid descriptor");
     let v1alpha = reflection()
         .build_v1alpha()
         .expect("the contract is a valid descriptor");
-    let routes = Routes::new(health_service)
-        .add_service(v1.max_decoding_message_size(MAX_QUESTION))
-        .add_service(v1alpha.max_decoding_message_size(MAX_QUESTION));
+    let rpcs = PasswordResetServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE);
+    let routes = Routes::new(rpcs)
+        .add_service(health_service)
+        .add_service(v1.max_decoding_message_size(MAX_INFO_MESSAGE))
+        .add_service(v1alpha.max_decoding_message_size(MAX_INFO_MESSAGE));
     (routes.prepare(), health)
-}
-
-impl Running {
-    /// Goes on until `shutdown` completes, and then until the calls in flight are answered or the drain time is over.
-    pub(crate) async fn until(mut self, shutdown: impl Future<Output = ()>) {
-        tokio::select! {
-            () = shutdown => {}
-            // None ends before the drain, unless by a bug: a gateway that is there and takes no calls would be worse than none.
-            Some(Err(panic)) = self.acceptors.join_next() => std::panic::resume_unwind(panic.into_panic()),
-        }
-        self.readiness.stopping();
-        self.health.report().await;
-        if timeout(self.limits.drain_timeout, self.drain())
-            .await
-            .is_err()
-        {
-            warn!("the drain time is over: calls in flight are given up");
-        }
-        self.ends.drain.cancel();
-        self.connections.close();
-        self.stop.cancel();
-        // What is left are connections without a call: watches of the health service, peers that do not go.
-        if timeout(LAST_WORDS, self.connections.wait()).await.is_err() {
-            info!("some connections are still open and are cut off");
-        }
-    }
-
-    /// Goes on as before for a moment, so that those who send calls here can learn that they should not any more; and
-    /// then takes no new ones and waits for those in flight.
-    async fn drain(&mut self) {
-        if !self.limits.drain_delay.is_zero() {
-            info!("stopping soon: not ready, but calls are still taken");
-            sleep(self.limits.drain_delay).await;
-        }
-        info!("stopping: no new connections, calls in flight are finished");
-        self.ends.drain.cancel();
-        while self.acceptors.join_next().await.is_some() {}
-        self.connections.close();
-        tokio::select! {
-            () = self.connections.wait() => {}
-            () = idle(&self.in_flight, self.limits.max_in_flight) => {}
-        }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.ends.cut.cancel();
-    }
-}
-
-/// Waits until no call is in flight any more.
-async fn idle(in_flight: &Semaphore, most: u32) {
-    /// Looked at, not waited for: who waits for all places would keep them from the calls that still come in.
-    const LOOK_EVERY: Duration = Duration::from_millis(10);
-    while in_flight.available_permits() < most as usize {
-        sleep(LOOK_EVERY).await;
-    }
-}
-
-fn log_failure(result: io::Result<()>) {
-    if let Err(error) = result {
-        warn!(%error, "the admin listener failed");
-    }
 }
 
 /// Reflection of every service, and of the details in a status, so that grpcurl can show them.
@@ -311,4 +188,77 @@ fn reflection() -> Reflection<'static> {
         .register_encoded_file_descriptor_set(tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET)
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
+}
+
+fn background(
+    readiness: &Readiness,
+    health: &Reporter,
+    listener: Option<Listener>,
+    admin: Admin,
+) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn(health.clone().follow(readiness.changes()));
+    tasks.spawn(readiness.clone().expire_key_rejection());
+    if let Some(listener) = listener {
+        let (limit, routes) = (
+            ConnectionLimit::new(admin::MAX_CONNECTIONS),
+            admin::routes(admin),
+        );
+        let serve =
+            move |stream, client, permit| admin::serve(routes.clone(), stream, client, permit);
+        tasks.spawn(listener.accept_all(
+            limit,
+            TaskTracker::new(),
+            CancellationToken::new(),
+            serve,
+        ));
+    }
+    tasks
+}
+
+impl Running {
+    /// Serves until `shutdown` completes, and then until the calls in flight are answered or the drain time is over.
+    pub(crate) async fn until(mut self, shutdown: impl Future<Output = ()>) {
+        tokio::select! {
+            () = shutdown => {}
+            // None ends before the drain, except by a bug. A gateway that runs and takes no calls would be worse than none.
+            Some(Err(panic)) = self.listeners.join_next() => std::panic::resume_unwind(panic.into_panic()),
+        }
+        self.readiness.stopping();
+        self.health.report().await;
+        if timeout(self.limits.drain_timeout, self.drain())
+            .await
+            .is_err()
+        {
+            warn!("the drain time is over: calls in flight are given up");
+        }
+        self.drain.cancel();
+        self.connections.close();
+        self.calls.shutdown.cancel();
+        // What is left are connections without a call: watches of the health service, peers that do not close.
+        if timeout(FLUSH_TIMEOUT, self.connections.wait())
+            .await
+            .is_err()
+        {
+            info!("some connections are still open and are cut off");
+        }
+    }
+
+    /// Takes calls for another moment, so that clients can learn that they should go elsewhere. Then takes no new ones and
+    /// waits for those in flight.
+    async fn drain(&mut self) {
+        if !self.limits.drain_delay.is_zero() {
+            info!("stopping soon: not ready, but calls are still taken");
+            sleep(self.limits.drain_delay).await;
+        }
+        info!("stopping: no new connections, calls in flight are finished");
+        self.drain.cancel();
+        while self.listeners.join_next().await.is_some() {}
+        self.connections.close();
+        self.calls.open.close();
+        tokio::select! {
+            () = self.connections.wait() => {}
+            () = self.calls.open.wait() => {}
+        }
+    }
 }

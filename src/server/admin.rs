@@ -1,21 +1,32 @@
 //! The admin listener, plain HTTP: `/livez` (the process runs), `/readyz` (calls can be answered), `/metrics` for
 //! Prometheus, and `/log-level`, which can be changed from this machine alone.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{net::IpAddr, time::Duration};
 
 use axum::{
-    Router,
-    extract::{ConnectInfo, DefaultBodyLimit, State},
+    Extension, Router,
+    extract::{DefaultBodyLimit, State},
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
 };
+use hyper::server::conn::http1;
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use tokio::time::timeout;
 
+use super::{connection_limit::ConnectionPermit, listener::Stream};
 use crate::{
+    connect_info::ConnectInfo,
     readiness::Readiness,
     telemetry::{logging::LogLevel, prometheus::Page},
 };
 
+/// The most connections at a time. A new one takes the place of the one that has been silent longest.
+pub(super) const MAX_CONNECTIONS: usize = 16;
+/// How long a connection has for its one request and the answer.
+const TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest head of a request, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
 /// The longest log directives, in bytes.
 const MAX_BODY: usize = 4096;
 
@@ -23,9 +34,28 @@ const MAX_BODY: usize = 4096;
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
     pub(crate) readiness: Readiness,
-    /// Nothing if nothing is measured.
+    /// `None` if nothing is measured.
     pub(crate) metrics: Option<Page>,
     pub(crate) log_level: LogLevel,
+}
+
+/// Answers one request and closes the connection.
+pub(super) async fn serve(
+    routes: Router,
+    stream: Stream,
+    client: ConnectInfo,
+    permit: ConnectionPermit,
+) {
+    let service = TowerToHyperService::new(routes.layer(Extension(client)));
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        // How it ends is the peer's business.
+        _ = timeout(TIMEOUT, connection) => {}
+        () = permit.state.end.cancelled() => {}
+    }
 }
 
 /// The routes of the admin listener.
@@ -42,9 +72,9 @@ pub(super) fn routes(admin: Admin) -> Router {
 async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
     match admin.readiness.not_ready_reason() {
         None => (StatusCode::OK, "ready\n".to_owned()),
-        Some(trouble) => (
+        Some(reason) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("not ready: {trouble}\n"),
+            format!("not ready: {reason}\n"),
         ),
     }
 }
@@ -62,14 +92,12 @@ async fn log_level(State(admin): State<Admin>) -> String {
 
 async fn set_log_level(
     State(admin): State<Admin>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(client): Extension<ConnectInfo>,
     directives: String,
 ) -> (StatusCode, String) {
-    if !is_this_machine(peer.ip()) {
-        return (
-            StatusCode::FORBIDDEN,
-            "the log level is changed from this machine alone\n".to_owned(),
-        );
+    if !is_this_machine(client) {
+        let hint = "the log level is changed from this machine alone\n";
+        return (StatusCode::FORBIDDEN, hint.to_owned());
     }
     match admin.log_level.set(&directives) {
         Ok(()) => (
@@ -80,9 +108,16 @@ async fn set_log_level(
     }
 }
 
-/// Whether the peer is on this machine, also where IPv4 comes in IPv6's clothes.
-fn is_this_machine(peer: IpAddr) -> bool {
-    peer.to_canonical().is_loopback()
+fn is_this_machine(client: ConnectInfo) -> bool {
+    match client {
+        ConnectInfo::Tcp { remote, .. } => is_loopback(remote.ip()),
+        ConnectInfo::Unix { .. } => true,
+    }
+}
+
+/// IPv4-mapped IPv6 addresses count as IPv4.
+fn is_loopback(address: IpAddr) -> bool {
+    address.to_canonical().is_loopback()
 }
 
 #[cfg(test)]
@@ -91,7 +126,7 @@ mod tests {
 
     #[test]
     fn only_loopback_is_this_machine() {
-        for (peer, expected) in [
+        for (address, expected) in [
             ("127.0.0.1", true),
             ("127.9.9.9", true),
             ("::1", true),
@@ -100,7 +135,7 @@ mod tests {
             ("::ffff:10.0.0.1", false),
             ("fe80::1", false),
         ] {
-            assert_eq!(is_this_machine(peer.parse().unwrap()), expected, "{peer}");
+            assert_eq!(is_loopback(address.parse().unwrap()), expected, "{address}");
         }
     }
 }

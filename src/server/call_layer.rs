@@ -1,27 +1,32 @@
-//! The layer around every call of our rpcs: each gets its span, its deadline, a place among the calls in flight, and an answer
-//! even when its handler panics.
+//! The layer around every call: it turns away what is no call, and gives each call its deadline, its span, its one
+//! measurement and log line, and details in every status.
 
 use std::{
     convert::Infallible,
-    mem,
-    panic::{AssertUnwindSafe, catch_unwind},
+    future::poll_fn,
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
-use futures_util::FutureExt;
-use http::{HeaderName, Request, Response};
-use tokio::{sync::Semaphore, time::Instant};
-use tokio_util::sync::CancellationToken;
-use tonic::{Code, Status, body::Body};
-use tower::{Service, ServiceExt};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, HeaderName, Request, Response};
+use http_body::Body as _;
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tonic::{Code, Status, body::Body, codegen::StdError};
+use tower::{Layer, Service};
 
 use super::{
-    crowd::Activity,
-    grpc::code_of,
-    message,
-    resets::Begun,
-    waits::{Wait, Waits},
+    connection_limit::ConnectionState,
+    grpc::{code_of, header_list_size, is_about_the_server, is_grpc, not_grpc},
+    guarded_body::GuardedBody,
+    reading_limit::ReadingLimit,
 };
 use crate::{
     app_key::KeyOwner,
@@ -30,335 +35,306 @@ use crate::{
     error::Error,
     rpc::Rpc,
     status::Classification,
-    telemetry::{call_log::CallObserver, method},
+    telemetry::call_log::{CallObservation, CallObserver},
 };
 
-/// What all calls share, on whichever listener they come in.
-#[derive(Clone, Debug)]
-pub(crate) struct Calls(pub(super) Arc<Shared>);
+/// The most metadata that a call may have, in bytes as HTTP/2 counts them.
+const MAX_METADATA: usize = 16 * 1024;
+const TOO_MUCH_METADATA: Error = Error::Undecodable(Code::ResourceExhausted);
+/// How long the rest of a message is waited for when its call is refused early.
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// What all calls share.
 #[derive(Debug)]
-pub(super) struct Shared {
-    timeout: Duration,
-    in_flight: Arc<Semaphore>,
-    /// Calls whose message is not all here.
-    arriving: Waits,
-    /// Answers that are not taken, watches and reflection among them.
-    leaving: Waits,
-    stop: CancellationToken,
-    key: KeyOwner,
-    observer: CallObserver,
+pub(super) struct Calls {
+    pub(super) timeout: Duration,
+    pub(super) reading: ReadingLimit,
+    /// The calls that are not answered yet.
+    pub(super) open: TaskTracker,
+    /// Tells calls that the gateway cannot wait for them any longer.
+    pub(super) shutdown: CancellationToken,
+    pub(super) key_owner: KeyOwner,
+    pub(super) observer: CallObserver,
 }
 
-/// How many streams may wait for their peers at a time, on all connections.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    /// Calls for the rest of their message; each may hold as much as the longest message has.
-    pub(crate) arriving: usize,
-    /// Answers to be taken.
-    pub(crate) leaving: usize,
+/// The body of a request, as hyper has it.
+pub(super) trait RequestBody:
+    http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Unpin + 'static
+{
+}
+
+impl<B> RequestBody for B where
+    B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Unpin + 'static
+{
+}
+
+/// Puts a [`CallService`] around the services of one connection.
+#[derive(Clone, Debug)]
+pub(super) struct CallLayer {
+    pub(super) calls: Arc<Calls>,
+    pub(super) client: ConnectInfo,
+    pub(super) connection: Arc<ConnectionState>,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct CallService<S> {
+    layer: CallLayer,
+    inner: S,
+}
+
+impl<S> Layer<S> for CallLayer {
+    type Service = CallService<S>;
+
+    fn layer(&self, inner: S) -> CallService<S> {
+        CallService {
+            layer: self.clone(),
+            inner,
+        }
+    }
+}
+
+type ResponseFuture = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+impl<S, B> Service<Request<B>> for CallService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+    B: RequestBody,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = ResponseFuture;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+        if !is_grpc(&request) {
+            return ready(not_grpc());
+        }
+        if is_about_the_server(request.uri().path()) {
+            self.call_about_the_server(request)
+        } else {
+            self.call_rpc(request)
+        }
+    }
+}
+
+impl<S> CallService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    /// Health and reflection: not observed, and bounded in number and in the time until the response begins.
+    fn call_about_the_server<B: RequestBody>(&mut self, request: Request<B>) -> ResponseFuture {
+        let CallLayer {
+            calls, connection, ..
+        } = self.layer.clone();
+        if header_list_size(request.headers()) > MAX_METADATA {
+            return ready(calls.refuse_unobserved(&TOO_MUCH_METADATA));
+        }
+        let Ok(permit) = Arc::clone(&connection.info_streams).try_acquire_owned() else {
+            return ready(calls.refuse_unobserved(&Error::Overloaded));
+        };
+        let response = self.inner.call(request.map(Body::new));
+        Box::pin(async move {
+            Ok(match timeout(calls.timeout, response).await {
+                Ok(Ok(response)) => response.map(|body| Body::new(GuardedBody::new(body, permit))),
+                Err(_) => calls.refuse_unobserved(&Error::TimedOut { sent: false }),
+            })
+        })
+    }
+
+    /// One of the four rpcs, or one that does not exist.
+    fn call_rpc<B: RequestBody>(&mut self, request: Request<B>) -> ResponseFuture {
+        // The deadline counts from here, not from the first poll.
+        let arrival = Instant::now();
+        let CallLayer {
+            calls,
+            client,
+            connection,
+        } = self.layer.clone();
+        if calls.shutdown.is_cancelled() {
+            // Not observed: the last spans may already be on their way.
+            return ready(calls.refuse_unobserved(&Error::ShuttingDown { sent: false }));
+        }
+        let open = (connection.begin_call(), calls.open.token());
+        let rpc = Rpc::by_path(request.uri().path());
+        let observation = calls
+            .observer
+            .begin(rpc, request.headers(), client, arrival.into_std());
+        if header_list_size(request.headers()) > MAX_METADATA {
+            // At once and not in the future, so that the metadata's memory goes.
+            return ready(calls.observe_refusal(&TOO_MUCH_METADATA, observation));
+        }
+        let (permit, refused) = calls.reading.begin();
+        // tonic drops the body, and with it the permit, when it has read the message.
+        let mut request = request.map(|body| Body::new(GuardedBody::new(body, permit)));
+        let Some(rpc) = rpc else {
+            return Box::pin(async move {
+                let _open = open;
+                discard(request.into_body(), &refused).await;
+                Ok(calls.observe_refusal(&Error::Undecodable(Code::Unimplemented), observation))
+            });
+        };
+        let call = calls.start(rpc, client, arrival, request.headers(), &observation);
+        request.extensions_mut().insert(Arc::clone(&call));
+        let response = self.inner.call(request);
+        Box::pin(async move {
+            let response = calls.finish(response, &call, &refused).await;
+            let response = observed(response, observation);
+            drop(open);
+            Ok(response)
+        })
+    }
 }
 
 impl Calls {
-    /// Calls that may take `timeout` each, as many at a time as `in_flight` has places, and are given up when `stop` is
-    /// cancelled.
-    pub(crate) fn new(
-        timeout: Duration,
-        in_flight: Arc<Semaphore>,
-        patience: Patience,
-        stop: CancellationToken,
-        key: KeyOwner,
-        observer: CallObserver,
-    ) -> Self {
-        let (arriving, leaving) = (Waits::new(patience.arriving), Waits::new(patience.leaving));
-        Self(Arc::new(Shared {
-            timeout,
-            in_flight,
-            arriving,
-            leaving,
-            stop,
-            key,
-            observer,
-        }))
-    }
-}
-
-/// The connection that calls come from.
-#[derive(Clone, Debug)]
-pub(super) struct Origin {
-    pub(super) peer: ConnectInfo,
-    pub(super) activity: Arc<Activity>,
-}
-
-impl Shared {
-    /// An answer that is there for its peer to take.
-    pub(super) fn leaving(&self, origin: &Origin) -> Wait {
-        self.leaving.begin(&origin.activity)
-    }
-
-    /// A call, which is measured when it has ended, and logged when its answer has left.
-    ///
-    /// A request is large, and each function that took it would keep room for it in its future: so they are lent it.
-    pub(super) async fn observe<S>(
+    fn start(
         &self,
-        request: &mut Request<Body>,
-        inner: &mut S,
-        origin: &Origin,
+        rpc: Rpc,
+        client: ConnectInfo,
         arrival: Instant,
-    ) -> Response<Body>
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    {
-        if self.stop.is_cancelled() {
-            // Not observed: by now the last spans may be on their way.
-            return self.refuse(
-                &Error::ShuttingDown { sent: false },
-                false,
-                &CallRecord::default(),
-            );
-        }
-        let rpc = Rpc::by_path(request.uri().path());
-        let method = rpc.map_or(method::Method::Other, method::Method::Known);
-        let mut observed =
-            self.observer
-                .begin(method, request.headers(), origin.peer, arrival.into_std());
-        let answer = match rpc {
-            Some(rpc) => {
-                let budget = budget(request.headers(), self.timeout);
-                let call = Arc::new(Call {
-                    rpc,
-                    client: origin.peer,
-                    deadline: arrival + budget,
-                    is_shortened: budget < self.timeout,
-                    trace: observed.context().clone(),
-                    shutdown: self.stop.clone(),
-                    record: Arc::clone(observed.record()),
-                });
-                request.extensions_mut().insert(Arc::clone(&call));
-                self.take(inner, request, &call, &origin.activity, arrival)
-                    .await
-            }
-            // tonic would say so too, but without details.
-            None => {
-                origin.activity.given_up();
-                self.refuse(
-                    &Error::Undecodable(Code::Unimplemented),
-                    false,
-                    observed.record(),
-                )
-            }
-        };
-        observed.finish(code_of(&answer));
-        origin.activity.afterwards.add(observed);
-        answer
+        headers: &HeaderMap,
+        observation: &CallObservation,
+    ) -> Arc<Call> {
+        let budget = budget(headers, self.timeout);
+        Arc::new(Call {
+            rpc,
+            client,
+            deadline: arrival + budget,
+            is_shortened: budget < self.timeout,
+            trace: observation.context().clone(),
+            shutdown: self.shutdown.clone(),
+            record: Arc::clone(observation.record()),
+        })
     }
 
-    /// Finds the call a place among those in flight when its message is here: a caller that is slow to send it must not take
-    /// the place of one that is not. Nor is a call refused before: h2 takes what still comes of it for an error, of which it
-    /// forgives a connection 1024 before it ends it, with all the calls that it has.
-    async fn take<S>(
+    /// The handler's response; or, if there is none in time, one in its place.
+    async fn finish(
         &self,
-        inner: &mut S,
-        request: &mut Request<Body>,
+        response: impl Future<Output = Result<Response<Body>, Infallible>>,
         call: &Call,
-        activity: &Arc<Activity>,
-        arrival: Instant,
-    ) -> Response<Body>
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    {
-        let begun = Begun::new(activity, &call.record, arrival);
-        let read = self.read(request, call, activity).await;
-        let is_broken_off = message::is_broken_off(&read);
-        let answer = match read {
-            Ok(()) => self.admit(inner, request, call, activity).await,
-            Err(error) => self.refuse_call(&error, call),
-        };
-        if !is_broken_off {
-            begun.answered();
-        }
-        answer
-    }
-
-    /// Passes the call on, if there is a place for it.
-    async fn admit<S>(
-        &self,
-        inner: &mut S,
-        request: &mut Request<Body>,
-        call: &Call,
-        activity: &Arc<Activity>,
-    ) -> Response<Body>
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    {
-        let _open = activity.request();
-        let Ok(inner) = inner.ready().await;
-        match catch_unwind(AssertUnwindSafe(|| inner.call(mem::take(request)))) {
-            Ok(answer) => self.answer(answer, call).await,
-            Err(_panic) => self.panicked(call),
-        }
-    }
-
-    /// Waits until the request's message is here.
-    async fn read(
-        &self,
-        request: &mut Request<Body>,
-        call: &Call,
-        activity: &Arc<Activity>,
-    ) -> Result<(), Error> {
-        let _wait = self.arriving.begin(activity);
-        tokio::select! {
-            biased;
-            result = message::read(request.body_mut()) => result,
-            error = call.end() => Err(error),
-        }
-    }
-
-    /// The handler's answer; or, if it has none in time or at all, one in its place.
-    async fn answer(
-        &self,
-        answer: impl Future<Output = Result<Response<Body>, Infallible>>,
-        call: &Call,
+        refused: &Notify,
     ) -> Response<Body> {
         tokio::select! {
-            // The handler keeps the deadline itself, and knows more when it passes. This one is only for what it may miss.
+            // The handler keeps the deadline too, and knows more when it passes. This one also covers reading the message.
             biased;
-            result = AssertUnwindSafe(answer).catch_unwind() => match result {
-                Ok(Ok(response)) => self.with_details(response, call),
-                Ok(Err(never)) => match never {},
-                Err(_panic) => self.panicked(call),
-            },
-            error = call.end() => self.refuse_call(&error, call),
+            response = response => {
+                let Ok(response) = response;
+                self.with_details(response, call)
+            }
+            error = call.end() => self.refuse(&error, call.rpc.only_reads(), &call.record),
+            () = refused.notified() => self.refuse(&Error::Overloaded, call.rpc.only_reads(), &call.record),
         }
-    }
-
-    fn panicked(&self, call: &Call) -> Response<Body> {
-        self.refuse_call(
-            &Error::Panicked {
-                sent: call.record.abandon(),
-            },
-            call,
-        )
-    }
-
-    fn refuse_call(&self, error: &Error, call: &Call) -> Response<Body> {
-        self.refuse(error, call.rpc.only_reads(), &call.record)
-    }
-
-    fn refuse(&self, error: &Error, only_reads: bool, record: &CallRecord) -> Response<Body> {
-        let verdict = Classification::of(error, only_reads, self.key);
-        record.failed(verdict, self.key, error);
-        verdict.status(error).into_http()
     }
 
     /// Replaces a status that tonic made by itself, when it could not read the request, by one with details.
     fn with_details(&self, response: Response<Body>, call: &Call) -> Response<Body> {
+        /// The compressions that the caller could have used.
+        const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
         match response.extensions().get::<Status>() {
             Some(status) if status.details().is_empty() => {
-                let mut refusal = self.refuse_call(&Error::Undecodable(status.code()), call);
-                // What the caller could have compressed its message with.
-                const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-                refusal.headers_mut().extend(
-                    response
-                        .headers()
-                        .get(ACCEPTED)
-                        .map(|value| (ACCEPTED, value.clone())),
-                );
+                let error = Error::Undecodable(status.code());
+                let mut refusal = self.refuse(&error, call.rpc.only_reads(), &call.record);
+                if let Some(accepted) = response.headers().get(ACCEPTED) {
+                    refusal.headers_mut().insert(ACCEPTED, accepted.clone());
+                }
                 refusal
             }
             _ => response,
         }
     }
+
+    fn refuse(&self, error: &Error, is_read_only: bool, record: &CallRecord) -> Response<Body> {
+        let classification = Classification::of(error, is_read_only, self.key_owner);
+        record.failed(classification, self.key_owner, error);
+        classification.status(error).into_http()
+    }
+
+    fn observe_refusal(&self, error: &Error, observation: CallObservation) -> Response<Body> {
+        observed(self.refuse(error, false, observation.record()), observation)
+    }
+
+    fn refuse_unobserved(&self, error: &Error) -> Response<Body> {
+        self.refuse(error, false, &CallRecord::default())
+    }
+}
+
+fn ready(response: Response<Body>) -> ResponseFuture {
+    Box::pin(std::future::ready(Ok(response)))
+}
+
+/// Records the response and hands it on.
+fn observed(response: Response<Body>, mut observation: CallObservation) -> Response<Body> {
+    observation.finish(code_of(&response));
+    response
+}
+
+/// Reads a message and throws it away, as long as that may take: on a stream that ends before its message, the rest of the
+/// message would be an error of the connection.
+async fn discard(mut message: Body, refused: &Notify) {
+    let end = async {
+        while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut message).poll_frame(cx)).await {}
+    };
+    tokio::select! {
+        () = end => {}
+        () = sleep(DISCARD_TIMEOUT) => {}
+        () = refused.notified() => {}
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use http::{Version, header};
+    use http::header;
     use http_body_util::Full;
-    use tonic_types::StatusExt;
-    use tower::service_fn;
+    use tower::{ServiceExt, service_fn};
 
     use super::*;
-    use crate::server::crowd::Crowd;
+    use crate::server::connection_limit::ConnectionLimit;
 
-    /// The answer of a handler behind the layer to a gRPC call of step 4.
-    async fn answer_of<S>(handler: S) -> Status
-    where
-        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>
-            + Clone
-            + Send
-            + 'static,
-        S::Future: Send,
-    {
-        let observer = CallObserver::without_export();
-        let places = Arc::new(Semaphore::new(1));
-        let patience = Patience {
-            arriving: 1,
-            leaving: 1,
-        };
-        let stop = CancellationToken::new();
-        let calls = Calls::new(
-            Duration::from_secs(10),
-            places,
-            patience,
-            stop,
-            KeyOwner::Gateway,
-            observer,
-        );
-        let activity = Arc::clone(&Crowd::new(1).enter().unwrap().activity);
-        let service = calls.around(
-            handler.clone(),
-            handler,
-            ConnectInfo::Unix { uid: None },
-            activity,
-        );
-        // Twice: the first call must have given its place back, however it ended.
-        let _ = service.clone().oneshot(update_password()).await;
-        let answer = service.oneshot(update_password()).await.unwrap();
-        Status::from_header_map(answer.headers()).unwrap_or(Status::ok(""))
-    }
-
-    fn update_password() -> Request<Body> {
-        let path = format!("http://gateway/{}", Rpc::UpdatePassword.full_name());
-        let request = Request::post(path)
-            .version(Version::HTTP_2)
-            .header(header::CONTENT_TYPE, "application/grpc");
-        request
-            .body(Body::new(Full::new(Bytes::from_static(&[0; 5]))))
-            .unwrap()
-    }
-
-    #[tokio::test]
-    async fn a_panic_is_internal_with_the_outcome_as_far_as_it_is_known() {
-        for (sent, outcome) in [(false, "not_sent"), (true, "unknown")] {
-            let status = answer_of(service_fn(move |request: Request<Body>| async move {
-                let call = request.extensions().get::<Arc<Call>>().unwrap();
-                if sent {
-                    assert!(call.record.send());
-                }
-                panic!("as a bug would")
-            }))
-            .await;
-            assert_eq!(status.code(), Code::Internal);
-            let info = status.get_details_error_info().unwrap();
-            assert_eq!(info.reason, "GATEWAY_FAILED");
-            assert_eq!(
-                (
-                    info.metadata["fault"].as_str(),
-                    info.metadata["outcome"].as_str()
-                ),
-                ("gateway", outcome)
-            );
+    fn layer() -> CallLayer {
+        let permit = ConnectionLimit::new(1)
+            .acquire(&CancellationToken::new())
+            .unwrap();
+        CallLayer {
+            calls: Arc::new(Calls {
+                timeout: Duration::from_secs(10),
+                reading: ReadingLimit::new(1),
+                open: TaskTracker::new(),
+                shutdown: CancellationToken::new(),
+                key_owner: KeyOwner::Gateway,
+                observer: CallObserver::without_export(),
+            }),
+            client: ConnectInfo::Unix { uid: None },
+            connection: Arc::clone(&permit.state),
         }
     }
 
-    #[tokio::test]
-    async fn a_success_is_passed_on() {
-        let status = answer_of(service_fn(async |_: Request<Body>| {
+    fn update_password() -> Request<Full<Bytes>> {
+        Request::post(format!(
+            "http://gateway/{}",
+            Rpc::UpdatePassword.full_name()
+        ))
+        .header(header::CONTENT_TYPE, "application/grpc")
+        .body(Full::new(Bytes::from_static(&[0; 5])))
+        .unwrap()
+    }
+
+    async fn code(layer: &CallLayer, request: Request<Full<Bytes>>) -> Code {
+        let service = layer.layer(service_fn(async |_: Request<Body>| {
             Ok(Response::new(Body::empty()))
-        }))
-        .await;
-        assert_eq!(status.code(), Code::Ok);
+        }));
+        code_of(&service.oneshot(request).await.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_response_is_passed_on_and_its_call_leaves_nothing_open() {
+        let layer = layer();
+        for _ in 0..2 {
+            assert_eq!(code(&layer, update_password()).await, Code::Ok);
+        }
+        assert!(layer.calls.open.is_empty() && !layer.connection.is_busy());
     }
 }

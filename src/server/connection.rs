@@ -1,271 +1,207 @@
-//! The life of a connection: its bounds, and its end.
+//! One connection: its first bytes, HTTP/2 with its bounds, and a graceful end.
 
-use std::{convert::Infallible, iter, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, io, pin::pin, time::Duration};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use bytes::Bytes;
 use http::{Request, Response};
-use hyper::body::Incoming;
+use hyper::{body::Incoming, server::conn::http2::Builder};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto::Builder,
     service::TowerToHyperService,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    sync::Notify,
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     time::{sleep, timeout},
 };
-use tokio_util::sync::CancellationToken;
 use tonic::body::Body;
 use tower::Service;
 
 use super::{
-    crowd::{Activity, Member},
-    socket::Socket,
+    connection_limit::{ConnectionPermit, ConnectionState},
+    monitored_io::MonitoredIo,
 };
 
-/// How long a peer may take to begin: a connection costs it nothing.
-const GREETING: Duration = Duration::from_secs(10);
-/// How long a peer that has to leave may take to do so.
-const FAREWELL: Duration = Duration::from_secs(1);
-/// How long a connection that the drain finds without a greeting is given, for its first call may be on the way.
-const LAST_GREETING: Duration = Duration::from_millis(200);
-/// The streams that a connection may have beyond the calls that may be in flight, so that a call beyond that limit is
-/// refused at once and does not wait in its client.
-const SPARE_STREAMS: u32 = 64;
-/// The most streams of a connection in any case: what it takes to keep track of one, some 2 KiB, is kept for as long as the
-/// connection is there. A client with more calls waits or opens another connection.
-const MAX_STREAMS: u32 = 256;
-/// The largest head of a request, in bytes: what HTTP/2 servers commonly take.
-const MAX_HEAD: u32 = 16 * 1024;
-/// What a peer may send ahead, in bytes: on a stream somewhat more than the longest message. h2 takes half of what it may send
-/// on all streams together for the most that small frames may cost it, 256 bytes each, before it closes a connection as a
-/// flood; a burst of calls, one frame on each stream, is none.
-const STREAM_WINDOW: u32 = 128 * 1024;
-const CONNECTION_WINDOW: u32 = 512 * 1024;
+/// How long a peer has to send HTTP/2's preface: a connection costs it nothing.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection whose preface is on its way is waited for when the drain begins.
+const DRAIN_HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(200);
+/// How long an evicted connection may take to close.
+const EVICTION_GRACE: Duration = Duration::from_secs(1);
+/// How long a connection that has reached its age waits for its calls, beyond the longest that a call takes.
+const AGE_GRACE: Duration = Duration::from_secs(5);
 
-/// What ends connections, soon or at once.
+const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The answer to a peer that speaks HTTP/1.
+const NOT_HTTP_1: &[u8] = b"HTTP/1.1 415 Unsupported Media Type\r\n\
+    content-type: text/plain\r\ncontent-length: 84\r\nconnection: close\r\n\r\n\
+    this is a gRPC server: it takes POST over HTTP/2 with content-type application/grpc\n";
+
+/// What all connections share.
 #[derive(Clone, Debug)]
-pub(super) struct Ends {
-    /// No new calls on this connection: they should come over another one, or not here.
-    pub(super) drain: CancellationToken,
-    /// Away with what is left.
-    pub(super) cut: CancellationToken,
-    /// Told to those who had to leave: others stand at the door.
-    pub(super) hurry: Arc<Notify>,
-    /// The longest that a connection takes new calls, if there is a limit.
-    pub(super) max_age: Option<Duration>,
-    /// How long the calls that are left at that age are waited for: none may take longer.
-    pub(super) age_grace: Duration,
-}
-
-/// HTTP/2 with bounds on everything that a peer can make this side hold or do, and HTTP/1 to say that it is not spoken.
-pub(super) fn http(max_in_flight: u32) -> Builder<TokioExecutor> {
-    let mut http = Builder::new(TokioExecutor::new());
-    http.http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(max_in_flight.saturating_add(SPARE_STREAMS).min(MAX_STREAMS))
-        .max_header_list_size(MAX_HEAD)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(STREAM_WINDOW as usize)
-        .max_local_error_reset_streams(1024)
-        .max_pending_accept_reset_streams(20)
-        .keep_alive_interval(Duration::from_secs(60))
-        .keep_alive_timeout(Duration::from_secs(20));
-    http.http1()
-        .timer(TokioTimer::new())
-        .keep_alive(false)
-        .header_read_timeout(GREETING)
-        .max_buf_size(MAX_HEAD as usize);
-    http
-}
-
-/// Serves a connection to its end.
-pub(super) async fn serve<S>(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+pub(super) struct Connections {
     http: Builder<TokioExecutor>,
-    service: S,
-    member: Member,
-    ends: Ends,
-) where
-    S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
-        + Clone
-        + Send
-        + 'static,
-    S::Future: Send,
-{
-    let activity = Arc::clone(&member.activity);
-    let stream = TokioIo::new(Socket::new(stream, Arc::clone(&activity)));
-    let mut connection = pin!(http.serve_connection(stream, TowerToHyperService::new(service)));
-    // Looked at when one of its events has come, and not each time that there is something to do for the connection.
-    let mut end: FuturesUnordered<_> = iter::once(end(&activity, &ends)).collect();
-    let end = tokio::select! {
-        // Before the connection, which can take all the time that the runtime grants a turn, again and again.
-        biased;
-        Some(end) = end.next() => end,
-        // However it ends: what a peer does wrong is no event here.
-        _ = connection.as_mut() => return,
-    };
-    let Some(end) = end else { return };
-    if !activity.is_greeted() {
-        let _ = timeout(LAST_GREETING, connection.as_mut()).await;
-    }
-    connection.as_mut().graceful_shutdown();
-    tokio::select! {
-        _ = connection => {}
-        () = ends.cut.cancelled() => {}
-        () = activity.until_cut_off() => {}
-        () = patience(end, &activity, &ends) => {}
-    }
+    /// How long a connection takes new calls.
+    max_age: Option<Duration>,
+    /// The longest that a call takes.
+    call_timeout: Duration,
 }
 
-/// Why a connection has to end.
-enum End {
-    Leaving,
-    OfAge,
-    Draining,
-}
-
-/// Completes when the connection has to end; with nothing, if at once.
-async fn end(activity: &Activity, ends: &Ends) -> Option<End> {
-    tokio::select! {
-        () = ends.cut.cancelled() => None,
-        () = activity.until_cut_off() => None,
-        () = silence(activity) => None,
-        () = activity.told_to_leave() => activity.was_of_use().then_some(End::Leaving),
-        () = age(ends.max_age) => Some(End::OfAge),
-        () = ends.drain.cancelled() => Some(End::Draining),
+impl Connections {
+    pub(super) fn new(max_age: Option<Duration>, call_timeout: Duration) -> Self {
+        Self {
+            http: http2(),
+            max_age,
+            call_timeout,
+        }
     }
-}
 
-/// Completes when a connection that has to end is not waited for any longer. The calls that it has are: what was sent to the
-/// API must be told.
-async fn patience(end: End, activity: &Activity, ends: &Ends) {
-    match end {
-        End::Draining => std::future::pending().await,
-        End::OfAge => sleep(ends.age_grace).await,
-        End::Leaving => {
-            tokio::select! {
-                () = sleep(FAREWELL) => {}
-                () = ends.hurry.notified() => {}
-            }
-            let _ = timeout(ends.age_grace, idle(activity)).await;
+    /// Serves a connection to its end. How it ends is the peer's business and no event here.
+    pub(super) async fn serve<S>(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        service: S,
+        permit: ConnectionPermit,
+    ) where
+        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
+            + Clone
+            + Send
+            + 'static,
+        S::Future: Send,
+    {
+        let state = &*permit.state;
+        let stream = MonitoredIo::new(stream, permit.state.clone());
+        let Some(stream) = handshake(stream, state).await else {
+            return;
+        };
+        let service = TowerToHyperService::new(service);
+        let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
+        let is_aged = tokio::select! {
+            _ = connection.as_mut() => return,
+            () = state.end.cancelled() => false,
+            () = age(self.max_age) => true,
+        };
+        connection.as_mut().graceful_shutdown();
+        tokio::select! {
+            _ = connection => {}
+            () = self.grace(state, is_aged) => {}
+        }
+    }
+
+    /// Completes when a connection that was told to end is not waited for any longer.
+    async fn grace(&self, state: &ConnectionState, is_aged: bool) {
+        let calls = self.call_timeout + AGE_GRACE;
+        if state.is_evicted() {
+            let _ = timeout(EVICTION_GRACE, state.hurry.cancelled()).await;
+            // A write that was sent must be answered.
+            let _ = timeout(calls, idle(state)).await;
+        } else if is_aged {
+            sleep(calls).await;
+        } else {
+            pending::<()>().await;
         }
     }
 }
 
-async fn idle(activity: &Activity) {
-    const LOOK_EVERY: Duration = Duration::from_millis(50);
-    while !activity.is_idle() {
-        sleep(LOOK_EVERY).await;
+/// HTTP/2 with bounds on everything that a peer can make this side hold or do. What is wrong with one stream must end that
+/// stream alone, because another one on the same connection may carry a write.
+fn http2() -> Builder<TokioExecutor> {
+    let mut http = Builder::new(TokioExecutor::new());
+    http.timer(TokioTimer::new())
+        .max_concurrent_streams(256)
+        // Far above what the call layer accepts: h2 ends the connection when a header block is much longer than this.
+        .max_header_list_size(512 * 1024)
+        .initial_stream_window_size(64 * 1024)
+        // h2 bounds small DATA frames by half of this.
+        .initial_connection_window_size(1024 * 1024)
+        .max_send_buf_size(64 * 1024)
+        // It counts over a connection's whole life, so that refusals alone would end it.
+        .max_local_error_reset_streams(None)
+        // Clients cancel many calls at once when their own deadlines pass; only an attacker cancels a thousand unread ones.
+        .max_pending_accept_reset_streams(1024)
+        .keep_alive_interval(Duration::from_secs(60))
+        .keep_alive_timeout(Duration::from_secs(20));
+    http
+}
+
+/// Reads the first bytes. `None` if the peer does not speak HTTP/2 or sends nothing in time.
+async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: MonitoredIo<S>,
+    state: &ConnectionState,
+) -> Option<MonitoredIo<S>> {
+    let mut first_bytes = Vec::with_capacity(PREFACE.len());
+    let speaks_http2 = tokio::select! {
+        read = read_preface(&mut stream, &mut first_bytes) => read.ok()?,
+        () = sleep(HANDSHAKE_TIMEOUT) => return None,
+        () = end_of_handshake(state) => return None,
+    };
+    if speaks_http2 {
+        stream.rewind(Bytes::from_static(PREFACE));
+        return Some(stream);
+    }
+    if first_bytes.first().is_some_and(u8::is_ascii_uppercase) {
+        // A peer that has gone does not read the answer.
+        let _ = timeout(EVICTION_GRACE, refuse_http1(stream)).await;
+    }
+    None
+}
+
+/// Reads until the bytes are HTTP/2's preface, or can't become it.
+async fn read_preface(
+    stream: &mut (impl AsyncRead + Unpin),
+    first_bytes: &mut Vec<u8>,
+) -> io::Result<bool> {
+    while first_bytes.len() < PREFACE.len() {
+        let missing = (PREFACE.len() - first_bytes.len()) as u64;
+        if (&mut *stream).take(missing).read_buf(first_bytes).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if !PREFACE.starts_with(first_bytes) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Completes when a connection without a preface has to close.
+async fn end_of_handshake(state: &ConnectionState) {
+    state.end.cancelled().await;
+    if !state.is_evicted() {
+        sleep(DRAIN_HANDSHAKE_TIMEOUT).await;
     }
 }
 
-/// Completes when the peer has had its time to begin and has not.
-async fn silence(activity: &Activity) {
-    sleep(GREETING).await;
-    if activity.is_greeted() {
-        std::future::pending::<()>().await;
+async fn refuse_http1(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
+    const MAX_DISCARDED: u64 = 64 * 1024;
+    stream.write_all(NOT_HTTP_1).await?;
+    stream.shutdown().await?;
+    // Closing a socket with unread bytes resets it, and the peer might lose the answer.
+    tokio::io::copy(&mut stream.take(MAX_DISCARDED), &mut tokio::io::sink()).await?;
+    Ok(())
+}
+
+async fn idle(state: &ConnectionState) {
+    const POLL_INTERVAL: Duration = Duration::from_millis(50);
+    while state.is_busy() {
+        sleep(POLL_INTERVAL).await;
     }
 }
 
-/// Completes at that age, give or take a tenth, lest all clients of a gateway come back at once.
-async fn age(most: Option<Duration>) {
-    match most {
-        Some(most) => sleep(most.mul_f64(rand::random_range(0.9..1.1))).await,
-        None => std::future::pending().await,
+/// Completes at that age, give or take a tenth, so that clients do not all reconnect at once.
+async fn age(max_age: Option<Duration>) {
+    match max_age {
+        Some(max_age) => sleep(max_age.mul_f64(rand::random_range(0.9..1.1))).await,
+        None => pending().await,
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        io,
-        pin::Pin,
-        task::{Context, Poll, ready},
-    };
-
-    use tokio::{
-        io::ReadBuf,
-        task::{consume_budget, yield_now},
-    };
-    use tower::service_fn;
-
     use super::*;
-    use crate::server::crowd::Crowd;
 
-    /// A peer that never stops sending what costs it nothing, so that each turn ends because its time is over.
-    struct Flood {
-        /// In bytes.
-        sent: usize,
-    }
-
-    impl AsyncRead for Flood {
-        fn poll_read(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-            buf: &mut ReadBuf<'_>,
-        ) -> Poll<io::Result<()>> {
-            const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-            const PRIORITY: &[u8] = b"\0\0\x05\x02\0\0\0\0\x01\0\0\0\0\0";
-            ready!(pin!(consume_budget()).poll(cx));
-            let all = GREETING.iter().chain(
-                PRIORITY
-                    .iter()
-                    .cycle()
-                    .skip(self.sent.saturating_sub(GREETING.len()) % 14),
-            );
-            let next: Vec<_> = all
-                .skip(self.sent.min(GREETING.len()))
-                .take(buf.remaining())
-                .copied()
-                .collect();
-            buf.put_slice(&next);
-            self.sent += next.len();
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    impl AsyncWrite for Flood {
-        fn poll_write(
-            self: Pin<&mut Self>,
-            _: &mut Context<'_>,
-            bytes: &[u8],
-        ) -> Poll<io::Result<usize>> {
-            Poll::Ready(Ok(bytes.len()))
-        }
-
-        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-
-        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-            Poll::Ready(Ok(()))
-        }
-    }
-
-    #[tokio::test]
-    async fn a_peer_that_never_stops_sending_is_cut_off_all_the_same() {
-        let member = Crowd::new(1).enter().unwrap();
-        let activity = Arc::clone(&member.activity);
-        let ends = Ends {
-            drain: CancellationToken::new(),
-            cut: CancellationToken::new(),
-            hurry: Arc::default(),
-            max_age: None,
-            age_grace: Duration::ZERO,
-        };
-        let service = service_fn(async |_: Request<Incoming>| Ok(Response::new(Body::empty())));
-        let connection = tokio::spawn(serve(Flood { sent: 0 }, http(1), service, member, ends));
-        for _ in 0..10 {
-            yield_now().await;
-        }
-        assert!(activity.is_greeted() && !connection.is_finished());
-        activity.cut_off();
-        for _ in 0..10 {
-            yield_now().await;
-        }
-        assert!(connection.is_finished());
+    #[test]
+    fn the_answer_to_http_1_says_its_length() {
+        let text = std::str::from_utf8(NOT_HTTP_1).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
     }
 }

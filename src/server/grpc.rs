@@ -1,25 +1,28 @@
-//! What a request is, and what an answer says, by gRPC over HTTP/2.
+//! What a request is, and what a response says, by gRPC over HTTP/2.
 
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use tonic::{Code, body::Body};
 
-/// Health and reflection: asked all the time, and no work.
+/// What the four rpcs are apart from: health and reflection, which ask about the server itself.
 pub(super) fn is_about_the_server(path: &str) -> bool {
     path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.")
 }
 
-/// Whether the request is a gRPC call. tonic would take any method and any content type for one.
-pub(super) fn is_grpc(request: &Request<Body>) -> bool {
+/// Whether the request is a gRPC call. tonic checks neither the method nor the content type.
+pub(super) fn is_grpc<B>(request: &Request<B>) -> bool {
+    const MEDIA_TYPE: &[u8] = b"application/grpc";
     let content_type = request
         .headers()
         .get(header::CONTENT_TYPE)
         .map_or(&b""[..], HeaderValue::as_bytes);
-    let format = content_type.strip_prefix(b"application/grpc");
-    request.version() == Version::HTTP_2
-        && request.method() == Method::POST
-        && format.is_some_and(|format| matches!(format.first(), None | Some(b'+' | b';')))
+    let format = content_type
+        .split_at_checked(MEDIA_TYPE.len())
+        .filter(|(media_type, _)| media_type.eq_ignore_ascii_case(MEDIA_TYPE));
+    request.method() == Method::POST
+        && format.is_some_and(|(_, format)| matches!(format.first(), None | Some(b'+' | b';')))
 }
 
+/// The response to a request that is no gRPC call.
 pub(super) fn not_grpc() -> Response<Body> {
     let hint =
         "this is a gRPC server: it takes POST over HTTP/2 with content-type application/grpc\n";
@@ -31,7 +34,15 @@ pub(super) fn not_grpc() -> Response<Body> {
     response
 }
 
-/// The code of an answer: in the headers if it failed, in the trailers to come if it did not.
+/// The size of headers as HTTP/2 counts it: 32 bytes for each beside its name and value (RFC 9113, section 6.5.2).
+pub(super) fn header_list_size(headers: &HeaderMap) -> usize {
+    headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 32)
+        .sum()
+}
+
+/// The code of a response: in the headers if the call failed, in the trailers to come if it did not.
 pub(super) fn code_of(response: &Response<Body>) -> Code {
     response
         .headers()

@@ -6,7 +6,7 @@ use tonic_health::{
     server::{HealthReporter, health_reporter},
 };
 
-use super::MAX_QUESTION;
+use super::MAX_INFO_MESSAGE;
 use crate::readiness::{Changes, Readiness};
 
 /// What the health service says, of the whole server, `""`, and of the service of that name.
@@ -30,7 +30,10 @@ pub(super) async fn service(
     };
     // tonic begins with "serving".
     reporter.report().await;
-    (service.max_decoding_message_size(MAX_QUESTION), reporter)
+    (
+        service.max_decoding_message_size(MAX_INFO_MESSAGE),
+        reporter,
+    )
 }
 
 impl Reporter {

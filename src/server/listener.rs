@@ -1,23 +1,27 @@
-//! Where the gateway listens: TCP and Unix sockets.
+//! Where the gateway listens, and the loop that accepts connections.
 
-use std::{
-    fs,
-    io::{self, ErrorKind},
-    net::SocketAddr,
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
-    path::{Path, PathBuf},
-};
+use std::{io, net::SocketAddr, time::Duration};
 
 use rustix::net::sockopt;
-use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket, UnixStream};
-use tokio_util::either::Either;
+use tokio::{
+    net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream},
+    time::sleep,
+};
+use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
 
-use super::socket::PATIENCE;
+use super::{
+    connection_limit::{ConnectionLimit, ConnectionPermit},
+    monitored_io::WRITE_STALL_TIMEOUT,
+    unix_socket::{self, SocketFile},
+};
 use crate::{address::Address, connect_info::ConnectInfo};
 
-/// How many connections may wait to be accepted. The library's 128 are full at once when all clients come back together, and
-/// who finds them full tries again only after a second.
-const BACKLOG: u32 = 4096;
+/// How many connections may wait to be accepted. tokio's 128 are full at once when all clients reconnect together, and a
+/// client that finds them full tries again only after a second.
+pub(super) const BACKLOG: u32 = 4096;
+/// How long to wait after a failure that does not pass by itself, such as too many open files.
+const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// An accepted connection.
 pub(super) type Stream = Either<TcpStream, UnixStream>;
@@ -34,39 +38,73 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// The system's, or that a live process already listens on the socket.
+    /// The system's error, or that a live process already listens on the socket.
     pub(crate) async fn bind(address: &Address) -> io::Result<Self> {
         match address {
-            Address::Tcp(address) => Ok(Self::Tcp(listen(*address)?)),
+            Address::Tcp(address) => bind_tcp(*address).map(Self::Tcp),
             Address::Unix(path) => {
-                remove_stale(path).await?;
-                let socket = UnixSocket::new_stream()?;
-                socket.bind(path)?;
-                let listener = socket.listen(BACKLOG)?;
-                let file = SocketFile::new(path)?;
-                // The peers are in the same pod and share a group.
-                fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+                let (listener, file) = unix_socket::bind(path).await?;
                 Ok(Self::Unix(listener, file))
             }
         }
     }
 
-    /// The next connection.
-    ///
-    /// # Errors
-    ///
-    /// The system's: the connection's, or that there can be no more.
-    pub(super) async fn accept(&self) -> io::Result<(Stream, ConnectInfo)> {
+    /// The address, with the port that the system picked.
+    pub(crate) fn address(&self) -> io::Result<Address> {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(Address::Tcp),
+            Self::Unix(_, file) => Ok(Address::Unix(file.path().to_owned())),
+        }
+    }
+
+    /// Accepts connections until the drain and serves each in a task of its own. What has connected before the drain is
+    /// still served.
+    pub(super) async fn accept_all<F>(
+        self,
+        limit: ConnectionLimit,
+        connections: TaskTracker,
+        drain: CancellationToken,
+        serve: impl Fn(Stream, ConnectInfo, ConnectionPermit) -> F,
+    ) where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut is_failing = false;
+        loop {
+            let_evicted_close(&limit, &connections).await;
+            let accepted = tokio::select! {
+                // The system's queue first, so that the drain leaves no connection in it.
+                biased;
+                accepted = self.accept() => accepted,
+                () = drain.cancelled() => return,
+            };
+            match accepted {
+                Ok((stream, client)) => {
+                    is_failing = false;
+                    // Without a permit the connection closes: all others are busy.
+                    if let Some(permit) = limit.acquire(&drain) {
+                        connections.spawn(serve(stream, client, permit));
+                    }
+                }
+                Err(error) if is_connection_error(&error) => {}
+                Err(error) => {
+                    if !is_failing {
+                        warn!(%error, "connections cannot be accepted");
+                    }
+                    is_failing = true;
+                    sleep(ACCEPT_RETRY_DELAY).await;
+                }
+            }
+        }
+    }
+
+    async fn accept(&self) -> io::Result<(Stream, ConnectInfo)> {
         match self {
             Self::Tcp(listener) => {
                 let (stream, remote) = listener.accept().await?;
-                // Answers are small and awaited. Where the peer is gone already, the first read tells.
+                // Responses are small. If the peer has already gone, the first read fails too.
                 let _ = stream.set_nodelay(true);
-                let peer = ConnectInfo::Tcp {
-                    local: stream.local_addr().ok(),
-                    remote,
-                };
-                Ok((Either::Left(stream), peer))
+                let local = stream.local_addr().ok();
+                Ok((Either::Left(stream), ConnectInfo::Tcp { local, remote }))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
@@ -75,82 +113,43 @@ impl Listener {
             }
         }
     }
+}
 
-    /// Where it listens, with the port that the system picked.
-    pub(crate) fn address(&self) -> io::Result<Address> {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().map(Address::Tcp),
-            Self::Unix(_, file) => Ok(Address::Unix(file.path.clone())),
+/// Waits a moment for evicted connections to close, because their sockets still count as open files. A connection that got
+/// a call while it was evicted takes longer and is not waited for.
+async fn let_evicted_close(limit: &ConnectionLimit, connections: &TaskTracker) {
+    const ATTEMPTS: usize = 10;
+    for _ in 0..ATTEMPTS {
+        if connections.len() <= limit.max_sockets() {
+            return;
         }
+        sleep(Duration::from_millis(1)).await;
     }
 }
 
-/// The file of a Unix socket, which is removed when this is dropped, with its listener.
-#[derive(Debug)]
-pub(crate) struct SocketFile {
-    path: PathBuf,
-    inode: (u64, u64),
-}
-
-impl SocketFile {
-    fn new(path: &Path) -> io::Result<Self> {
-        Ok(Self {
-            path: path.to_owned(),
-            inode: inode(path)?,
-        })
-    }
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        // By now another process may have put its own socket there.
-        if inode(&self.path).is_ok_and(|inode| inode == self.inode)
-            && let Err(error) = fs::remove_file(&self.path)
-        {
-            tracing::warn!(%error, path = %self.path.display(), "the socket file could not be removed");
-        }
-    }
-}
-
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() {
         TcpSocket::new_v4()?
     } else {
         TcpSocket::new_v6()?
     };
-    // Accepted connections inherit it. It ends those whose peers take nothing while the system has room for all that is sent
-    // to them, where no write ever waits.
-    sockopt::set_tcp_user_timeout(&socket, PATIENCE.as_millis() as u32)?;
-    // Connections of a process that has ended do not keep the next one from the port.
+    // Accepted connections inherit this. It ends those whose peer takes nothing while the system still has room for what is
+    // written, so that no write ever waits.
+    sockopt::set_tcp_user_timeout(&socket, WRITE_STALL_TIMEOUT.as_millis() as u32)?;
+    // The connections of a process that has ended do not keep the next one from the port.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-fn inode(path: &Path) -> io::Result<(u64, u64)> {
-    let file = fs::symlink_metadata(path)?;
-    Ok((file.dev(), file.ino()))
-}
-
-/// Removes a socket file on which nobody listens any more.
-async fn remove_stale(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-        Ok(file) if !file.file_type().is_socket() => {
-            return Err(io::Error::new(
-                ErrorKind::AlreadyExists,
-                "the path is taken by a file that is not a socket",
-            ));
-        }
-        Ok(_) => {}
-    }
-    match UnixStream::connect(path).await {
-        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Err(error) => Err(error),
-        Ok(_) => Err(io::Error::new(
-            ErrorKind::AddrInUse,
-            "another process listens on it",
-        )),
-    }
+/// Whether the connection failed, and not the listener.
+fn is_connection_error(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::ConnectionAborted
+            | Kind::ConnectionReset
+            | Kind::ConnectionRefused
+            | Kind::Interrupted
+    )
 }

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     call::CallRecord,
     connect_info::ConnectInfo,
+    rpc::Rpc,
     status::{Fault, Outcome, code_name},
 };
 
@@ -50,11 +51,12 @@ impl CallObserver {
     /// A call arrived then.
     pub(crate) fn begin(
         &self,
-        method: Method,
+        rpc: Option<Rpc>,
         headers: &HeaderMap,
         peer: ConnectInfo,
         arrival: Instant,
     ) -> CallObservation {
+        let method = rpc.map_or(Method::Other, Method::Known);
         let trace = if self.takes_up_traces {
             callers_trace(headers)
         } else {

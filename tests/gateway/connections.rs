@@ -1,6 +1,6 @@
 //! The life of connections: how many, how long, and their end in the drain.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::SendRequest;
@@ -8,7 +8,7 @@ use tokio::{io::AsyncReadExt, net::TcpStream};
 
 use crate::support::{
     api::{Api, Reply, bytes},
-    gateway::{Call, Gateway, KEY, Plain, get, program, within},
+    gateway::{Call, Gateway, KEY, Plain, get, within},
     raw::post,
 };
 
@@ -158,45 +158,4 @@ async fn the_delay_counts_for_the_drain_time() {
     );
     let log = gateway.stopped().await;
     assert!(log.contains("the drain time is over"), "{log}");
-}
-
-#[tokio::test]
-async fn a_low_limit_of_open_files_means_fewer_connections_not_a_dead_gateway() {
-    let api = Api::start(Reply::json(200, Call::Token.success())).await;
-    let plain = program(&[
-        "--upstream-url",
-        &api.url(),
-        "--app-key",
-        KEY,
-        "--max-in-flight",
-        "10",
-    ]);
-    let mut command = Command::new("sh");
-    command
-        .args(["-c", "ulimit -n 100; exec \"$0\" \"$@\""])
-        .arg(plain.get_program())
-        .args(plain.get_args());
-    command.env_clear().stdin(std::process::Stdio::null());
-    command
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped());
-    let gateway = Gateway::start(command);
-    assert!(
-        gateway.log().contains("room for fewer connections"),
-        "{}",
-        gateway.log()
-    );
-    let mut idle = Vec::new();
-    for _ in 0..200 {
-        idle.push(TcpStream::connect(gateway.address()).await.unwrap());
-    }
-    Call::Token
-        .make(&mut gateway.client().await, Plain)
-        .await
-        .unwrap();
-    assert!(
-        !gateway.log().contains("cannot be accepted"),
-        "{}",
-        gateway.log()
-    );
 }

@@ -17,6 +17,12 @@ mod connections;
 
 mod hostile;
 
+mod stream_isolation;
+
+mod open_files;
+
+mod admin;
+
 mod overload;
 
 mod shutdown;

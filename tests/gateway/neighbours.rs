@@ -16,8 +16,8 @@ use crate::{
     support::{
         api::{Api, Reply, bytes},
         frames::{
-            DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, SETTINGS, call_to, frame,
-            frames, greet,
+            DATA, END_HEADERS, END_STREAM, HEADERS, NO_SETTINGS, PING, PREFACE, call_to,
+            frame, frames, greet,
         },
         gateway::{Call, Gateway, KEY, Plain, within},
         raw::{framed, post},
@@ -28,7 +28,6 @@ use crate::{
 
 type Client = PasswordResetServiceClient<Channel>;
 
-const NO_SETTINGS: &[u8] = &[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0];
 const CHECK: &str = "/grpc.health.v1.Health/Check";
 const WATCH: &str = "/grpc.health.v1.Health/Watch";
 const PASSWORD: &str = "/autoshares.passwordreset.v1.PasswordResetService/UpdatePassword";

@@ -23,6 +23,9 @@ pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
+/// Settings without a parameter.
+pub const NO_SETTINGS: &[u8] = &[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0];
+
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 

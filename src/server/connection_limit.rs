@@ -1,0 +1,274 @@
+//! The limit on connections. When all places are taken, a new connection takes the place of an idle one, so nobody can
+//! keep others out by holding connections open.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use tokio::{sync::Semaphore, time::Instant};
+use tokio_util::sync::CancellationToken;
+
+/// The most evicted connections that may still be finishing. They hold their sockets until they are closed.
+const MAX_LEAVING: usize = 16;
+/// The most health and reflection streams that one connection may have open.
+const MAX_INFO_STREAMS: usize = 32;
+
+/// Counts connections and evicts idle ones. Clones share the count.
+#[derive(Clone, Debug)]
+pub(super) struct ConnectionLimit(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    max: usize,
+    /// What [`ConnectionState::last_read`] counts from.
+    epoch: Instant,
+    registry: Mutex<Registry>,
+}
+
+#[derive(Debug, Default)]
+struct Registry {
+    next_id: u64,
+    open: HashMap<u64, Arc<ConnectionState>>,
+    /// Evicted connections, the oldest first. Some of them may have ended.
+    leaving: VecDeque<Arc<ConnectionState>>,
+}
+
+/// What is known of an open connection.
+#[derive(Debug)]
+pub(super) struct ConnectionState {
+    epoch: Instant,
+    /// When the peer last sent anything, in milliseconds since `epoch`.
+    last_read: AtomicU64,
+    /// Calls that are not answered yet.
+    open_calls: AtomicU32,
+    had_call: AtomicBool,
+    is_evicted: AtomicBool,
+    /// Tells the connection to end gracefully.
+    pub(super) end: CancellationToken,
+    /// Tells an evicted connection not to wait for its peer any longer.
+    pub(super) hurry: CancellationToken,
+    pub(super) info_streams: Arc<Semaphore>,
+}
+
+/// A connection's place. Dropping it gives the place back.
+pub(super) struct ConnectionPermit {
+    id: u64,
+    limit: ConnectionLimit,
+    pub(super) state: Arc<ConnectionState>,
+}
+
+/// Marks its connection as busy until it is dropped.
+#[derive(Debug)]
+pub(super) struct OpenCall(Arc<ConnectionState>);
+
+impl ConnectionLimit {
+    pub(super) fn new(max: usize) -> Self {
+        Self(Arc::new(Shared {
+            max,
+            epoch: Instant::now(),
+            registry: Mutex::default(),
+        }))
+    }
+
+    /// The most connections whose sockets should be open, evicted ones included.
+    pub(super) fn max_sockets(&self) -> usize {
+        self.0.max + MAX_LEAVING
+    }
+
+    /// The number of open connections, without those that were evicted.
+    pub(super) fn len(&self) -> usize {
+        self.registry().open.len()
+    }
+
+    /// Takes a place for a connection that ends with `drain`. `None` if all places are taken by busy connections.
+    pub(super) fn acquire(&self, drain: &CancellationToken) -> Option<ConnectionPermit> {
+        let mut registry = self.registry();
+        if registry.open.len() >= self.0.max && !registry.evict_one() {
+            return None;
+        }
+        let state = Arc::new(ConnectionState::new(self.0.epoch, drain.child_token()));
+        let id = registry.next_id;
+        registry.next_id += 1;
+        registry.open.insert(id, Arc::clone(&state));
+        Some(ConnectionPermit {
+            id,
+            limit: self.clone(),
+            state,
+        })
+    }
+
+    fn registry(&self) -> MutexGuard<'_, Registry> {
+        self.0
+            .registry
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Registry {
+    /// Evicts the idle connection that has been silent longest, one without any call before all others.
+    fn evict_one(&mut self) -> bool {
+        let idle = self.open.iter().filter(|(_, state)| !state.is_busy());
+        let Some(id) = idle
+            .min_by_key(|(_, state)| state.eviction_order())
+            .map(|(id, _)| *id)
+        else {
+            return false;
+        };
+        if let Some(state) = self.open.remove(&id) {
+            state.is_evicted.store(true, Ordering::Relaxed);
+            state.end.cancel();
+            self.leaving.push_back(state);
+        }
+        while self.leaving.len() > MAX_LEAVING
+            && let Some(state) = self.leaving.pop_front()
+        {
+            state.hurry.cancel();
+        }
+        true
+    }
+}
+
+impl ConnectionState {
+    fn new(epoch: Instant, end: CancellationToken) -> Self {
+        let state = Self {
+            epoch,
+            last_read: AtomicU64::new(0),
+            open_calls: AtomicU32::new(0),
+            had_call: AtomicBool::new(false),
+            is_evicted: AtomicBool::new(false),
+            end,
+            hurry: CancellationToken::new(),
+            info_streams: Arc::new(Semaphore::new(MAX_INFO_STREAMS)),
+        };
+        state.record_read();
+        state
+    }
+
+    /// Notes that the peer has sent something.
+    pub(super) fn record_read(&self) {
+        let now = self.epoch.elapsed().as_millis() as u64;
+        self.last_read.store(now, Ordering::Relaxed);
+    }
+
+    /// Notes that a call has begun.
+    pub(super) fn begin_call(self: &Arc<Self>) -> OpenCall {
+        self.open_calls.fetch_add(1, Ordering::Relaxed);
+        self.had_call.store(true, Ordering::Relaxed);
+        OpenCall(Arc::clone(self))
+    }
+
+    /// Whether a call is not answered yet.
+    pub(super) fn is_busy(&self) -> bool {
+        self.open_calls.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether the connection ends because another one needs its place.
+    pub(super) fn is_evicted(&self) -> bool {
+        self.is_evicted.load(Ordering::Relaxed)
+    }
+
+    /// Connections with a lower value are evicted first.
+    fn eviction_order(&self) -> (bool, u64) {
+        (
+            self.had_call.load(Ordering::Relaxed),
+            self.last_read.load(Ordering::Relaxed),
+        )
+    }
+}
+
+impl Drop for OpenCall {
+    fn drop(&mut self) {
+        self.0.open_calls.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        let mut registry = self.limit.registry();
+        registry.open.remove(&self.id);
+        registry
+            .leaving
+            .retain(|state| !Arc::ptr_eq(state, &self.state));
+    }
+}
+
+impl fmt::Debug for ConnectionPermit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ConnectionPermit").field(&self.id).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn open(limit: &ConnectionLimit) -> Option<ConnectionPermit> {
+        limit.acquire(&CancellationToken::new())
+    }
+
+    async fn tick() {
+        tokio::time::advance(Duration::from_millis(5)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_without_calls_is_evicted_first_then_the_one_silent_longest() {
+        let limit = ConnectionLimit::new(4);
+        let [busy, late, early, unused] = [(); 4].map(|()| open(&limit).unwrap());
+        let _call = busy.state.begin_call();
+        for used in [&early, &late] {
+            tick().await;
+            drop(used.state.begin_call());
+            used.state.record_read();
+        }
+        tick().await;
+        unused.state.record_read();
+        for expected in [&unused, &early, &late] {
+            assert!(!expected.state.is_evicted());
+            let newcomer = open(&limit).unwrap();
+            assert!(expected.state.is_evicted() && expected.state.end.is_cancelled());
+            std::mem::forget((newcomer.state.begin_call(), newcomer));
+        }
+        assert!(open(&limit).is_none(), "every connection is busy");
+        assert_eq!(limit.len(), 4);
+        assert!(!busy.state.is_evicted());
+    }
+
+    #[test]
+    fn a_permit_gives_its_place_back() {
+        let limit = ConnectionLimit::new(1);
+        let permit = open(&limit).unwrap();
+        let call = permit.state.begin_call();
+        assert!(open(&limit).is_none());
+        drop((call, permit));
+        assert_eq!(limit.len(), 0);
+        assert!(open(&limit).is_some());
+    }
+
+    #[test]
+    fn few_evicted_connections_may_take_their_time() {
+        let limit = ConnectionLimit::new(1);
+        let permits: Vec<_> = std::iter::repeat_with(|| open(&limit).unwrap())
+            .take(MAX_LEAVING + 2)
+            .collect();
+        assert!(!permits[0].state.hurry.is_cancelled());
+        let _one_more = open(&limit).unwrap();
+        assert!(permits[0].state.hurry.is_cancelled());
+        assert!(!permits[1].state.hurry.is_cancelled());
+    }
+
+    #[test]
+    fn the_drain_ends_every_connection_without_evicting_it() {
+        let drain = CancellationToken::new();
+        let permit = ConnectionLimit::new(1).acquire(&drain).unwrap();
+        drain.cancel();
+        assert!(permit.state.end.is_cancelled() && !permit.state.is_evicted());
+    }
+}

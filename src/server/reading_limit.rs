@@ -1,0 +1,95 @@
+//! The limit on calls whose message is still being read, each of which may hold as much memory as the longest message
+//! takes. Past the limit the call that has been reading longest is refused: the message of a well-behaved client arrives
+//! with its headers, so peers that send half a message cannot keep others out.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+/// Counts the calls that are being read, over all connections.
+#[derive(Clone, Debug)]
+pub(super) struct ReadingLimit(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    max: usize,
+    calls: Mutex<Calls>,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    next_id: u64,
+    /// How each call is told that it is refused, the oldest call first.
+    reading: BTreeMap<u64, Arc<Notify>>,
+}
+
+/// A call's place. It is dropped when the message is complete.
+#[derive(Debug)]
+pub(super) struct ReadingPermit {
+    id: u64,
+    limit: ReadingLimit,
+}
+
+impl ReadingLimit {
+    pub(super) fn new(max: usize) -> Self {
+        Self(Arc::new(Shared {
+            max,
+            calls: Mutex::default(),
+        }))
+    }
+
+    /// Begins to read a call's message. The second value is notified if the call is refused to make room for others.
+    pub(super) fn begin(&self) -> (ReadingPermit, Arc<Notify>) {
+        let refused = Arc::new(Notify::new());
+        let mut calls = self.calls();
+        if calls.reading.len() >= self.0.max
+            && let Some((_, oldest)) = calls.reading.pop_first()
+        {
+            oldest.notify_one();
+        }
+        let id = calls.next_id;
+        calls.next_id += 1;
+        calls.reading.insert(id, Arc::clone(&refused));
+        drop(calls);
+        let limit = self.clone();
+        (ReadingPermit { id, limit }, refused)
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for ReadingPermit {
+    fn drop(&mut self) {
+        self.limit.calls().reading.remove(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn is_refused(refused: &Notify) -> bool {
+        refused.notified().now_or_never().is_some()
+    }
+
+    #[test]
+    fn past_the_limit_the_oldest_call_is_refused() {
+        let limit = ReadingLimit::new(2);
+        let (first, first_refused) = limit.begin();
+        let (second, second_refused) = limit.begin();
+        drop(first);
+        let (_third, third_refused) = limit.begin();
+        assert!(!is_refused(&first_refused) && !is_refused(&second_refused));
+        let _fourth = limit.begin();
+        assert!(is_refused(&second_refused) && !is_refused(&third_refused));
+        drop(second);
+        assert_eq!(limit.calls().reading.len(), 2);
+    }
+}
