@@ -3,7 +3,7 @@
 
 use std::{
     convert::Infallible,
-    future::poll_fn,
+    future::{pending, poll_fn},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -226,7 +226,7 @@ impl Calls {
                 self.with_details(response, call)
             }
             error = call.end() => self.refuse(&error, call.rpc.only_reads(), &call.record),
-            () = refused.notified() => self.refuse(&Error::Overloaded, call.rpc.only_reads(), &call.record),
+            () = until_refused(refused, call) => self.refuse(&Error::Overloaded, call.rpc.only_reads(), &call.record),
         }
     }
 
@@ -264,6 +264,15 @@ impl Calls {
 
 fn ready(response: Response<Body>) -> ResponseFuture {
     Box::pin(std::future::ready(Ok(response)))
+}
+
+/// Completes when the call is refused to make room for others. Never, if its message was complete after all and it has been
+/// sent.
+async fn until_refused(refused: &Notify, call: &Call) {
+    refused.notified().await;
+    if call.record.abandon() {
+        pending::<()>().await;
+    }
 }
 
 /// Records the response and hands it on.

@@ -12,8 +12,8 @@ use crate::{
     open_files::gateway_with_files,
     support::{
         api::{Api, Reply},
+        attack::{Neighbour, raise_file_limit},
         gateway::{Call, Gateway},
-        siege::{Neighbour, raise_file_limit},
     },
 };
 

@@ -46,7 +46,7 @@ fn late(delay: Duration) -> Reply {
 }
 
 #[tokio::test]
-async fn past_the_most_the_one_that_was_of_no_use_has_to_go() {
+async fn past_the_limit_the_connection_without_calls_is_evicted() {
     let api = Api::start(Reply::json(200, Call::Token.success())).await;
     let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--max-connections", "2"]);
     let mut silent = TcpStream::connect(gateway.address()).await.unwrap();
@@ -64,7 +64,7 @@ async fn past_the_most_the_one_that_was_of_no_use_has_to_go() {
 }
 
 #[tokio::test]
-async fn where_all_are_busy_a_newcomer_is_turned_away_and_no_call_is_lost() {
+async fn while_all_connections_are_busy_a_new_one_is_closed() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--max-connections", "1"]);
     let (mut busy, _) = connection(&gateway).await;
@@ -76,7 +76,7 @@ async fn where_all_are_busy_a_newcomer_is_turned_away_and_no_call_is_lost() {
 }
 
 #[tokio::test]
-async fn a_burst_of_as_many_calls_as_there_may_be_is_no_flood() {
+async fn a_burst_of_max_in_flight_calls_is_served() {
     let api = Api::start(Reply::json(200, Call::Token.success())).await;
     for max_in_flight in ["1024", "2500"] {
         let gateway = Gateway::with(
@@ -101,7 +101,7 @@ async fn a_burst_of_as_many_calls_as_there_may_be_is_no_flood() {
 }
 
 #[tokio::test]
-async fn a_connection_of_age_takes_no_new_calls_and_finishes_those_it_has() {
+async fn an_aged_connection_finishes_its_calls_and_takes_no_new_ones() {
     let api = Api::start(late(Duration::from_millis(800))).await;
     let gateway = Gateway::with(
         &api.url(),
@@ -122,7 +122,7 @@ async fn a_connection_of_age_takes_no_new_calls_and_finishes_those_it_has() {
 }
 
 #[tokio::test]
-async fn during_the_delay_calls_are_taken_though_health_says_otherwise() {
+async fn during_the_drain_delay_calls_are_served_and_health_says_not_serving() {
     let api = Api::start(Reply::json(200, Call::Token.success())).await;
     let mut gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--drain-delay", "1s"]);
     let mut before = gateway.client().await;
@@ -144,7 +144,7 @@ async fn during_the_delay_calls_are_taken_though_health_says_otherwise() {
 }
 
 #[tokio::test]
-async fn the_delay_counts_for_the_drain_time() {
+async fn the_drain_delay_is_part_of_the_drain_timeout() {
     let gateway = Gateway::with(
         "http://127.0.0.1:1",
         &[

@@ -131,7 +131,7 @@ fn chunk(data: &str) -> String {
 const CHUNKED: &[&str] = &["Transfer-Encoding: chunked"];
 
 #[tokio::test]
-async fn connections_that_end() {
+async fn an_api_that_closes_connections() {
     hold(|json| {
         let half_head = "HTTP/1.1 200 OK\r\nContent-Le";
         let half_body = ok(json);
@@ -212,7 +212,7 @@ async fn connections_that_end() {
 }
 
 #[tokio::test]
-async fn silence() {
+async fn a_silent_api() {
     hold(|json| {
         vec![
             row("no answer", Script::at(Whole).falls_silent(), TIMED_OUT),
@@ -237,7 +237,7 @@ async fn silence() {
 }
 
 #[tokio::test]
-async fn slowness() {
+async fn a_slow_api() {
     hold(|json| {
         let head = answer("200 OK", &["Content-Length: 99"], "");
         let early_hints = answer("103 Early Hints", &[], "");
@@ -277,7 +277,7 @@ fn longer(json: &str) -> String {
 }
 
 #[tokio::test]
-async fn lengths() {
+async fn wrong_content_lengths() {
     hold(|json| {
         let with = |lengths: &[&str]| {
             let headers: Vec<_> = lengths
@@ -347,7 +347,7 @@ async fn lengths() {
 }
 
 #[tokio::test]
-async fn chunks() {
+async fn broken_chunks() {
     hold(|json| {
         let with = |body: &str| Script::sends(answer("200 OK", CHUNKED, body));
         let all = format!("{}{}", chunk(half(json)), chunk(&json[half(json).len()..]));
@@ -416,7 +416,7 @@ async fn chunks() {
 }
 
 #[tokio::test]
-async fn answers_around_the_answer() {
+async fn interim_and_extra_responses() {
     hold(|json| {
         let before = |status: &str, times: usize| {
             Script::sends(answer(status, &[], "").repeat(times) + &ok(json))
@@ -479,7 +479,7 @@ async fn answers_around_the_answer() {
 }
 
 #[tokio::test]
-async fn heads() {
+async fn broken_response_heads() {
     hold(|json| {
         let start = || Script::sends("HTTP/1.1 200 OK\r\n");
         let small: String = (0..MIB / 20)
@@ -533,7 +533,7 @@ async fn heads() {
 }
 
 #[tokio::test]
-async fn volume() {
+async fn endless_responses() {
     hold(|json| {
         let promised = |status: &str| {
             Script::sends(answer(status, &[&format!("Content-Length: {GIB}")], "")).floods(" ", GIB)
@@ -597,7 +597,7 @@ fn bomb(json: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn bodies() {
+async fn unexpected_bodies() {
     hold(|json| {
         let with = |body: &str| Script::sends(ok(body));
         let html = "<!DOCTYPE html><html><body>Welcome</body></html>";
@@ -698,7 +698,7 @@ async fn redirects() {
 }
 
 #[tokio::test]
-async fn connections_that_are_refused() {
+async fn refused_connections() {
     let expected = Expected::from(UNREACHABLE);
     for call in Call::ALL {
         // Bound, so that nobody else listens there, and not listening yet.
@@ -713,7 +713,7 @@ async fn connections_that_are_refused() {
 }
 
 #[tokio::test]
-async fn names_that_do_not_resolve() {
+async fn unresolvable_names() {
     // No name has a part of more than 63 characters, so this one is looked up nowhere.
     let url = format!("http://{}.invalid", "x".repeat(64));
     for call in Call::ALL {

@@ -15,13 +15,13 @@ use crate::{
     statuses::FullListener,
     support::{
         api::{Api, Reply, bytes},
+        attack::raise_file_limit,
         frames::{
-            DATA, END_HEADERS, END_STREAM, HEADERS, NO_SETTINGS, PING, PREFACE, call_to,
-            frame, frames, greet,
+            DATA, END_HEADERS, END_STREAM, HEADERS, NO_SETTINGS, PING, PREFACE, call_to, frame,
+            frames, greet,
         },
         gateway::{Call, Gateway, KEY, Plain, within},
         raw::{framed, post},
-        siege::raise_file_limit,
         status::summary,
     },
 };
@@ -70,7 +70,7 @@ async fn told(client: &Client, call: Call, calls: usize) -> BTreeMap<String, usi
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_burst_of_writes_is_answered_among_hoarders_of_watches() {
+async fn a_burst_of_writes_succeeds_beside_many_health_watches() {
     raise_file_limit();
     let api = Api::start(late(Duration::from_millis(300), Call::Password.success())).await;
     let options = [
@@ -107,7 +107,7 @@ async fn a_burst_of_writes_is_answered_among_hoarders_of_watches() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_write_that_crosses_with_the_order_to_leave_is_answered() {
+async fn a_write_that_crosses_its_connections_goaway_is_answered() {
     let api = Api::start(Reply::json(200, Call::Password.success())).await;
     let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--max-connections", "1"]);
     let mut caller = greet(&gateway, NO_SETTINGS).await;
@@ -150,7 +150,7 @@ async fn a_write_that_crosses_with_the_order_to_leave_is_answered() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn questions_about_the_server_hold_no_memory() {
+async fn half_messages_to_health_hold_little_memory() {
     let gateway = Gateway::before("http://127.0.0.1:1");
     sleep(Duration::from_millis(200)).await;
     let before = gateway.memory();
@@ -184,7 +184,7 @@ async fn questions_about_the_server_hold_no_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn newcomers_get_in_past_those_who_asked_once_and_stay() {
+async fn new_connections_get_in_past_idle_ones_that_made_a_call() {
     raise_file_limit();
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
     let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--max-connections", "100"]);
@@ -209,7 +209,7 @@ async fn newcomers_get_in_past_those_who_asked_once_and_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_waits_for_a_token_keeps_nobody_from_a_place() {
+async fn a_call_waiting_for_the_limiter_holds_no_in_flight_permit() {
     fn slow_to_say_no(request: &str) -> Reply {
         if request.contains("Code") {
             late(
@@ -236,7 +236,7 @@ async fn who_waits_for_a_token_keeps_nobody_from_a_place() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_api_that_swallows_connections_is_found_out_by_calls_that_end_before_connecting_does() {
+async fn calls_shorter_than_the_connect_timeout_open_the_circuit() {
     let full = FullListener::start().await;
     let gateway = Gateway::with(
         &full.url(),

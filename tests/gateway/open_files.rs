@@ -6,8 +6,8 @@ use tokio::{net::TcpStream, task::JoinSet};
 
 use crate::support::{
     api::{Api, Reply, bytes},
+    attack::raise_file_limit,
     gateway::{Call, Gateway, KEY, Plain, program, within},
-    siege::raise_file_limit,
 };
 
 /// A gateway that may have so many files open.

@@ -100,7 +100,7 @@ async fn a_message_over_64_kib_is_resource_exhausted() {
 }
 
 #[tokio::test]
-async fn a_message_that_cannot_be_read_is_the_callers_fault() {
+async fn an_undecodable_message_is_an_invalid_request() {
     let gateway = Gateway::before("http://127.0.0.1:1");
     for message in [framed(&[0xff; 8]), framed(b"\x0a\x02\xff\xfe")] {
         let (_, headers) = send(&gateway, post(RESET, "application/grpc"), message).await;
@@ -130,7 +130,7 @@ async fn an_unknown_method_is_unimplemented() {
 }
 
 #[tokio::test]
-async fn a_deadline_in_no_time_is_deadline_exceeded_and_not_cancelled() {
+async fn an_expired_deadline_is_deadline_exceeded_and_not_cancelled() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::before(&api.url());
     for timeout in ["0n", "1n", "1500u", "1m"] {
@@ -151,7 +151,7 @@ async fn a_deadline_in_no_time_is_deadline_exceeded_and_not_cancelled() {
 }
 
 #[tokio::test]
-async fn a_caller_that_never_sends_its_message_does_not_keep_its_place() {
+async fn a_caller_that_never_sends_its_message_holds_no_in_flight_permit() {
     let gateway = Gateway::with(
         "http://127.0.0.1:1",
         &["--app-key", KEY, "--timeout", "200ms"],
@@ -164,7 +164,7 @@ async fn a_caller_that_never_sends_its_message_does_not_keep_its_place() {
 }
 
 #[tokio::test]
-async fn a_caller_that_stalls_gets_its_own_deadline_with_details() {
+async fn a_stalled_caller_gets_its_own_deadline_with_details() {
     let gateway = Gateway::before("http://127.0.0.1:1");
     let request = post(RESET, "application/grpc").header("grpc-timeout", "300m");
     let (_, headers) = begin(&gateway, request).await;
@@ -175,7 +175,7 @@ async fn a_caller_that_stalls_gets_its_own_deadline_with_details() {
 }
 
 #[tokio::test]
-async fn health_and_readiness_are_known_by_every_name() {
+async fn health_and_readiness_answer_under_every_name() {
     let gateway = Gateway::before("http://127.0.0.1:1");
     let mut health = HealthClient::new(gateway.channel().await);
     for service in ["", SERVICE] {
@@ -214,7 +214,7 @@ async fn health_and_readiness_are_known_by_every_name() {
 }
 
 #[tokio::test]
-async fn a_rejected_key_of_the_gateways_makes_it_not_ready_until_one_works() {
+async fn a_rejected_gateway_key_makes_it_not_ready_until_a_key_works() {
     let api = Api::start(Reply::json(401, "")).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
@@ -304,7 +304,7 @@ async fn a_key_file_is_read_again_when_it_changes() {
 }
 
 #[tokio::test]
-async fn reflection_serves_both_versions_options_included() {
+async fn reflection_serves_both_versions_with_options() {
     let gateway = Gateway::before("http://127.0.0.1:1");
     let channel = gateway.channel().await;
 
@@ -437,7 +437,7 @@ async fn a_stale_socket_is_replaced_and_a_live_one_refused() {
 }
 
 #[tokio::test]
-async fn only_the_own_socket_is_removed_at_the_end() {
+async fn a_socket_of_another_process_is_not_removed() {
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("gateway.sock");
     let address = format!("unix:{}", socket.display());
@@ -450,7 +450,7 @@ async fn only_the_own_socket_is_removed_at_the_end() {
 }
 
 #[tokio::test]
-async fn a_callers_cancellation_closes_the_rest_call() {
+async fn cancelling_a_call_closes_its_rest_connection() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;

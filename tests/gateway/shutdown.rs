@@ -17,7 +17,7 @@ use crate::{
 };
 
 #[tokio::test]
-async fn calls_in_flight_survive_either_signal() {
+async fn calls_in_flight_survive_every_stop_signal() {
     for signal in ["TERM", "INT"] {
         let late = bytes(
             200,
@@ -39,7 +39,7 @@ async fn calls_in_flight_survive_either_signal() {
 }
 
 #[tokio::test]
-async fn health_says_not_serving_while_calls_are_finished() {
+async fn health_says_not_serving_during_the_drain() {
     let api = Api::start(Reply::Silence).await;
     let mut gateway = Gateway::before(&api.url());
     let channel = gateway.channel().await;
@@ -69,7 +69,7 @@ async fn health_says_not_serving_while_calls_are_finished() {
 }
 
 #[tokio::test]
-async fn a_call_that_outlasts_the_drain_is_told_its_outcome() {
+async fn a_call_that_outlasts_the_drain_learns_its_outcome() {
     let silent = Api::start(Reply::Silence).await;
     let full = FullListener::start().await;
     for (url, call, expected) in [
@@ -114,7 +114,7 @@ async fn a_call_that_outlasts_the_drain_is_told_its_outcome() {
 }
 
 #[tokio::test]
-async fn an_idle_connection_does_not_hold_up_the_end() {
+async fn an_idle_connection_does_not_delay_the_exit() {
     let mut gateway = Gateway::before("http://127.0.0.1:1");
     let _grpc = gateway.channel().await;
     let _silent = TcpStream::connect(gateway.address()).await.unwrap();
@@ -123,7 +123,7 @@ async fn an_idle_connection_does_not_hold_up_the_end() {
 }
 
 #[tokio::test]
-async fn a_drain_takes_no_places_from_calls() {
+async fn the_drain_takes_no_permits_from_calls() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::with(&api.url(), &["--app-key", "k", "--drain-timeout", "2s"]);
     let mut client = gateway.client().await;

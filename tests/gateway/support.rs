@@ -12,7 +12,7 @@ pub mod gateway;
 
 pub mod raw;
 
-pub mod siege;
+pub mod attack;
 
 pub mod status;
 

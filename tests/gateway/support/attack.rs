@@ -25,7 +25,7 @@ const OTHER_FILES: usize = 64;
 
 /// Makes the attack twice, and checks that a well-behaved caller is served throughout, that the gateway's memory grows by
 /// no more than that, that it does not grow again the second time, and that no file is left open.
-pub async fn withstands(options: &[&str], most_mib: u64, attack: impl AsyncFn(&Gateway)) {
+pub async fn survives(options: &[&str], most_mib: u64, attack: impl AsyncFn(&Gateway)) {
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
     let options = [&["--app-key", KEY], options].concat();
     let gateway = Gateway::with(&api.url(), &options);
