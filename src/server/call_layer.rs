@@ -242,7 +242,7 @@ impl Shared {
     }
 
     fn refuse_call(&self, error: &Error, call: &Call) -> Response<Body> {
-        self.refuse(error, call.rpc.only_reads(), &call.record)
+        self.refuse(error, call.rpc.is_read_only(), &call.record)
     }
 
     fn refuse(&self, error: &Error, only_reads: bool, record: &CallRecord) -> Response<Body> {
