@@ -18,7 +18,7 @@ use crate::{
     call,
     envelope::{
         RequestValues,
-        redact::{MAX_TEXT, sanitize},
+        details::{MAX_TEXT, sanitize},
     },
     error::Error,
     invisible::is_invisible,
