@@ -1,6 +1,6 @@
-//! What the API says, read out of what it sends: (HTTP status, content type, body) → success or [`ApiError`].
+//! Reads the API's responses: (HTTP status, content type, body) → success or [`ApiError`].
 //!
-//! Every quirk of the API lives here. Several layers answer, each in its own shape:
+//! Every quirk of the API is handled here. Its layers respond in different shapes:
 //!
 //! | shape | HTTP status | example |
 //! | --- | --- | --- |
@@ -12,21 +12,20 @@
 //! | entity missing | 404 | `{"Message":"Resource was not found"}` or nothing |
 //! | route missing | 404 | `{"Message":"No HTTP resource was found that matches the request URI '…'."}` |
 //! | API version | 400, 405 | `{"Error":{"Code":"UnsupportedApiVersion","Message":"…"}}` |
-//! | server fault | 500 | `{"message":"…","error":"…"}`, with a stack trace when it debugs |
-//! | what stands in front | any | HTML, plain text, nothing |
+//! | server fault | 500 | `{"message":"…","error":"…"}`, in debug mode with a stack trace |
+//! | proxy in front | any | HTML, plain text, nothing |
 //!
-//! - Names vary in case; `Errors`, `ErrorsCode`, `Model` and `StatusCode` may be absent or `null`.
-//! - Step 1 documents `"IsSucceed": false` for a call that worked: see [`SuccessRule`].
-//! - Older releases leave out `ErrorsCode`: then the text alone tells a wrong answer to the secret question.
-//! - `StatusCode` is the name of a .NET `HttpStatusCode`; "Continue" says nothing.
+//! - Member names vary in case. `Errors`, `ErrorsCode`, `Model` and `StatusCode` may be absent or `null`.
+//! - Step 1 documents `"IsSucceed": false` for a call that succeeded: see [`SuccessRule`].
+//! - Older releases omit `ErrorsCode`. Then only the text identifies a wrong answer to the secret question.
+//! - `StatusCode` is the name of a .NET `HttpStatusCode`; "Continue" carries no information.
 //!
-//! This module knows no gRPC.
+//! This module does not depend on gRPC.
 
-mod details;
-mod escapes;
+pub(crate) mod details;
 mod http_error;
 mod json;
-pub(crate) mod redact;
+mod redact;
 mod result;
 
 use std::{fmt, time::Duration};
@@ -36,65 +35,65 @@ use serde_json::value::RawValue;
 
 pub(crate) use self::redact::RequestValues;
 use self::{
+    details::{MAX_TEXT, sanitize},
     json::JsonObject,
-    redact::{MAX_TEXT, sanitize},
 };
 
-/// An HTTP answer of the API, whole.
+/// A complete HTTP response of the API.
 pub(crate) struct ApiResponse {
     pub(crate) http_status: u16,
     pub(crate) content_type: Option<String>,
-    /// The time that `Retry-After` asks to wait, however it was written.
+    /// How long `Retry-After` asks to wait, whether it was a number or a date.
     pub(crate) retry_after: Option<Duration>,
-    /// At most as long as [`crate::upstream::MAX_RESPONSE`].
+    /// At most [`crate::upstream::MAX_RESPONSE`] bytes.
     pub(crate) body: Bytes,
-    /// What nothing that is told of the answer may repeat.
+    /// The values that must not appear in anything derived from the response.
     pub(crate) values: RequestValues,
 }
 
-/// How an endpoint tells how the call went.
+/// How an endpoint reports success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SuccessRule {
-    /// It worked if `IsSucceed` is true and there are no `Errors`.
-    Common,
-    /// Step 1: it worked if there are no `Errors`, for the documented success is `{"Errors": [], "IsSucceed": false}`.
-    /// And `ErrorIncorrectAnswer` has a meaning.
-    Reset,
+    /// `IsSucceed` is true and there are no `Errors`.
+    IsSucceed,
+    /// Step 1: there are no `Errors`, because the documented success is `{"Errors": [], "IsSucceed": false}`. Only this
+    /// step reports `ErrorIncorrectAnswer`.
+    NoErrors,
 }
 
-/// An answer that is not a success, and what may be told of it.
+/// A response that is not a success, reduced to what callers may see.
 #[derive(Debug)]
 pub(crate) struct ApiError {
     pub(crate) kind: ApiErrorKind,
     pub(crate) http_status: u16,
     /// The API's own codes, each a plain identifier.
     pub(crate) codes: Vec<String>,
-    /// The API's own words, fit to be passed on; often none.
+    /// The API's own text, sanitized; often empty.
     pub(crate) text: String,
     /// What the API says about single fields of its request.
-    pub(crate) fields: Vec<Field>,
+    pub(crate) fields: Vec<FieldError>,
     pub(crate) retry_after: Option<Duration>,
 }
 
-/// What a validation says about one field.
+/// A validation error of one field.
 #[derive(Debug)]
-pub(crate) struct Field {
-    /// The field's name in the contract's spelling, `new_password`; empty if the API names none.
+pub(crate) struct FieldError {
+    /// The field's name in the contract's spelling, `new_password`; empty if unknown.
     pub(crate) name: String,
-    /// The API's own words, fit to be passed on.
+    /// The API's own text, sanitized.
     pub(crate) text: String,
 }
 
-/// Why an answer is not a success.
+/// Why a response is not a success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ApiErrorKind {
-    /// `ErrorIncorrectAnswer`: the answer to the secret question is missing or wrong. Step 1 knows which.
+    /// `ErrorIncorrectAnswer`: the answer to the secret question is wrong, or missing. Step 1 knows which.
     IncorrectAnswer,
-    /// The same, and no answer was given.
+    /// `ErrorIncorrectAnswer`, and the caller gave no answer.
     AnswerRequired,
-    /// Another entry in `Errors`, with the HTTP status that `StatusCode` names; or a 4xx that has no kind of its own.
+    /// Any other entry in `Errors`, with the HTTP status that `StatusCode` names; or a 4xx without a kind of its own.
     Declined(Option<u16>),
-    /// No success, and no `Errors` that would say why.
+    /// No success and no `Errors`.
     Unexplained,
     BadRequest,
     Validation,
@@ -109,74 +108,83 @@ pub(crate) enum ApiErrorKind {
     Timeout,
     Failed,
     Redirected,
-    /// A success in a form that is not documented.
+    /// A 2xx in an undocumented form.
     Malformed,
 }
 
-/// The `Model` of a successful answer.
+/// The `Model` of a successful response.
 pub(crate) struct Model<'a>(Option<&'a RawValue>);
 
 impl fmt::Debug for ApiResponse {
-    /// Without the body: it may hold a token.
+    /// Omits the body, which may hold a token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer")
+        f.debug_struct("ApiResponse")
             .field("http_status", &self.http_status)
             .finish_non_exhaustive()
     }
 }
 
 impl Model<'_> {
-    /// The model as a string; `None` if there is none.
+    /// The model as a string; `None` if it is absent or `null`.
     ///
     /// # Errors
     ///
-    /// [`ApiErrorKind::Malformed`] if it is anything else.
-    pub(crate) fn string(&self, answer: &ApiResponse) -> Result<Option<String>, ApiError> {
-        let parse = |model: &RawValue| serde_json::from_str(model.get());
+    /// [`ApiErrorKind::Malformed`] if it is not a string.
+    pub(crate) fn string(&self, response: &ApiResponse) -> Result<Option<String>, ApiError> {
         self.0
-            .map(parse)
+            .map(|model| serde_json::from_str(model.get()))
             .transpose()
-            .map_err(|_| ApiError::bare(ApiErrorKind::Malformed, answer))
+            .map_err(|_| ApiError::bare(ApiErrorKind::Malformed, response))
     }
 }
 
 impl ApiError {
-    /// A refusal of which nothing but the HTTP status is told.
-    pub(crate) fn bare(kind: ApiErrorKind, answer: &ApiResponse) -> Self {
-        let (http_status, retry_after) = (answer.http_status, answer.retry_after);
+    /// An error that tells nothing but the HTTP status.
+    pub(crate) fn bare(kind: ApiErrorKind, response: &ApiResponse) -> Self {
         Self {
             kind,
-            http_status,
+            http_status: response.http_status,
             codes: Vec::new(),
             text: String::new(),
             fields: Vec::new(),
-            retry_after,
+            retry_after: response.retry_after,
         }
+    }
+
+    /// An error with the codes, `Errors` and `ModelState` of the response. Server errors and malformed responses pass on
+    /// no text, which might describe the server's internals.
+    fn with_details(kind: ApiErrorKind, response: &ApiResponse, object: &JsonObject<'_>) -> Self {
+        let redactor = response.values.redactor();
+        let mut error = Self::bare(kind, response);
+        error.codes = details::codes(object, &redactor);
+        let is_unexpected = matches!(kind, ApiErrorKind::Malformed | ApiErrorKind::Redirected);
+        if response.http_status < 500 && !is_unexpected {
+            let mut budget = MAX_TEXT;
+            error.fields = details::fields(object, &redactor, &mut budget);
+            let errors = object.strings("Errors").unwrap_or_default();
+            error.text = sanitize(errors.iter().map(String::as_str), &redactor, &mut budget);
+        }
+        error
     }
 }
 
-/// Reads an answer: the verdict on it, apart from what a step makes of the model.
+/// Decides whether the response is a success. The step interprets the model.
 ///
 /// # Errors
 ///
-/// Whatever the answer is if not a success.
-pub(crate) fn read(answer: &ApiResponse, dialect: SuccessRule) -> Result<Model<'_>, ApiError> {
-    let members = JsonObject::parse(&answer.body);
-    let kind = match answer.http_status {
-        // What calls itself HTML is no result, whatever is in it.
-        200..=299 => {
-            match members
-                .as_ref()
-                .filter(|_| !is_html(answer))
-                .map(|members| result::read(members, dialect))
-            {
-                Some(Ok(model)) => return Ok(model),
-                Some(Err(kind)) => kind,
-                None => ApiErrorKind::Malformed,
-            }
-        }
+/// The API's error, if it is not.
+pub(crate) fn read(response: &ApiResponse, rule: SuccessRule) -> Result<Model<'_>, ApiError> {
+    let object = JsonObject::parse(&response.body);
+    let kind = match response.http_status {
+        200..=299 => match object.as_ref().filter(|_| !is_html(response)) {
+            Some(object) => match result::read(object, rule) {
+                Ok(model) => return Ok(model),
+                Err(kind) => kind,
+            },
+            None => ApiErrorKind::Malformed,
+        },
         300..=399 => ApiErrorKind::Redirected,
-        400..=499 => http_error::kind(answer, members.as_ref(), dialect),
+        400..=499 => http_error::kind(response, object.as_ref(), rule),
         501 => ApiErrorKind::EndpointMissing,
         502 => ApiErrorKind::BadGateway,
         503 => ApiErrorKind::Unavailable,
@@ -184,32 +192,16 @@ pub(crate) fn read(answer: &ApiResponse, dialect: SuccessRule) -> Result<Model<'
         500..=599 => ApiErrorKind::Failed,
         _ => ApiErrorKind::Malformed,
     };
-    Err(refusal(kind, answer, &members.unwrap_or_default()))
+    let object = object.unwrap_or_default();
+    Err(ApiError::with_details(kind, response, &object))
 }
 
-/// Whether a body calls itself HTML.
-fn is_html(answer: &ApiResponse) -> bool {
-    answer
+/// Whether the response calls itself HTML. Then it is no result, whatever the body contains.
+fn is_html(response: &ApiResponse) -> bool {
+    response
         .content_type
-        .as_deref()
-        .is_some_and(|kind| kind.to_ascii_lowercase().contains("html"))
-}
-
-/// The refusal with all that may be told of it: nothing but codes, `Errors` and `ModelState`. Of a server fault not even
-/// the texts are told, since they may describe the server's inside, nor those of an answer that is not what it should be.
-fn refusal(kind: ApiErrorKind, answer: &ApiResponse, members: &JsonObject<'_>) -> ApiError {
-    let redactor = answer.values.redactor();
-    let mut refusal = ApiError::bare(kind, answer);
-    refusal.codes = details::codes(members, &redactor);
-    if answer.http_status < 500
-        && !matches!(kind, ApiErrorKind::Malformed | ApiErrorKind::Redirected)
-    {
-        let mut budget = MAX_TEXT;
-        refusal.fields = details::fields(members, &redactor, &mut budget);
-        let errors = members.strings("Errors").unwrap_or_default();
-        refusal.text = sanitize(errors.iter().map(String::as_str), &redactor, &mut budget);
-    }
-    refusal
+        .as_ref()
+        .is_some_and(|content_type| content_type.to_ascii_lowercase().contains("html"))
 }
 
 #[cfg(test)]
@@ -217,16 +209,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_does_not_show_its_body() {
-        let body = Bytes::from_static(br#"{"Model":"the-token","Errors":[],"IsSucceed":true}"#);
-        let values = RequestValues::of(["the-code"]);
-        let answer = ApiResponse {
+    fn debug_of_a_response_omits_the_body() {
+        let response = ApiResponse {
             http_status: 200,
             content_type: None,
             retry_after: None,
-            body,
-            values,
+            body: Bytes::from_static(br#"{"Model":"the-token","Errors":[],"IsSucceed":true}"#),
+            values: RequestValues::of(["the-code"]),
         };
-        assert_eq!(format!("{answer:?}"), "Answer { http_status: 200, .. }");
+        assert_eq!(
+            format!("{response:?}"),
+            "ApiResponse { http_status: 200, .. }"
+        );
     }
 }

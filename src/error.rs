@@ -1,4 +1,4 @@
-//! Everything that can go wrong with a call, by who has to act. [`crate::status`] turns it into a gRPC status.
+//! Every way in which a call can fail. [`crate::status`] turns each into a gRPC status.
 
 use std::time::Duration;
 
@@ -7,55 +7,55 @@ use crate::envelope::ApiError;
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
-    /// The request breaks the contract.
+    /// A field of the request breaks the contract.
     #[error("the request is invalid")]
     Invalid(Vec<Violation>),
-    /// The request could not be read, or there is no such rpc: tonic's own answer, by its code.
-    #[error("the request cannot be read")]
+    /// tonic could not decode the request, or the method does not exist. The code is tonic's.
+    #[error("the request cannot be decoded")]
     Undecodable(tonic::Code),
-    /// Neither the gateway nor the caller has an application key.
+    /// No application key is configured, and the caller sent none.
     #[error("there is no application key")]
     KeyMissing,
-    /// The API has refused so many attempts to guess that there may be no other for a while.
+    /// The API refused so many guesses that the attempt limiter sends no more for a while.
     #[error("too many attempts")]
     TooManyAttempts {
-        /// When there may be one.
+        /// How long to wait before the next attempt.
         retry_after: Duration,
     },
 
-    /// The API answered, and not with success.
+    /// The API responded with an error.
     #[error("the API answered HTTP {}", .0.http_status)]
     Refused(ApiError),
-    /// The API's answer is longer than [`crate::upstream::MAX_RESPONSE`].
-    #[error("the API's answer is too long")]
+    /// The response is longer than [`crate::upstream::MAX_RESPONSE`].
+    #[error("the API's response is too long")]
     TooLarge {
-        /// The HTTP status of the answer.
+        /// The HTTP status of the response.
         http_status: u16,
     },
     /// No connection could be made, so nothing was sent.
-    #[error("no connection to the API")]
+    #[error("cannot connect to the API")]
     Unreachable(#[source] reqwest::Error),
-    /// No connection could be made for a while, so none was tried.
-    #[error("no connection to the API for a while, and none tried")]
+    /// The circuit breaker is open, so nothing was sent.
+    #[error("cannot connect to the API; the circuit breaker is open")]
     CircuitOpen {
-        /// How long none will be tried.
+        /// How long the breaker stays open.
         pause: Duration,
     },
-    /// The connection broke before the whole answer was there.
+    /// The connection broke before the whole response arrived.
     #[error("the connection to the API broke")]
     ConnectionLost(#[source] reqwest::Error),
     /// The deadline passed.
-    #[error("no answer within the deadline")]
+    #[error("no response within the deadline")]
     TimedOut {
         /// Whether the API may have seen the call.
         sent: bool,
     },
 
-    /// As many calls are in flight as there may be.
+    /// The limit on calls in flight is reached.
     #[error("too many calls in flight")]
     Overloaded,
-    /// The gateway stops and cannot wait any longer for the call.
-    #[error("the gateway is going down")]
+    /// The gateway is shutting down and cannot wait any longer for the call.
+    #[error("the gateway is shutting down")]
     ShuttingDown {
         /// Whether the API may have seen the call.
         sent: bool,
@@ -68,11 +68,11 @@ pub(crate) enum Error {
     },
 }
 
-/// What is wrong with a field of the request.
+/// A field of the request that breaks a rule of the contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Violation {
     /// The field's name in the contract.
     pub(crate) field: &'static str,
-    /// What would be right.
+    /// The rule, as the caller reads it: `must not be empty`.
     pub(crate) rule: &'static str,
 }

@@ -1,7 +1,8 @@
-//! Characters that nobody sees. Text with some of them in it reads like text without, and may mean the same to the API.
+//! Recognizes invisible characters. Text with some of them inside reads like the text without, and the API may treat the
+//! two alike.
 
-/// Control characters; those that change how the characters around them are shown; and those that Unicode has programs
-/// leave out where they cannot show them (`Default_Ignorable_Code_Point`). White space is not among them.
+/// Whether the character is a control character, changes how its neighbours are shown, or has Unicode's
+/// `Default_Ignorable_Code_Point` property. White space that is no control character does not count.
 pub(crate) fn is_invisible(c: char) -> bool {
     c.is_control()
         || matches!(

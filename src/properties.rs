@@ -18,7 +18,7 @@ use crate::{
     call,
     envelope::{
         RequestValues,
-        redact::{MAX_TEXT, sanitize},
+        details::{MAX_TEXT, sanitize},
     },
     error::Error,
     invisible::is_invisible,
@@ -52,7 +52,7 @@ pub fn verdict(bytes: &[u8]) {
         ),
         Err(refusal) => {
             let error = Error::Refused(refusal);
-            let verdict = Classification::of(&error, rpc.only_reads(), owner);
+            let verdict = Classification::of(&error, rpc.is_read_only(), owner);
             let status = verdict.status(&error);
             assert_eq!(status.code(), verdict.code);
             is_complete(&status);

@@ -1,10 +1,25 @@
-//! The four rpcs and the REST call that each of them stands for, as the contract's `google.api.http` options say.
+//! The four rpcs and the REST call behind each of them. `tests/gateway/contract.rs` compares them with the contract.
 
 use std::{fmt, str::FromStr};
 
+use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
-/// What is percent-encoded in a query: everything but the unreserved characters of RFC 3986.
+/// The API version that the contract is written against.
+pub const API_VERSION: &str = "1.0";
+
+/// The names of all request fields.
+pub const REQUEST_FIELDS: [&str; 7] = [
+    "user",
+    "secret_question_answer",
+    "username",
+    "code",
+    "token",
+    "password",
+    "password_confirmation",
+];
+
+/// The characters that a query percent-encodes: all but the unreserved ones of RFC 3986.
 pub(crate) const PERCENT_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -24,20 +39,8 @@ pub enum Rpc {
     UpdatePassword,
 }
 
-/// What the contract says about an rpc.
-struct Binding {
-    name: &'static str,
-    full_name: &'static str,
-    http_method: http::Method,
-    http_path: &'static str,
-    only_reads: bool,
-}
-
-// `API_VERSION`, `REQUEST_FIELDS` and `Rpc::binding`.
-include!(concat!(env!("OUT_DIR"), "/bindings.rs"));
-
 impl Rpc {
-    /// All of them, in the order in which a trader meets them.
+    /// All rpcs, in the order of the steps.
     pub const ALL: [Self; 4] = [
         Self::ResetPassword,
         Self::GetSecretQuestion,
@@ -45,7 +48,7 @@ impl Rpc {
         Self::UpdatePassword,
     ];
 
-    /// The rpc that a request path, `/package.Service/Method`, names.
+    /// The rpc of a request path, `/package.Service/Method`.
     pub fn by_path(path: &str) -> Option<Self> {
         let full_name = path.strip_prefix('/')?;
         Self::ALL
@@ -55,27 +58,50 @@ impl Rpc {
 
     /// `Method`.
     pub const fn name(self) -> &'static str {
-        self.binding().name
+        match self {
+            Self::ResetPassword => "ResetPassword",
+            Self::GetSecretQuestion => "GetSecretQuestion",
+            Self::GenerateToken => "GenerateToken",
+            Self::UpdatePassword => "UpdatePassword",
+        }
     }
 
-    /// `package.Service/Method`, the form that the telemetry conventions use.
+    /// `package.Service/Method`, as OpenTelemetry's conventions name an rpc.
     pub const fn full_name(self) -> &'static str {
-        self.binding().full_name
+        match self {
+            Self::ResetPassword => "autoshares.passwordreset.v1.PasswordResetService/ResetPassword",
+            Self::GetSecretQuestion => {
+                "autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion"
+            }
+            Self::GenerateToken => "autoshares.passwordreset.v1.PasswordResetService/GenerateToken",
+            Self::UpdatePassword => {
+                "autoshares.passwordreset.v1.PasswordResetService/UpdatePassword"
+            }
+        }
     }
 
-    /// The method of the REST call.
-    pub const fn http_method(self) -> &'static http::Method {
-        &self.binding().http_method
+    /// The HTTP method of the REST call.
+    pub const fn http_method(self) -> &'static Method {
+        match self {
+            Self::ResetPassword | Self::GenerateToken => &Method::POST,
+            Self::GetSecretQuestion => &Method::GET,
+            Self::UpdatePassword => &Method::PUT,
+        }
     }
 
-    /// The path of the REST call below `/v{API version}`.
+    /// The path of the REST call, below `/v{API version}`.
     pub const fn http_path(self) -> &'static str {
-        self.binding().http_path
+        match self {
+            Self::ResetPassword => "/users/password/reset",
+            Self::GetSecretQuestion => "/users/password/secret-question",
+            Self::GenerateToken => "/users/password/reset/code",
+            Self::UpdatePassword => "/users/passwords/reset/",
+        }
     }
 
-    /// Whether the call leaves everything as it was (`NO_SIDE_EFFECTS`), so that calling twice does no harm.
-    pub const fn only_reads(self) -> bool {
-        self.binding().only_reads
+    /// Whether the call changes nothing (`NO_SIDE_EFFECTS`), so that it is safe to send it twice.
+    pub const fn is_read_only(self) -> bool {
+        matches!(self, Self::GetSecretQuestion)
     }
 }
 
@@ -89,10 +115,9 @@ impl FromStr for Rpc {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let known = || Self::ALL.map(Self::name).join(", ");
         Self::ALL
             .into_iter()
             .find(|rpc| rpc.name() == name)
-            .ok_or_else(|| format!("takes one of {}", known()))
+            .ok_or_else(|| format!("takes one of {}", Self::ALL.map(Self::name).join(", ")))
     }
 }

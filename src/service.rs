@@ -116,7 +116,7 @@ impl Service {
     /// The status of an error, which is recorded for the call's log line and metrics.
     fn to_status(&self, error: &Error, call: &Call) -> Status {
         let owner = self.app_keys.owner();
-        let classification = Classification::of(error, call.rpc.only_reads(), owner);
+        let classification = Classification::of(error, call.rpc.is_read_only(), owner);
         call.record.failed(classification, owner, error);
         classification.status(error)
     }

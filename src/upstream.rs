@@ -101,7 +101,7 @@ impl Upstream {
             call,
             app_key,
         };
-        let mut retries = Retries::new(call.rpc.only_reads(), call.deadline, &self.retries);
+        let mut retries = Retries::new(call.rpc.is_read_only(), call.deadline, &self.retries);
         let mut result = attempts.attempt(&payload, 0).await;
         while self.circuit_breaker.check().is_ok()
             && let Some(pause) = retries.next(&result)

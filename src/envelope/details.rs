@@ -1,50 +1,44 @@
-//! What may be told of an answer: codes that are identifiers, and what a validation says about fields.
+//! Selects what callers may see of a response: codes that are identifiers, field names, and short plain texts.
 
+use html_escape::decode_html_entities;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{
-    Field,
-    http_error::error_code,
-    json::JsonObject,
-    redact::{Redactor, sanitize},
-};
-use crate::rpc::REQUEST_FIELDS;
+use super::{FieldError, http_error::error_code, json::JsonObject, redact::Redactor};
+use crate::{invisible::is_invisible, rpc::REQUEST_FIELDS};
 
-/// The API's codes that are plain identifiers; there is no reason for it to send others, or many.
-pub(super) fn codes(members: &JsonObject<'_>, redactor: &Redactor) -> Vec<String> {
-    const MOST: usize = 8;
-    let is_identifier = |code: &String| {
-        (1..=64).contains(&code.len())
-            && code.starts_with(|c: char| c.is_ascii_alphabetic())
-            && code
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
-    };
-    let listed = members
-        .strings("ErrorsCode")
-        .unwrap_or_default()
-        .into_iter();
-    let codes: Vec<_> = listed
-        .chain(error_code(members))
-        .filter(is_identifier)
-        .filter(|code| !redactor.finds_any_in(code))
-        .take(MOST)
+/// The most bytes of the API's text that one status passes on.
+pub(crate) const MAX_TEXT: usize = 512;
+/// A longer message is a page rather than a message and is left out.
+const MAX_MESSAGE: usize = 4096;
+const MAX_CODES: usize = 8;
+const MAX_FIELDS: usize = 8;
+const MAX_IDENTIFIER: usize = 64;
+
+/// The API's codes, as far as they are plain identifiers.
+pub(super) fn codes(object: &JsonObject<'_>, redactor: &Redactor) -> Vec<String> {
+    let is_identifier =
+        |code: &String| code.starts_with(|c: char| c.is_ascii_alphabetic()) && is_name(code, "_-.");
+    let listed = object.strings("ErrorsCode").unwrap_or_default();
+    let mut codes: Vec<_> = listed
+        .into_iter()
+        .chain(error_code(object))
+        .filter(|code| is_identifier(code) && !redactor.finds_value_in(code))
+        .take(MAX_CODES)
         .collect();
-    // Side by side, as they are told, they may spell what none of them says alone.
-    if redactor.finds_any_in(&codes.join(",")) {
-        Vec::new()
-    } else {
-        codes
+    // Two codes side by side may contain a value that neither contains alone.
+    if redactor.finds_value_in(&codes.join(",")) {
+        codes.clear();
     }
+    codes
 }
 
-/// `ModelState`: `parameter.Property` to a list of messages, or to one.
+/// The entries of `ModelState`, which maps `parameter.Property` to one message or a list of them.
 pub(super) fn fields(
-    members: &JsonObject<'_>,
+    object: &JsonObject<'_>,
     redactor: &Redactor,
     budget: &mut usize,
-) -> Vec<Field> {
+) -> Vec<FieldError> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum Messages {
@@ -52,64 +46,160 @@ pub(super) fn fields(
         Many(Vec<Option<String>>),
     }
 
-    const MOST: usize = 8;
-    let state = members
-        .get::<JsonObject<'_>>("ModelState")
-        .ok()
-        .flatten()
-        .unwrap_or_default();
+    let state = object.get::<JsonObject<'_>>("ModelState");
+    let state = state.ok().flatten().unwrap_or_default();
     let field = |(key, messages): (&str, &RawValue)| {
         let messages = match serde_json::from_str(messages.get()) {
             Ok(Messages::One(message)) => vec![message],
             Ok(Messages::Many(messages)) => messages.into_iter().flatten().collect(),
             Err(_) => Vec::new(),
         };
-        Field {
+        FieldError {
             name: contract_name(key, redactor),
             text: sanitize(messages.iter().map(String::as_str), redactor, budget),
         }
     };
-    state.iter().take(MOST).map(field).collect()
+    state.iter().take(MAX_FIELDS).map(field).collect()
 }
 
-/// The contract's spelling of a field's name, `userPassword.OldPassword[0]` → `old_password`; empty if it does not look
-/// like a name or repeats a value of the request.
+/// The contract's spelling of a field, `userPassword.OldPassword[0]` → `old_password`; empty if it is no name or contains
+/// a private value.
 fn contract_name(key: &str, redactor: &Redactor) -> String {
     let property = key.rsplit('.').next().unwrap_or(key);
     let property = property.split('[').next().unwrap_or(property);
-    // The contract's own names are no secret, even to a trader whose password is "password".
-    if let Some(known) = REQUEST_FIELDS
-        .iter()
-        .find(|field| is_spelled(property, field))
-    {
-        return (*known).to_owned();
-    }
-    let is_name = (1..=64).contains(&property.len())
-        && property
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b == b'_');
-    if is_name && !redactor.finds_any_in(property) {
-        snake_case(property)
-    } else {
-        String::new()
+    let letters = |name: &str| name.replace('_', "").to_ascii_lowercase();
+    let is_property = |field: &&str| letters(field) == letters(property);
+    // The contract's own names are public, even if somebody's password is "password".
+    match REQUEST_FIELDS.into_iter().find(is_property) {
+        Some(field) => field.to_owned(),
+        None if is_name(property, "_") && !redactor.finds_value_in(property) => {
+            snake_case(property)
+        }
+        None => String::new(),
     }
 }
 
-/// Whether the property is that field of the contract, in whatever case.
-fn is_spelled(property: &str, field: &str) -> bool {
-    let letters = |name: &str| name.replace('_', "").to_ascii_lowercase();
-    letters(property) == letters(field)
+/// Whether the text consists of ASCII letters, digits and these signs.
+fn is_name(text: &str, signs: &str) -> bool {
+    (1..=MAX_IDENTIFIER).contains(&text.len())
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || signs.contains(c))
 }
 
 fn snake_case(property: &str) -> String {
-    let mut name = String::with_capacity(property.len() + 4);
-    let mut before = '_';
+    let mut name = String::new();
+    let mut previous = '_';
     for c in property.chars() {
-        if c.is_ascii_uppercase() && !before.is_ascii_uppercase() && before != '_' {
+        if c.is_ascii_uppercase() && !previous.is_ascii_uppercase() && previous != '_' {
             name.push('_');
         }
         name.push(c.to_ascii_lowercase());
-        before = c;
+        previous = c;
     }
     name
+}
+
+/// Joins the messages that contain no value into one plain text of at most `budget` bytes, and charges the budget for it.
+pub(crate) fn sanitize<'m>(
+    messages: impl IntoIterator<Item = &'m str>,
+    redactor: &Redactor,
+    budget: &mut usize,
+) -> String {
+    let messages: Vec<_> = messages
+        .into_iter()
+        .filter(|message| message.len() <= MAX_MESSAGE && !redactor.finds_value_in(message))
+        .map(plain)
+        .filter(|message| !message.is_empty())
+        .collect();
+    let mut text = messages.join(" ");
+    text.truncate(text.floor_char_boundary(*budget));
+    // Two messages side by side, or one without its markup, may contain a value that no message contained before.
+    if redactor.finds_value_in(&text) {
+        text.clear();
+    }
+    *budget -= text.len();
+    text
+}
+
+/// The text without markup, invisible characters and repeated white space.
+fn plain(text: &str) -> String {
+    let text = decode_html_entities(text);
+    let mut parts = text.split('<');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let is_tag = part.starts_with(|c: char| c.is_ascii_alphabetic() || "/!?%".contains(c));
+        plain.push_str(match part.split_once('>') {
+            Some((_, after)) if is_tag => after,
+            None if is_tag => "",
+            _ => part,
+        });
+    }
+    // A ">" that is left could form markup again with the text around it.
+    plain
+        .replace('>', "")
+        .split(|c: char| c.is_whitespace() || is_invisible(c))
+        .filter(|word| !word.is_empty())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::RequestValues;
+
+    fn sanitized(messages: &[&str], values: &[&str]) -> String {
+        let redactor = RequestValues::of(values.iter().copied()).redactor();
+        sanitize(messages.iter().copied(), &redactor, &mut { MAX_TEXT })
+    }
+
+    #[test]
+    fn text_is_made_plain() {
+        for (message, expected) in [
+            (
+                "Answer is incorrect, try again.",
+                "Answer is incorrect, try again.",
+            ),
+            ("  two\r\n\tlines ", "two lines"),
+            ("<p class=\"x\">marked <b>up</b></p>", "marked up"),
+            ("<<b>script>alert(1)</<b>script>", "scriptalert(1)script"),
+            (
+                "&lt;script&gt;x&lt;/script&gt; Tom &amp; Jerry",
+                "x Tom & Jerry",
+            ),
+            ("<?xml version=1?><%= x %>y", "y"),
+            ("1 < 2 > 0", "1 2 0"),
+            ("cut <scr", "cut"),
+            ("a\u{202e}b\u{0}c", "a b c"),
+        ] {
+            assert_eq!(sanitized(&[message], &[]), expected, "{message:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_contains_a_value_is_left_out() {
+        assert_eq!(
+            sanitized(&["a secret", "Try again."], &["secret"]),
+            "Try again."
+        );
+        assert_eq!(sanitized(&["open", "sesame"], &["open sesame"]), "");
+        assert_eq!(sanitized(&["se</b>cr<b>et"], &["secret"]), "");
+    }
+
+    #[test]
+    fn text_is_cut_at_a_character_within_the_budget() {
+        let long = "é".repeat(400);
+        let redactor = RequestValues::default().redactor();
+        let mut budget = MAX_TEXT;
+        let mut sanitize = || sanitize([long.as_str()], &redactor, &mut budget);
+        assert_eq!(sanitize().len(), 512);
+        assert_eq!(
+            sanitize(),
+            "",
+            "the budget is shared by all texts of a status"
+        );
+        let page = "x".repeat(MAX_MESSAGE + 1);
+        assert_eq!(sanitized(&[&page, "short"], &[]), "short");
+    }
 }

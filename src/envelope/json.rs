@@ -1,5 +1,4 @@
-//! The members of a JSON object, found by name without regard to case: the API's layers write `Message` and `message`,
-//! `Error` and `error`.
+//! A JSON object whose members are found by name in any case: the API's layers write both `Message` and `message`.
 
 use std::fmt;
 
@@ -9,46 +8,39 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-/// A JSON object whose members are still text: each is parsed when it is asked for, as what it has to be.
+/// A JSON object whose members stay text until they are read, each as the expected type.
 #[derive(Default)]
 pub(super) struct JsonObject<'a>(Vec<(String, &'a RawValue)>);
 
-/// A member that is there, but not as documented: of another type, or twice.
+/// A member has another type than documented, or occurs twice.
 #[derive(Debug)]
 pub(super) struct Unreadable;
 
 impl<'a> JsonObject<'a> {
-    /// `None` if the body is not one JSON object. A byte-order mark before it is passed over: ASP.NET may write one.
+    /// `None` if the body is not a JSON object. Skips a byte-order mark, which ASP.NET may write.
     pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
         const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
         serde_json::from_slice(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)).ok()
     }
 
-    /// The member of that name; `None` if it is absent or `null`.
+    /// The member with this name; `None` if it is absent or `null`.
     pub(super) fn get<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, Unreadable> {
-        let mut found = self
-            .0
-            .iter()
-            .filter(|(key, _)| key.eq_ignore_ascii_case(name))
-            .map(|(_, value)| value);
+        let is_named = |member: &&(String, &RawValue)| member.0.eq_ignore_ascii_case(name);
+        let mut found = self.0.iter().filter(is_named);
         match (found.next(), found.next()) {
             (None, _) => Ok(None),
-            (Some(value), None) => serde_json::from_str(value.get()).map_err(|_| Unreadable),
+            (Some((_, value)), None) => serde_json::from_str(value.get()).map_err(|_| Unreadable),
             (Some(_), Some(_)) => Err(Unreadable),
         }
     }
 
-    /// A list of strings, of which any may be `null`, and then is empty; no strings if it is absent or `null` itself.
+    /// A list of strings: empty if it is absent or `null`, with an empty string for each entry that is `null`.
     pub(super) fn strings(&self, name: &str) -> Result<Vec<String>, Unreadable> {
-        let list: Option<Vec<Option<String>>> = self.get(name)?;
-        Ok(list
-            .into_iter()
-            .flatten()
-            .map(Option::unwrap_or_default)
-            .collect())
+        let list: Vec<Option<String>> = self.get(name)?.unwrap_or_default();
+        Ok(list.into_iter().map(Option::unwrap_or_default).collect())
     }
 
-    /// The members in the order in which they are written.
+    /// The members in their original order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
         self.0.iter().map(|(key, value)| (key.as_str(), *value))
     }
@@ -56,24 +48,22 @@ impl<'a> JsonObject<'a> {
 
 impl<'de> Deserialize<'de> for JsonObject<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Object;
+        deserializer.deserialize_map(JsonObject::default())
+    }
+}
 
-        impl<'de> Visitor<'de> for Object {
-            type Value = JsonObject<'de>;
+/// Collects the members one by one, because a map would lose the order and members that occur twice.
+impl<'de> Visitor<'de> for JsonObject<'de> {
+    type Value = Self;
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(JsonObject(members))
-            }
+    fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Self, A::Error> {
+        while let Some(member) = map.next_entry()? {
+            self.0.push(member);
         }
-
-        deserializer.deserialize_map(Object)
+        Ok(self)
     }
 }

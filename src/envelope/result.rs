@@ -1,4 +1,4 @@
-//! The result envelope, in which the API tells how a call went: `{"Model":…,"Errors":[…],"ErrorsCode":[…],…}`.
+//! Reads the result envelope, which reports how a call went: `{"Model":…,"Errors":[…],"ErrorsCode":[…],…}`.
 
 use serde_json::value::RawValue;
 
@@ -9,22 +9,21 @@ use super::{
 
 /// Reads the result of a 2xx.
 pub(super) fn read<'a>(
-    members: &JsonObject<'a>,
-    dialect: SuccessRule,
+    object: &JsonObject<'a>,
+    rule: SuccessRule,
 ) -> Result<Model<'a>, ApiErrorKind> {
-    let result = ResultEnvelope::of(members).map_err(|_: Unreadable| ApiErrorKind::Malformed)?;
-    if result.is_refused() {
-        return Err(result.refused(dialect));
+    let result = ResultEnvelope::of(object).map_err(|_: Unreadable| ApiErrorKind::Malformed)?;
+    if result.has_errors() {
+        return Err(result.error_kind(rule));
     }
-    let is_succeed = result.is_succeed.ok_or(ApiErrorKind::Malformed)?;
-    if is_succeed || dialect == SuccessRule::Reset {
-        Ok(Model(result.model))
-    } else {
-        Err(ApiErrorKind::Unexplained)
+    match result.is_succeed {
+        None => Err(ApiErrorKind::Malformed),
+        Some(false) if rule == SuccessRule::IsSucceed => Err(ApiErrorKind::Unexplained),
+        Some(_) => Ok(Model(result.model)),
     }
 }
 
-/// The result envelope of a finished call.
+/// The result envelope.
 pub(super) struct ResultEnvelope<'a> {
     model: Option<&'a RawValue>,
     errors: Vec<String>,
@@ -34,35 +33,31 @@ pub(super) struct ResultEnvelope<'a> {
 }
 
 impl<'a> ResultEnvelope<'a> {
-    pub(super) fn of(members: &JsonObject<'a>) -> Result<Self, Unreadable> {
+    pub(super) fn of(object: &JsonObject<'a>) -> Result<Self, Unreadable> {
+        let status_code = object.get::<String>("StatusCode")?;
         Ok(Self {
-            model: members.get("Model")?,
-            errors: members.strings("Errors")?,
-            codes: members.strings("ErrorsCode")?,
-            http_status: members
-                .get::<String>("StatusCode")?
-                .as_deref()
-                .and_then(status_named),
-            is_succeed: members.get("IsSucceed")?,
+            model: object.get("Model")?,
+            errors: object.strings("Errors")?,
+            codes: object.strings("ErrorsCode")?,
+            http_status: status_code.and_then(|name| http_status(&name)),
+            is_succeed: object.get("IsSucceed")?,
         })
     }
 
-    fn is_refused(&self) -> bool {
+    fn has_errors(&self) -> bool {
         !(self.errors.is_empty() && self.codes.is_empty())
     }
 
-    /// The cause of a result that is refused.
-    pub(super) fn refused(&self, dialect: SuccessRule) -> ApiErrorKind {
-        let is_about_the_answer =
-            (0..self.errors.len().max(self.codes.len())).any(|n| self.is_incorrect_answer(n));
-        if dialect == SuccessRule::Reset && is_about_the_answer {
+    pub(super) fn error_kind(&self, rule: SuccessRule) -> ApiErrorKind {
+        let entries = self.errors.len().max(self.codes.len());
+        if rule == SuccessRule::NoErrors && (0..entries).any(|n| self.is_incorrect_answer(n)) {
             ApiErrorKind::IncorrectAnswer
         } else {
             ApiErrorKind::Declined(self.http_status)
         }
     }
 
-    /// Whether an entry of the parallel lists says so: its code or, where older releases leave that out, its text.
+    /// Whether an entry of the parallel lists reports a wrong answer: by its code, or without one by its text.
     fn is_incorrect_answer(&self, entry: usize) -> bool {
         match self.codes.get(entry).filter(|code| !code.is_empty()) {
             Some(code) => code.eq_ignore_ascii_case("ErrorIncorrectAnswer"),
@@ -74,28 +69,24 @@ impl<'a> ResultEnvelope<'a> {
     }
 }
 
-/// "Answer is incorrect, try again.", which older releases send without a code.
+/// Recognizes "Answer is incorrect, try again.", which older releases send without a code.
 fn is_incorrect_answer(text: &str) -> bool {
     text.to_ascii_lowercase().contains("answer is incorrect")
 }
 
-/// The error that the name of a .NET `HttpStatusCode` means, as an HTTP status.
-fn status_named(name: &str) -> Option<u16> {
+/// The HTTP status that the name of a .NET `HttpStatusCode` means, if the gateway treats it differently from others.
+fn http_status(name: &str) -> Option<u16> {
     let status = match name.to_ascii_lowercase().as_str() {
         "badrequest" => 400,
         "unauthorized" => 401,
-        "paymentrequired" => 402,
         "forbidden" => 403,
         "notfound" => 404,
         "methodnotallowed" => 405,
-        "notacceptable" => 406,
         "requesttimeout" => 408,
         "conflict" => 409,
         "gone" => 410,
-        "preconditionfailed" => 412,
         "requestentitytoolarge" => 413,
         "unprocessableentity" | "unprocessablecontent" => 422,
-        "locked" => 423,
         "toomanyrequests" => 429,
         "internalservererror" => 500,
         "notimplemented" => 501,

@@ -225,8 +225,8 @@ impl Calls {
                 let Ok(response) = response;
                 self.with_details(response, call)
             }
-            error = call.end() => self.refuse(&error, call.rpc.only_reads(), &call.record),
-            () = until_refused(refused, call) => self.refuse(&Error::Overloaded, call.rpc.only_reads(), &call.record),
+            error = call.end() => self.refuse(&error, call.rpc.is_read_only(), &call.record),
+            () = until_refused(refused, call) => self.refuse(&Error::Overloaded, call.rpc.is_read_only(), &call.record),
         }
     }
 
@@ -237,7 +237,7 @@ impl Calls {
         match response.extensions().get::<Status>() {
             Some(status) if status.details().is_empty() => {
                 let error = Error::Undecodable(status.code());
-                let mut refusal = self.refuse(&error, call.rpc.only_reads(), &call.record);
+                let mut refusal = self.refuse(&error, call.rpc.is_read_only(), &call.record);
                 if let Some(accepted) = response.headers().get(ACCEPTED) {
                     refusal.headers_mut().insert(ACCEPTED, accepted.clone());
                 }

@@ -40,7 +40,7 @@ pub(crate) async fn generate_token(
 
 /// `Model` is the token; a success without one is none.
 pub(super) fn parse(response: &ApiResponse) -> Result<GenerateTokenResponse, ApiError> {
-    let token = read(response, SuccessRule::Common)?
+    let token = read(response, SuccessRule::IsSucceed)?
         .string(response)?
         .filter(|token| !token.is_empty());
     let token = token.ok_or_else(|| ApiError::bare(ApiErrorKind::Malformed, response))?;

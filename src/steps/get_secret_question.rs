@@ -25,7 +25,7 @@ pub(crate) async fn get_secret_question(
 
 /// An empty `Model` means that the account has no question.
 pub(super) fn parse(response: &ApiResponse) -> Result<GetSecretQuestionResponse, ApiError> {
-    let question = read(response, SuccessRule::Common)?.string(response)?;
+    let question = read(response, SuccessRule::IsSucceed)?.string(response)?;
     Ok(GetSecretQuestionResponse {
         secret_question: question.filter(|question| !question.is_empty()),
     })

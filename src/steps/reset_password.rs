@@ -62,7 +62,7 @@ pub(super) fn parse(
     response: &ApiResponse,
     answer_given: bool,
 ) -> Result<ResetPasswordResponse, ApiError> {
-    match read(response, SuccessRule::Reset) {
+    match read(response, SuccessRule::NoErrors) {
         Ok(_) => Ok(ResetPasswordResponse {}),
         Err(refusal) if refusal.kind == ApiErrorKind::IncorrectAnswer && !answer_given => {
             Err(ApiError {

@@ -50,5 +50,5 @@ pub(crate) async fn update_password(
 
 /// The answer is a success or not; it holds nothing else.
 pub(super) fn parse(response: &ApiResponse) -> Result<UpdatePasswordResponse, ApiError> {
-    read(response, SuccessRule::Common).map(|_| UpdatePasswordResponse {})
+    read(response, SuccessRule::IsSucceed).map(|_| UpdatePasswordResponse {})
 }

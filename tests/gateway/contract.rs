@@ -1,11 +1,19 @@
-//! The contract as the build turns it into Rust: nothing private shows in a `Debug`, and the reasons are spelled as sent.
+//! What the code repeats of the contract agrees with it: REST bindings, field names, reasons, and a `Debug` without values.
+
+use std::{collections::BTreeSet, fmt::Debug};
 
 use prost::Message;
-use prost_reflect::{DescriptorPool, DynamicMessage, FieldDescriptor, MessageDescriptor, Value};
-use reset_gateway::proto::{
-    ErrorReason, FILE_DESCRIPTOR_SET, GenerateTokenRequest, GenerateTokenResponse,
-    GetSecretQuestionRequest, GetSecretQuestionResponse, ResetPasswordRequest,
-    ResetPasswordResponse, UpdatePasswordRequest, UpdatePasswordResponse,
+use prost_reflect::{
+    DescriptorPool, DynamicMessage, MessageDescriptor, MethodDescriptor, ReflectMessage,
+    ServiceDescriptor, Value,
+};
+use reset_gateway::{
+    proto::{
+        ErrorReason, FILE_DESCRIPTOR_SET, GenerateTokenRequest, GenerateTokenResponse,
+        GetSecretQuestionRequest, GetSecretQuestionResponse, ResetPasswordRequest,
+        ResetPasswordResponse, UpdatePasswordRequest, UpdatePasswordResponse,
+    },
+    rpc::{API_VERSION, REQUEST_FIELDS, Rpc},
 };
 
 const PACKAGE: &str = "autoshares.passwordreset.v1";
@@ -15,30 +23,20 @@ fn pool() -> DescriptorPool {
     DescriptorPool::decode(FILE_DESCRIPTOR_SET).unwrap()
 }
 
-fn messages() -> Vec<MessageDescriptor> {
+fn service() -> ServiceDescriptor {
     pool()
-        .all_messages()
-        .filter(|message| message.package_name() == PACKAGE)
-        .collect()
+        .get_service_by_name(&format!("{PACKAGE}.PasswordResetService"))
+        .unwrap()
 }
 
-fn is_redacted(field: &FieldDescriptor) -> bool {
-    field
-        .options()
-        .get_field_by_name("debug_redact")
-        .is_some_and(|value| value.as_bool() == Some(true))
-}
-
-/// The `Debug` of the Rust message, `{:?}` and `{:#?}`, with that value in that field.
-fn debug_of(message: &MessageDescriptor, field: &FieldDescriptor, value: &str) -> String {
-    let mut dynamic = DynamicMessage::new(message.clone());
-    dynamic.set_field(field, Value::String(value.to_owned()));
-    let bytes = dynamic.encode_to_vec();
-    fn shown<M: Message + Default + std::fmt::Debug>(bytes: &[u8]) -> String {
+/// `{:?}` and `{:#?}` of the Rust message that decodes from this one.
+fn debug_of(message: &DynamicMessage) -> String {
+    fn shown<M: Message + Default + Debug>(bytes: &[u8]) -> String {
         let message = M::decode(bytes).unwrap();
         format!("{message:?} {message:#?}")
     }
-    match message.name() {
+    let bytes = message.encode_to_vec();
+    match message.descriptor().name() {
         "ResetPasswordRequest" => shown::<ResetPasswordRequest>(&bytes),
         "ResetPasswordResponse" => shown::<ResetPasswordResponse>(&bytes),
         "GetSecretQuestionRequest" => shown::<GetSecretQuestionRequest>(&bytes),
@@ -51,72 +49,113 @@ fn debug_of(message: &MessageDescriptor, field: &FieldDescriptor, value: &str) -
     }
 }
 
+/// The HTTP method and the path of the rpc's `google.api.http` option.
+fn http_rule(method: &MethodDescriptor) -> (String, String) {
+    let extension = pool().get_extension_by_name("google.api.http").unwrap();
+    let options = method.options();
+    let rule = options.get_extension(&extension);
+    let rule = rule.as_message().unwrap();
+    let pattern = ["get", "put", "post", "delete", "patch"]
+        .into_iter()
+        .find(|name| rule.has_field_by_name(name))
+        .unwrap();
+    let path = rule.get_field_by_name(pattern).unwrap();
+    (
+        pattern.to_uppercase(),
+        path.as_str().unwrap_or_default().to_owned(),
+    )
+}
+
 #[test]
-fn every_field_is_marked_private_and_kept_out_of_debug() {
+fn every_rpc_is_bound_as_the_contract_says() {
+    const NO_SIDE_EFFECTS: i32 = 1;
+    let methods: Vec<_> = service().methods().collect();
+    assert_eq!(methods.len(), Rpc::ALL.len());
+    for (method, rpc) in methods.iter().zip(Rpc::ALL) {
+        let full_name = format!("{}/{}", service().full_name(), method.name());
+        let path = format!("/v{API_VERSION}{}", rpc.http_path());
+        let options = method.options();
+        let idempotency_level = options.get_field_by_name("idempotency_level").unwrap();
+        assert_eq!(rpc.name(), method.name());
+        assert_eq!(rpc.full_name(), full_name);
+        assert_eq!(Rpc::by_path(&format!("/{full_name}")), Some(rpc));
+        assert_eq!(
+            http_rule(method),
+            (rpc.http_method().to_string(), path),
+            "{rpc}"
+        );
+        assert_eq!(
+            idempotency_level.as_enum_number() == Some(NO_SIDE_EFFECTS),
+            rpc.is_read_only(),
+            "{rpc}"
+        );
+    }
+}
+
+#[test]
+fn the_request_fields_are_those_of_the_contract() {
+    let fields: BTreeSet<_> = service()
+        .methods()
+        .flat_map(|method| method.input().fields().collect::<Vec<_>>())
+        .map(|field| field.name().to_owned())
+        .collect();
+    assert_eq!(fields, REQUEST_FIELDS.map(str::to_owned).into());
+}
+
+#[test]
+fn every_field_is_marked_private_and_debug_shows_no_value() {
+    let is_ours = |message: &MessageDescriptor| message.package_name() == PACKAGE;
     let mut fields = 0;
-    for message in messages() {
-        for field in message.fields() {
+    for descriptor in pool().all_messages().filter(is_ours) {
+        let mut message = DynamicMessage::new(descriptor.clone());
+        for field in descriptor.fields() {
             fields += 1;
-            assert!(
-                is_redacted(&field),
-                "{}: anything that a message holds is private",
-                field.full_name()
-            );
-            let shown = debug_of(&message, &field, CANARY);
-            assert!(
-                shown.contains(field.name()) && shown.contains("[redacted]"),
-                "{shown}"
-            );
-            assert!(!shown.contains(CANARY), "{shown}");
+            let is_private = field
+                .options()
+                .get_field_by_name("debug_redact")
+                .is_some_and(|value| value.as_bool() == Some(true));
+            assert!(is_private, "{} is not private", field.full_name());
+            message.set_field(&field, Value::String(CANARY.to_owned()));
+        }
+        let shown = debug_of(&message);
+        assert!(!shown.contains(CANARY), "{shown}");
+        for field in descriptor.fields() {
+            assert!(shown.contains(field.name()), "{shown}");
         }
     }
     assert_eq!(fields, 9);
 }
 
 #[test]
-fn an_absent_field_is_shown_as_absent() {
-    let message = ResetPasswordRequest {
-        user: "x".to_owned(),
+fn debug_shows_which_fields_are_set() {
+    let mut request = ResetPasswordRequest {
+        user: CANARY.to_owned(),
         secret_question_answer: None,
     };
     assert_eq!(
-        format!("{message:?}"),
+        format!("{request:?}"),
         "ResetPasswordRequest { user: [redacted], secret_question_answer: None }"
+    );
+    request.secret_question_answer = Some(CANARY.to_owned());
+    assert_eq!(
+        format!("{request:?}"),
+        "ResetPasswordRequest { user: [redacted], secret_question_answer: Some([redacted]) }"
     );
 }
 
 #[test]
-fn every_reason_is_fit_for_an_error_info() {
+fn every_reason_is_a_valid_error_info_reason() {
     let reasons = pool()
         .get_enum_by_name(&format!("{PACKAGE}.ErrorReason"))
         .unwrap();
     for reason in reasons.values() {
         let name = reason.name();
+        assert!(name.len() <= 63, "{name}");
         assert!(
-            name.len() <= 63 && name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'),
+            name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_'),
             "{name}"
         );
-        assert_eq!(
-            ErrorReason::try_from(reason.number())
-                .unwrap()
-                .as_str_name(),
-            name
-        );
-    }
-}
-
-#[test]
-fn reads_alone_are_marked_free_of_side_effects() {
-    let service = pool()
-        .get_service_by_name(&format!("{PACKAGE}.PasswordResetService"))
-        .unwrap();
-    for method in service.methods() {
-        let level = method
-            .options()
-            .get_field_by_name("idempotency_level")
-            .unwrap()
-            .as_enum_number();
-        let is_read = method.name() == "GetSecretQuestion";
-        assert_eq!(level == Some(1), is_read, "{}", method.name());
+        let generated = ErrorReason::try_from(reason.number()).unwrap();
+        assert_eq!(generated.as_str_name(), name);
     }
 }
