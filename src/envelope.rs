@@ -74,6 +74,8 @@ pub(crate) struct ApiError {
     /// What the API says about single fields of its request.
     pub(crate) fields: Vec<Field>,
     pub(crate) retry_after: Option<Duration>,
+    /// Whether the API itself answered. If not, it may have been anything in front of it.
+    pub(crate) is_from_api: bool,
 }
 
 /// What a validation says about one field.
@@ -151,6 +153,7 @@ impl ApiError {
             text: String::new(),
             fields: Vec::new(),
             retry_after,
+            is_from_api: false,
         }
     }
 }
@@ -195,12 +198,26 @@ fn is_html(answer: &ApiResponse) -> bool {
         .is_some_and(|kind| kind.to_ascii_lowercase().contains("html"))
 }
 
+/// Whether a body has a member that the documented shapes of an error have.
+fn is_documented(members: &JsonObject<'_>) -> bool {
+    members.iter().any(|(name, _)| {
+        ["Message", "Error", "ModelState", "Errors", "IsSucceed"]
+            .iter()
+            .any(|documented| name.eq_ignore_ascii_case(documented))
+    })
+}
+
 /// The refusal with all that may be told of it: nothing but codes, `Errors` and `ModelState`. Of a server fault not even
 /// the texts are told, since they may describe the server's inside, nor those of an answer that is not what it should be.
 fn refusal(kind: ApiErrorKind, answer: &ApiResponse, members: &JsonObject<'_>) -> ApiError {
     let redactor = answer.values.redactor();
     let mut refusal = ApiError::bare(kind, answer);
     refusal.codes = details::codes(members, &redactor);
+    refusal.is_from_api = match answer.http_status {
+        200..=299 => kind != ApiErrorKind::Malformed,
+        400 | 404 | 409 | 422 | 500 => !is_html(answer) && is_documented(members),
+        _ => false,
+    };
     if answer.http_status < 500
         && !matches!(kind, ApiErrorKind::Malformed | ApiErrorKind::Redirected)
     {

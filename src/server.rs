@@ -172,7 +172,7 @@ pub(crate) async fn start(
     health.report().await;
     let mut helpers = JoinSet::new();
     helpers.spawn(health.clone().follow(changes));
-    helpers.spawn(readiness.clone().expire_key_rejection());
+    helpers.spawn(readiness.clone().clear_expired());
     if let Some(listener) = listeners.admin {
         let routes = admin::routes(admin).into_make_service_with_connect_info::<SocketAddr>();
         helpers.spawn(async move { log_failure(axum::serve(listener, routes).await) });
