@@ -1,26 +1,22 @@
-//! Slows guessing down. Step 3 takes six digits and no user name, so that one guess tries all codes that are open; step 1
-//! takes answers to secret questions.
+//! Limits guessing. Step 3 takes six digits and no user name, so one guess tries all open codes at
+//! once; step 1 takes answers to secret questions.
 //!
-//! Only an attempt that the API refuses costs a token, so traffic that succeeds has no limit; but each needs a token that
-//! it could cost, so that a thousand guesses at once are no more than a thousand in a row.
-
-mod token_bucket;
-
-mod latest;
-
-mod limiter;
+//! Only an attempt that the API refuses costs a token, so traffic that succeeds is not limited. But
+//! each attempt needs a token that it could cost, so a thousand guesses at once get no further than
+//! a thousand in a row.
 
 pub(crate) mod client_id;
+mod limiter;
+mod token_bucket;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use unicode_normalization::UnicodeNormalization;
 
-use self::limiter::Limit;
 pub(crate) use self::token_bucket::Rate;
+use self::{client_id::ClientId, limiter::Limiter};
 use crate::{
     app_key::KeyOwner,
-    attempt_limiter::client_id::ClientId,
     call::Call,
     envelope::{ApiError, ApiErrorKind},
     error::Error,
@@ -28,51 +24,51 @@ use crate::{
     status::{Classification, Fault, Outcome},
 };
 
-/// The most attempts that the API may refuse; `None` is no limit.
+/// How many attempts the API may refuse; `None` is no limit.
 #[derive(Clone, Copy, Debug)]
 pub struct Rates {
-    /// Codes, of each caller.
+    /// Codes of each caller.
     pub codes: Option<Rate>,
-    /// Codes, of all callers together.
+    /// Codes of all callers together.
     pub all_codes: Option<Rate>,
-    /// Answers to the secret question, of each user.
+    /// Answers to the secret question of each user.
     pub answers: Option<Rate>,
 }
 
 /// The limits on guessing.
 #[derive(Debug)]
 pub(crate) struct AttemptLimiter {
-    codes: Limit,
-    answers: Limit,
-    /// The key of the hashes that stand for user names, of which none is kept.
-    names: RandomState,
+    codes: Limiter,
+    answers: Limiter,
+    /// User names are kept as hashes with this key, never as text.
+    user_hasher: RandomState,
 }
 
 impl AttemptLimiter {
-    /// The guard with those limits.
     pub(crate) fn new(rates: Rates) -> Self {
         Self {
-            codes: Limit::new(rates.codes, rates.all_codes),
-            answers: Limit::new(rates.answers, None),
-            names: RandomState::new(),
+            codes: Limiter::new(rates.codes, rates.all_codes),
+            answers: Limiter::new(rates.answers, None),
+            user_hasher: RandomState::new(),
         }
     }
 
-    /// Makes `attempt`, which tries a code for that client, if the limits allow it.
+    /// Makes `attempt`, which tries a code, once the limits on this client allow it.
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyAttempts`], whatever ends the call while it waits, or the error of the attempt.
+    /// [`Error::TooManyAttempts`], whatever ends the call while it waits, or the attempt's error.
     pub(crate) async fn try_code<T>(
         &self,
         client: ClientId,
         call: &Call,
         attempt: impl AsyncFnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
-        make(&self.codes, client.0, call, attempt).await
+        limited(&self.codes, client.0, call, attempt).await
     }
 
-    /// Makes `attempt`, which tries an answer to the secret question of that user, if the limits allow it.
+    /// Makes `attempt`, which tries an answer to the secret question of `user`, once the limit on
+    /// this user allows it.
     ///
     /// # Errors
     ///
@@ -83,59 +79,51 @@ impl AttemptLimiter {
         call: &Call,
         attempt: impl AsyncFnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
-        make(&self.answers, self.user(user), call, attempt).await
+        limited(&self.answers, self.user_id(user), call, attempt).await
     }
 
-    /// What stands for a user: the same in whichever case, and with whatever blanks and unseen characters the name is
-    /// written.
-    fn user(&self, name: &str) -> u64 {
-        let mut hasher = self.names.build_hasher();
-        for c in name
-            .nfkc()
+    /// The same for all spellings of a user name that differ only in case, width, blanks or
+    /// invisible characters.
+    fn user_id(&self, name: &str) -> u64 {
+        let mut hasher = self.user_hasher.build_hasher();
+        name.nfkc()
             .filter(|c| !c.is_whitespace() && !is_invisible(*c))
             .flat_map(char::to_lowercase)
-        {
-            hasher.write_u32(c.into());
-        }
+            .for_each(|c| hasher.write_u32(c.into()));
         hasher.finish()
     }
 }
 
-async fn make<T>(
-    limit: &Limit,
+async fn limited<T>(
+    limiter: &Limiter,
     key: u64,
     call: &Call,
     attempt: impl AsyncFnOnce() -> Result<T, Error>,
 ) -> Result<T, Error> {
-    let permit = limit.permit(key, call).await?;
+    let permit = limiter.attempt(key, call).await?;
     let result = attempt().await;
-    permit.settle(
-        result
-            .as_ref()
-            .is_err_and(|error| costs(error, call.is_shortened)),
-    );
+    match &result {
+        Err(error) if costs(error, call.is_shortened) => permit.commit(),
+        _ => permit.refund(),
+    }
     result
 }
 
-/// Whether an attempt that came to this counts: the API has said no to it, or its caller did not want to know.
+/// Whether a failed attempt costs a token: the API refused it, or its caller did not wait.
 fn costs(error: &Error, is_shortened: bool) -> bool {
     match error {
-        // It may be how a release of the API says no.
-        Error::Refused(ApiError {
-            kind: ApiErrorKind::Unexplained,
-            ..
-        }) => true,
-        // Whoever's the key is, nothing was said to the attempt.
-        Error::Refused(ApiError {
-            kind: ApiErrorKind::KeyRejected,
-            ..
-        }) => false,
-        Error::Refused(_) => {
-            let verdict = Classification::of(error, false, KeyOwner::Gateway);
-            (verdict.fault, verdict.outcome) == (Fault::Caller, Outcome::Refused)
-        }
-        // A deadline that is shorter than the gateway's is the caller's way of going: where the API takes longer to say no
-        // than to say yes, one between the two would make guessing free.
+        Error::Refused(ApiError { kind, .. }) => match kind {
+            // Some releases of the API may refuse a guess like this.
+            ApiErrorKind::Unexplained => true,
+            // The API rejected the key and never looked at the guess.
+            ApiErrorKind::KeyRejected => false,
+            _ => {
+                let classification = Classification::of(error, false, KeyOwner::Gateway);
+                classification.fault == Fault::Caller && classification.outcome == Outcome::Refused
+            }
+        },
+        // Where the API takes longer to refuse than to accept, a short deadline would otherwise
+        // tell a wrong guess for free.
         Error::TimedOut { sent } => *sent && is_shortened,
         _ => false,
     }
@@ -148,51 +136,51 @@ mod tests {
 
     fn refused(kind: ApiErrorKind) -> Error {
         let body = bytes::Bytes::new();
-        let answer = ApiResponse {
+        let response = ApiResponse {
             http_status: 200,
             content_type: None,
             retry_after: None,
             body,
             values: RequestValues::default(),
         };
-        Error::Refused(ApiError::bare(kind, &answer))
+        Error::Refused(ApiError::bare(kind, &response))
     }
 
     #[test]
-    fn what_says_no_to_the_attempt_counts_and_nothing_else() {
-        use ApiErrorKind as C;
-        let says_no = [
-            C::IncorrectAnswer,
-            C::Declined(None),
-            C::Declined(Some(404)),
-            C::Unexplained,
-            C::BadRequest,
+    fn only_a_refusal_by_the_api_costs() {
+        use ApiErrorKind as K;
+        let refusals = [
+            K::IncorrectAnswer,
+            K::Declined(None),
+            K::Declined(Some(404)),
+            K::Unexplained,
+            K::BadRequest,
         ];
-        for cause in [
-            &says_no[..],
-            &[C::Validation, C::Forbidden, C::NotFound, C::Conflict],
+        for kind in [
+            &refusals[..],
+            &[K::Validation, K::Forbidden, K::NotFound, K::Conflict],
         ]
         .concat()
         {
-            assert!(costs(&refused(cause), false), "{cause:?}");
+            assert!(costs(&refused(kind), false), "{kind:?}");
         }
-        let says_nothing = [
-            C::KeyRejected,
-            C::EndpointMissing,
-            C::RateLimited,
-            C::Unavailable,
-            C::BadGateway,
+        let not_refusals = [
+            K::KeyRejected,
+            K::EndpointMissing,
+            K::RateLimited,
+            K::Unavailable,
+            K::BadGateway,
         ];
         let failed = [
-            C::Timeout,
-            C::Failed,
-            C::Redirected,
-            C::Malformed,
-            C::Declined(Some(429)),
-            C::Declined(Some(500)),
+            K::Timeout,
+            K::Failed,
+            K::Redirected,
+            K::Malformed,
+            K::Declined(Some(429)),
+            K::Declined(Some(500)),
         ];
-        for cause in [&says_nothing[..], &failed].concat() {
-            assert!(!costs(&refused(cause), true), "{cause:?}");
+        for kind in [&not_refusals[..], &failed].concat() {
+            assert!(!costs(&refused(kind), true), "{kind:?}");
         }
         for error in [
             Error::Overloaded,
@@ -204,23 +192,23 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_counts_if_the_caller_made_it_short() {
+    fn a_deadline_costs_if_the_caller_shortened_it() {
         assert!(costs(&Error::TimedOut { sent: true }, true));
         assert!(
             !costs(&Error::TimedOut { sent: true }, false),
-            "the gateway's own: the API is slow"
+            "the gateway's own timeout: the API is slow"
         );
         assert!(!costs(&Error::TimedOut { sent: false }, true));
     }
 
     #[test]
-    fn a_user_is_the_same_however_the_name_is_written() {
-        let guard = AttemptLimiter::new(Rates {
+    fn spellings_of_a_user_name_are_one_user() {
+        let limiter = AttemptLimiter::new(Rates {
             codes: None,
             all_codes: None,
             answers: None,
         });
-        let (one, other) = (guard.user("robert.zak"), guard.user("jane.doe"));
+        let (one, other) = (limiter.user_id("robert.zak"), limiter.user_id("jane.doe"));
         for name in [
             "Robert.Zak",
             " robert.zak\t",
@@ -230,9 +218,9 @@ mod tests {
             "rob\u{ad}ert.zak\0",
             "robert. zak",
         ] {
-            assert_eq!(guard.user(name), one, "{name:?}");
+            assert_eq!(limiter.user_id(name), one, "{name:?}");
         }
         assert_ne!(one, other);
-        assert_ne!(one, guard.user("robertzak"));
+        assert_ne!(one, limiter.user_id("robertzak"));
     }
 }

@@ -1,4 +1,4 @@
-//! Where the REST call of an rpc goes, worked out once.
+//! Where the REST request of an rpc is sent, and how telemetry describes it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use crate::rpc::Rpc;
 
-/// The REST call of an rpc, apart from what differs from call to call.
+/// What all REST requests of an rpc have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     pub(crate) rpc: Rpc,
@@ -16,12 +16,12 @@ pub(crate) struct Endpoint {
     pub(crate) url: Url,
     /// `POST /v1.0/users/password/reset`
     pub(crate) span_name: String,
-    /// What every span and measurement of the REST call has.
+    /// The attributes of each span and measurement of the request.
     pub(crate) attributes: Vec<KeyValue>,
 }
 
 impl Endpoint {
-    /// Below the API's base URL, in that version of the API.
+    /// The endpoint below the API's base URL.
     pub(crate) fn new(rpc: Rpc, base: &Url, api_version: &str) -> Self {
         let template = format!("/v{api_version}{}", rpc.http_path());
         let mut url = base.clone();
@@ -45,7 +45,7 @@ impl Endpoint {
         }
     }
 
-    /// The URL as telemetry may have it: the query's value is a user name.
+    /// The URL for telemetry, without the query's value, which is a user name.
     pub(crate) fn url_without_values(&self) -> String {
         match self.rpc {
             Rpc::GetSecretQuestion => format!("{}?username=REDACTED", self.url),

@@ -73,6 +73,8 @@ pub(crate) struct ApiError {
     /// What the API says about single fields of its request.
     pub(crate) fields: Vec<FieldError>,
     pub(crate) retry_after: Option<Duration>,
+    /// Whether the API itself answered. If not, it may have been anything in front of it.
+    pub(crate) is_from_api: bool,
 }
 
 /// A validation error of one field.
@@ -148,6 +150,7 @@ impl ApiError {
             text: String::new(),
             fields: Vec::new(),
             retry_after: response.retry_after,
+            is_from_api: false,
         }
     }
 
@@ -157,6 +160,11 @@ impl ApiError {
         let redactor = response.values.redactor();
         let mut error = Self::bare(kind, response);
         error.codes = details::codes(object, &redactor);
+        error.is_from_api = match response.http_status {
+            200..=299 => kind != ApiErrorKind::Malformed,
+            400 | 404 | 409 | 422 | 500 => !is_html(response) && is_documented(object),
+            _ => false,
+        };
         let is_unexpected = matches!(kind, ApiErrorKind::Malformed | ApiErrorKind::Redirected);
         if response.http_status < 500 && !is_unexpected {
             let mut budget = MAX_TEXT;
@@ -202,6 +210,16 @@ fn is_html(response: &ApiResponse) -> bool {
         .content_type
         .as_ref()
         .is_some_and(|content_type| content_type.to_ascii_lowercase().contains("html"))
+}
+
+/// Whether the body has a member that the documented shapes of an error have.
+fn is_documented(object: &JsonObject<'_>) -> bool {
+    const DOCUMENTED: [&str; 5] = ["Message", "Error", "ModelState", "Errors", "IsSucceed"];
+    object.iter().any(|(name, _)| {
+        DOCUMENTED
+            .iter()
+            .any(|known| name.eq_ignore_ascii_case(known))
+    })
 }
 
 #[cfg(test)]

@@ -1,21 +1,26 @@
-//! Whether calls should be sent here: what `/readyz` and the health service say.
+//! Whether calls should be sent here: what `/readyz` and the health service answer.
 
 use std::time::Duration;
 
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
 
 /// How long a rejected key keeps the gateway from being ready.
 const KEY_REJECTION_EXPIRY: Duration = Duration::from_secs(30);
 
-/// The state that the parts of the gateway share. Starts as not ready.
+/// The state that the parts of the gateway share. It starts as not ready.
 #[derive(Clone, Debug)]
 pub(crate) struct Readiness(watch::Sender<State>);
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Rejections and outages expire: a gateway that is not ready may get no calls, and only a call can
+/// show that they are over.
+#[derive(Clone, Copy, Debug, Default)]
 struct State {
     serving: bool,
-    key_rejected: bool,
-    api_unreachable: bool,
+    key_rejected_until: Option<Instant>,
+    api_unreachable_until: Option<Instant>,
 }
 
 impl Readiness {
@@ -23,85 +28,102 @@ impl Readiness {
         Self(watch::Sender::new(State::default()))
     }
 
-    /// The listeners take calls.
+    /// The listeners accept calls.
     pub(crate) fn serving(&self) {
         self.change(|state| state.serving = true);
     }
 
-    /// The gateway is going down.
+    /// The gateway shuts down.
     pub(crate) fn stopping(&self) {
         self.change(|state| state.serving = false);
     }
 
-    /// The API does not accept the gateway's own key, so no call can succeed.
+    /// The API has rejected the gateway's own key, so calls cannot succeed.
     pub(crate) fn key_rejected(&self) {
-        self.change(|state| state.key_rejected = true);
+        let until = Instant::now() + KEY_REJECTION_EXPIRY;
+        self.change(|state| state.key_rejected_until = Some(until));
     }
 
-    /// The key was accepted, or there is a new one to be tried.
+    /// The API has accepted the key, or there is a new one to try.
     pub(crate) fn key_works(&self) {
-        // Told at every call: look before taking the lock.
-        if self.0.borrow().key_rejected {
-            self.change(|state| state.key_rejected = false);
+        // Almost always there is nothing to change: look before taking the lock.
+        if self.0.borrow().key_rejected_until.is_some() {
+            self.change(|state| state.key_rejected_until = None);
         }
     }
 
-    /// No connection to the API can be made, for longer than a moment.
-    pub(crate) fn api_unreachable(&self) {
-        self.change(|state| state.api_unreachable = true);
+    /// The API cannot be reached, and no call will try to before `until`.
+    pub(crate) fn api_unreachable(&self, until: Instant) {
+        self.change(|state| state.api_unreachable_until = Some(until));
     }
 
-    /// Connections to the API can be made again.
+    /// The API can be reached again.
     pub(crate) fn api_reachable(&self) {
-        self.change(|state| state.api_unreachable = false);
+        self.change(|state| state.api_unreachable_until = None);
     }
 
-    /// Takes a rejection of the key back after a while, again and again. A gateway that is not ready may get no calls, and
-    /// without calls it would never learn that its key has been put in order.
-    pub(crate) async fn expire_key_rejection(self) {
-        let mut changes = self.changes();
+    /// Clears what has expired, for as long as the gateway runs.
+    pub(crate) async fn clear_expired(self) {
+        let mut states = self.0.subscribe();
         loop {
-            if self.0.borrow().key_rejected {
-                tokio::time::sleep(KEY_REJECTION_EXPIRY).await;
-                self.key_works();
-            }
-            if !changes.next().await {
-                return;
+            let expiry = states.borrow_and_update().next_expiry();
+            tokio::select! {
+                () = sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => {
+                    self.change(|state| state.clear_expired(Instant::now()));
+                }
+                _ = states.changed() => {}
             }
         }
     }
 
     /// Why the gateway is not ready; `None` if it is.
     pub(crate) fn not_ready_reason(&self) -> Option<&'static str> {
-        let state = *self.0.borrow();
-        match state {
-            State { serving: false, .. } => Some("not serving"),
-            State {
-                key_rejected: true, ..
-            } => Some("application key rejected"),
-            State {
-                api_unreachable: true,
-                ..
-            } => Some("API unreachable"),
-            State {
-                serving: true,
-                key_rejected: false,
-                api_unreachable: false,
-            } => None,
-        }
+        self.0.borrow().not_ready_reason()
     }
 
-    /// Waits until anything changes, and forever if nothing does.
+    /// The changes of [`Self::not_ready_reason`] from now on.
     pub(crate) fn changes(&self) -> Changes {
         Changes(self.0.subscribe())
     }
 
+    /// Changes the state. Only a change of the reason wakes anybody: [`Self::clear_expired`] finds a
+    /// later expiry when the earlier one passes.
     fn change(&self, change: impl FnOnce(&mut State)) {
         self.0.send_if_modified(|state| {
-            let before = *state;
+            let before = state.not_ready_reason();
             change(state);
-            *state != before
+            state.not_ready_reason() != before
         });
+    }
+}
+
+impl State {
+    fn not_ready_reason(&self) -> Option<&'static str> {
+        if !self.serving {
+            Some("not serving")
+        } else if self.key_rejected_until.is_some() {
+            Some("application key rejected")
+        } else if self.api_unreachable_until.is_some() {
+            Some("API unreachable")
+        } else {
+            None
+        }
+    }
+
+    fn next_expiry(&self) -> Option<Instant> {
+        [self.key_rejected_until, self.api_unreachable_until]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn clear_expired(&mut self, now: Instant) {
+        for until in [
+            &mut self.key_rejected_until,
+            &mut self.api_unreachable_until,
+        ] {
+            until.take_if(|until| *until <= now);
+        }
     }
 }
 
@@ -120,20 +142,42 @@ impl Changes {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn a_rejected_key_is_tried_again_after_a_while() {
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn serving() -> Readiness {
         let readiness = Readiness::new();
         readiness.serving();
-        tokio::spawn(readiness.clone().expire_key_rejection());
-        for _ in 0..2 {
+        tokio::spawn(readiness.clone().clear_expired());
+        readiness
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rejection_of_the_key_counts_from_the_last_one() {
+        let readiness = serving();
+        for _ in 0..3 {
             readiness.key_rejected();
-            tokio::time::sleep(KEY_REJECTION_EXPIRY / 2).await;
-            assert_eq!(
-                readiness.not_ready_reason(),
-                Some("application key rejected")
-            );
-            tokio::time::sleep(KEY_REJECTION_EXPIRY).await;
-            assert_eq!(readiness.not_ready_reason(), None);
+            tokio::time::sleep(KEY_REJECTION_EXPIRY - SECOND).await;
+            let reason = readiness.not_ready_reason();
+            assert_eq!(reason, Some("application key rejected"));
         }
+        tokio::time::sleep(2 * SECOND).await;
+        assert_eq!(readiness.not_ready_reason(), None);
+        readiness.key_rejected();
+        readiness.key_works();
+        assert_eq!(readiness.not_ready_reason(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_unreachable_api_counts_until_the_pause_ends() {
+        let readiness = serving();
+        readiness.api_unreachable(Instant::now() + 40 * SECOND);
+        readiness.key_rejected();
+        tokio::time::sleep(KEY_REJECTION_EXPIRY + SECOND).await;
+        assert_eq!(readiness.not_ready_reason(), Some("API unreachable"));
+        tokio::time::sleep(10 * SECOND).await;
+        assert_eq!(readiness.not_ready_reason(), None);
+        readiness.api_unreachable(Instant::now() + 40 * SECOND);
+        readiness.api_reachable();
+        assert_eq!(readiness.not_ready_reason(), None);
     }
 }

@@ -151,7 +151,6 @@ pub(crate) fn service(
     let in_flight = Arc::new(Semaphore::new(config.limits.max_in_flight as usize));
     let upstream = Upstream::new(
         client,
-        config.connect_timeout,
         base,
         &config.api_version,
         in_flight,
@@ -241,7 +240,11 @@ pub(crate) fn app_keys(key: &Key, readiness: &Readiness) -> AppKeys {
         Key::Fixed(key) => AppKeys::Gateway(watch::Sender::new(key.clone()).subscribe()),
         Key::File(path, key) => {
             let (sender, receiver) = watch::channel(key.clone());
-            tokio::spawn(app_key::follow(path.clone(), sender, readiness.clone()));
+            // No reload is ever asked for until SIGHUP is handled.
+            let (_reload_sender, reload) = watch::channel(());
+            let readiness = readiness.clone();
+            let on_change = move || readiness.key_works();
+            tokio::spawn(app_key::watch_file(path.clone(), sender, reload, on_change));
             AppKeys::Gateway(receiver)
         }
     }

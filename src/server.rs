@@ -198,7 +198,7 @@ fn background(
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(health.clone().follow(readiness.changes()));
-    tasks.spawn(readiness.clone().expire_key_rejection());
+    tasks.spawn(readiness.clone().clear_expired());
     if let Some(listener) = listener {
         let (limit, routes) = (
             ConnectionLimit::new(admin::MAX_CONNECTIONS),

@@ -23,7 +23,7 @@ use crate::{
     upstream::Upstream,
 };
 
-/// The service in front of the API that `upstream` reaches.
+/// What all calls share.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) upstream: Arc<Upstream>,
@@ -65,7 +65,7 @@ impl PasswordResetService for Service {
 }
 
 impl Service {
-    /// Runs a step with the call's key and deadline, and turns its error into a status.
+    /// Runs a step for a call, and turns its error into a status.
     async fn call<Req, Res>(
         &self,
         mut request: Request<Req>,
@@ -76,13 +76,7 @@ impl Service {
             .remove()
             .expect("the call layer is around every rpc");
         let result = match self.context(&request, &call) {
-            Ok(context) => AssertUnwindSafe(step(context, request.into_inner()))
-                .catch_unwind()
-                .await
-                .unwrap_or_else(|_panic| {
-                    let sent = call.record.abandon();
-                    Err(Error::Panicked { sent })
-                }),
+            Ok(context) => catch_panic(step(context, request.into_inner()), &call).await,
             Err(error) => Err(error),
         };
         self.record_key_result(&result);
@@ -101,23 +95,39 @@ impl Service {
         })
     }
 
-    /// Updates readiness from the response: it shows whether our key is accepted.
+    /// Updates readiness from the response: it shows whether the gateway's own key is accepted.
     fn record_key_result<T>(&self, result: &Result<T, Error>) {
+        if self.app_keys.owner() == KeyOwner::Caller {
+            return;
+        }
         match result {
-            _ if self.app_keys.owner() == KeyOwner::Caller => {}
+            Ok(_) => self.readiness.key_works(),
             Err(Error::Refused(error)) if error.kind == ApiErrorKind::KeyRejected => {
                 self.readiness.key_rejected();
             }
-            Ok(_) | Err(Error::Refused(_)) => self.readiness.key_works(),
+            Err(Error::Refused(error)) if error.is_from_api => self.readiness.key_works(),
+            // It may have come from a proxy, which knows no keys.
             Err(_) => {}
         }
     }
 
-    /// The status of an error, which is recorded for the call's log line and metrics.
+    /// The status of an error. It is recorded for the call's log line and metrics.
     fn to_status(&self, error: &Error, call: &Call) -> Status {
         let owner = self.app_keys.owner();
         let classification = Classification::of(error, call.rpc.is_read_only(), owner);
         call.record.failed(classification, owner, error);
         classification.status(error)
     }
+}
+
+/// Turns a panic of a step into an error, so that the caller learns the outcome.
+async fn catch_panic<T>(
+    step: impl Future<Output = Result<T, Error>>,
+    call: &Call,
+) -> Result<T, Error> {
+    let result = AssertUnwindSafe(step).catch_unwind().await;
+    result.unwrap_or_else(|_panic| {
+        let sent = call.record.abandon();
+        Err(Error::Panicked { sent })
+    })
 }

@@ -1,15 +1,11 @@
-//! The four steps, in the order in which a trader takes them. Each file is one rpc: its REST body, its fields, and what
-//! its response means.
-
-mod validate;
-
-mod reset_password;
-
-mod get_secret_question;
+//! The four steps of a reset. Each file is one rpc: its REST body, its fields, and what the response
+//! means.
 
 mod generate_token;
-
+mod get_secret_question;
+mod reset_password;
 mod update_password;
+mod validate;
 
 use std::sync::Arc;
 
@@ -55,7 +51,7 @@ impl StepContext {
     }
 }
 
-/// What a response means to the rpc that it answers, without a call: for `explain` and for tests.
+/// Reads a response without a call, for `explain` and for tests.
 ///
 /// # Errors
 ///

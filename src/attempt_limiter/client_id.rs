@@ -1,5 +1,5 @@
-//! Who calls, as far as the guard against guessing has to tell one from another: by metadata that the operator names, or
-//! else by the connection. A hash with a key of this process stands for either, so nothing of it is kept.
+//! Tells callers apart for the limits on guessing: by metadata that the operator names, or else by
+//! the connection. Callers are kept as hashes with a key of this process, never as text.
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -11,67 +11,59 @@ use tonic::metadata::MetadataMap;
 
 use crate::connect_info::ConnectInfo;
 
-/// A caller.
+/// Stands for one caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct ClientId(pub(crate) u64);
 
-/// Tells callers apart.
+/// Gives each caller its [`ClientId`].
 #[derive(Debug)]
 pub(crate) struct ClientIds {
     metadata: Option<HeaderName>,
-    key: RandomState,
+    hasher: RandomState,
 }
 
 /// What a caller is known by.
 #[derive(Hash)]
-enum Mark<'a> {
+enum Identity<'a> {
     Metadata(&'a [u8]),
-    /// By its address alone; an IPv4 address is one also where it comes in IPv6's clothes.
-    Machine(IpAddr),
-    /// A process on this machine, by its user.
-    User(Option<u32>),
-}
-
-/// The address; of IPv6 the first half, of which one machine often has all that belongs to it.
-fn network(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
-        }
-    }
-}
-
-impl From<ConnectInfo> for Mark<'_> {
-    fn from(peer: ConnectInfo) -> Self {
-        match peer {
-            ConnectInfo::Tcp { remote, .. } => Self::Machine(network(remote.ip().to_canonical())),
-            ConnectInfo::Unix { uid } => Self::User(uid),
-        }
-    }
+    Network(IpAddr),
+    /// The user that a local process runs as.
+    Uid(Option<u32>),
 }
 
 impl ClientIds {
-    /// ClientIds that are told apart by that metadata where they have it.
+    /// Callers are told apart by `metadata` where they have it.
     pub(crate) fn new(metadata: Option<HeaderName>) -> Self {
         Self {
             metadata,
-            key: RandomState::new(),
+            hasher: RandomState::new(),
         }
     }
 
-    /// The caller with that metadata at the other end of that connection.
-    pub(crate) fn of_call(&self, metadata: &MetadataMap, peer: ConnectInfo) -> ClientId {
-        let headers = metadata.as_ref();
-        // Of several values the last: a proxy may have put its own after what it was sent.
+    /// The caller that sent this metadata over this connection.
+    pub(crate) fn of_call(&self, metadata: &MetadataMap, connection: ConnectInfo) -> ClientId {
+        // The last of several values: a proxy may append its own to what it received.
         let value = self
             .metadata
             .as_ref()
-            .and_then(|name| headers.get_all(name).iter().next_back());
-        ClientId(
-            self.key
-                .hash_one(value.map_or(Mark::from(peer), |value| Mark::Metadata(value.as_bytes()))),
-        )
+            .and_then(|name| metadata.as_ref().get_all(name).iter().next_back());
+        let identity = match (value, connection) {
+            (Some(value), _) => Identity::Metadata(value.as_bytes()),
+            (None, ConnectInfo::Tcp { remote, .. }) => Identity::Network(network(remote.ip())),
+            (None, ConnectInfo::Unix { uid }) => Identity::Uid(uid),
+        };
+        ClientId(self.hasher.hash_one(identity))
+    }
+}
+
+/// An IPv4 address, also if it is mapped into IPv6; or the first half of an IPv6 address, because
+/// one machine often has all addresses of that network.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
+        }
     }
 }
 
@@ -89,9 +81,9 @@ mod tests {
 
     #[test]
     fn the_named_metadata_comes_before_the_connection() {
-        let callers = ClientIds::new(Some(HeaderName::from_static("x-app")));
+        let clients = ClientIds::new(Some(HeaderName::from_static("x-app")));
         let of = |pairs: &[_], uid| {
-            callers.of_call(&metadata(pairs), ConnectInfo::Unix { uid: Some(uid) })
+            clients.of_call(&metadata(pairs), ConnectInfo::Unix { uid: Some(uid) })
         };
         assert_eq!(of(&[("x-app", "a")], 1), of(&[("x-app", "a")], 2));
         assert_ne!(of(&[("x-app", "a")], 1), of(&[("x-app", "b")], 1));
@@ -104,10 +96,10 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_is_the_same_from_any_port_and_in_ipv6s_clothes() {
-        let callers = ClientIds::new(None);
+    fn an_address_is_one_caller_from_any_port_and_mapped_into_ipv6() {
+        let clients = ClientIds::new(None);
         let of = |remote: &str| {
-            callers.of_call(
+            clients.of_call(
                 &metadata(&[]),
                 ConnectInfo::Tcp {
                     local: None,
@@ -122,9 +114,9 @@ mod tests {
     }
 
     #[test]
-    fn without_a_name_metadata_says_nothing() {
-        let callers = ClientIds::new(None);
-        let of = |pairs: &[_]| callers.of_call(&metadata(pairs), ConnectInfo::Unix { uid: None });
+    fn metadata_is_ignored_unless_it_is_configured() {
+        let clients = ClientIds::new(None);
+        let of = |pairs: &[_]| clients.of_call(&metadata(pairs), ConnectInfo::Unix { uid: None });
         assert_eq!(of(&[("x-app", "a")]), of(&[("x-app", "b")]));
     }
 }

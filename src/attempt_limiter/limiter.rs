@@ -1,333 +1,268 @@
-//! A limit on attempts: of each key, and of all keys together.
+//! Limits attempts: those of each key, and those of all keys together.
 //!
-//! An attempt is *pending* from before it is sent until it is settled. It may turn out to cost a token, so it has to be
-//! able to: there are never more attempts pending than tokens left. Who comes when all tokens may yet be needed waits until
-//! an attempt is settled. Each key has a line of its own, and the lines take turns, so that one that is long does not keep
-//! the others waiting.
+//! An attempt is *pending* from before it is sent until it is settled. It may turn out to cost a
+//! token, so no more attempts are pending than tokens are left. A call that finds a token for each
+//! pending attempt, but none for itself, waits for its turn: first for a token of its key, then for
+//! one of all keys. Both queues are first come, first served. A key can have no more calls in the
+//! second queue than it has tokens, so a flood of one key does not hold up the others.
 
 use std::{
-    collections::{HashMap, VecDeque},
-    mem,
+    collections::{HashMap, hash_map::Entry},
+    num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{sync::oneshot, time::Instant};
-
-use super::{
-    latest::Latest,
-    token_bucket::{Bucket, Rate, Room},
+use lru::LruCache;
+use tokio::{
+    sync::{Notify, Semaphore},
+    time::Instant,
 };
+
+use super::token_bucket::{Bucket, Rate, Room};
 use crate::{
     call::{Call, CallRecord},
     error::Error,
 };
 
-/// The most keys of which is kept how much they have left is twice this; it takes some 2 MiB. To have one forgotten, a
-/// guesser would have to spend tokens of so many others.
-const GENERATION: usize = 32 * 1024;
+/// How many keys with spent tokens are remembered.
+const MAX_KEYS: NonZeroUsize = NonZeroUsize::new(64 * 1024).expect("it is not zero");
+/// How many calls may wait. They hold no in-flight permit.
+const MAX_WAITING: usize = 4096;
+/// When a call may come again that finds as many waiting.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
-/// The most attempts that wait at a time. They hold no place among the calls in flight.
-const MOST_WAITING: usize = 4096;
-/// When to come again, for who finds as many waiting.
-const SOON: Duration = Duration::from_secs(1);
-
-/// The limit. Clones are the same limit.
-#[derive(Clone, Debug)]
-pub(super) struct Limit(Arc<Mutex<State>>);
+/// A limit for each key, and one for all keys together.
+#[derive(Debug)]
+pub(super) struct Limiter {
+    rate_of_each: Option<Rate>,
+    all: Arc<Limit>,
+    keys: Mutex<Keys>,
+    waiting: Semaphore,
+}
 
 #[derive(Debug)]
-struct State {
-    of_each: Option<Rate>,
-    of_all: Option<Rate>,
-    /// What is left for a key, if not everything.
-    buckets: Latest<Bucket>,
-    /// What is left for all.
-    total: Bucket,
-    /// The attempts of all that are pending.
-    pending: u32,
-    /// The keys with an attempt that is pending or waits, so never more than there are calls in flight and waiting.
-    lines: HashMap<u64, Line>,
-    /// The keys with an attempt that waits, each once, the next one first.
-    turns: VecDeque<u64>,
+struct Keys {
+    /// The limits of keys with calls that are pending or wait.
+    in_use: HashMap<u64, InUse>,
+    /// What the other keys have left, where that is less than everything.
+    spent: LruCache<u64, Bucket>,
 }
 
-/// The attempts of one key.
-#[derive(Debug, Default)]
-struct Line {
-    pending: u32,
-    waiting: VecDeque<Waiting>,
-}
-
-/// An attempt that waits.
 #[derive(Debug)]
-struct Waiting {
-    record: Arc<CallRecord>,
-    decision: oneshot::Sender<Decision>,
+struct InUse {
+    limit: Arc<Limit>,
+    calls: usize,
 }
 
-/// An attempt may be made; or the next may be after that time.
-type Decision = Result<Permit, Duration>;
+/// One limit, and the queue of the calls that wait for it.
+#[derive(Debug)]
+struct Limit {
+    rate: Option<Rate>,
+    tokens: Mutex<Tokens>,
+    /// Held by the first call in the queue. Tokio's mutex is fair, so nobody is overtaken.
+    turn: tokio::sync::Mutex<()>,
+    /// Wakes the first call in the queue when an attempt is settled.
+    settled: Notify,
+}
 
-/// Allows one attempt. Dropped before it is settled, it costs a token if the attempt has been sent.
+#[derive(Debug)]
+struct Tokens {
+    bucket: Bucket,
+    pending: u32,
+}
+
+/// The right to make one attempt. Dropped before it is settled, it costs if the call was sent.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Permit {
-    limit: Limit,
-    key: u64,
-    record: Arc<CallRecord>,
-    /// Whether it costs a token, as far as that is settled.
-    costs: Option<bool>,
+pub(super) struct Attempt<'a> {
+    /// `None` once the attempt is settled.
+    record: Option<Arc<CallRecord>>,
+    of_all: Reservation,
+    of_key: Reservation,
+    /// Dropped last: until then the key's limit is in use.
+    _key: KeyGuard<'a>,
 }
 
-/// Where an attempt waits.
-struct Place<'a> {
-    limit: &'a Limit,
+/// A token that a pending attempt may cost.
+#[derive(Debug)]
+struct Reservation(Arc<Limit>);
+
+/// Keeps the limit of a key in use.
+#[derive(Debug)]
+struct KeyGuard<'a> {
+    limiter: &'a Limiter,
     key: u64,
-    decision: oneshot::Receiver<Decision>,
 }
 
-impl Limit {
-    /// At most so many attempts of each key, and of all together; `None` is no limit.
+impl Limiter {
+    /// `None` is no limit.
     pub(super) fn new(of_each: Option<Rate>, of_all: Option<Rate>) -> Self {
-        Self(Arc::new(Mutex::new(State {
-            of_each,
-            of_all,
-            buckets: Latest::new(GENERATION),
-            total: Bucket::default(),
-            pending: 0,
-            lines: HashMap::new(),
-            turns: VecDeque::new(),
-        })))
+        // `LruCache::new` allocates room for all keys at once.
+        let mut spent = LruCache::unbounded();
+        spent.resize(MAX_KEYS);
+        Self {
+            rate_of_each: of_each,
+            all: Arc::new(Limit::new(of_all, Bucket::default())),
+            keys: Mutex::new(Keys {
+                in_use: HashMap::new(),
+                spent,
+            }),
+            waiting: Semaphore::new(MAX_WAITING),
+        }
     }
 
-    /// Waits for the permit to make one attempt.
+    /// Waits until an attempt may be made.
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyAttempts`] if there is no token left, or whatever ends the call while it waits.
-    pub(super) async fn permit(&self, key: u64, call: &Call) -> Result<Permit, Error> {
-        let mut place = match self.ask(key, &call.record) {
-            Ok(decision) => return decision.map_err(too_many),
-            Err(decision) => Place {
-                limit: self,
-                key,
-                decision,
-            },
-        };
+    /// [`Error::TooManyAttempts`] if no token is left or too many calls wait; or whatever ends the
+    /// call while it waits.
+    pub(super) async fn attempt(&self, key: u64, call: &Call) -> Result<Attempt<'_>, Error> {
         tokio::select! {
             biased;
-            decision = &mut place.decision => decision.expect("each attempt in a line is decided on").map_err(too_many),
+            attempt = self.reserve(key, &call.record) => attempt,
             error = call.end() => Err(error),
         }
     }
 
-    /// The decision, or where it is going to arrive.
-    fn ask(
-        &self,
-        key: u64,
-        record: &Arc<CallRecord>,
-    ) -> Result<Decision, oneshot::Receiver<Decision>> {
-        let mut state = self.state();
-        match state.room(key, Instant::now()) {
-            Room::Free => {
-                state.begin(key);
-                Ok(Ok(self.permit_for(key, record)))
-            }
-            Room::After(time) => Ok(Err(time)),
-            Room::AfterPending if state.waiting() >= MOST_WAITING => Ok(Err(SOON)),
-            Room::AfterPending => Err(state.line_up(key, record)),
-        }
+    async fn reserve(&self, key: u64, record: &Arc<CallRecord>) -> Result<Attempt<'_>, Error> {
+        let (guard, limit) = self.enter(key);
+        let of_key = limit.reserve(&self.waiting).await?;
+        let of_all = Arc::clone(&self.all).reserve(&self.waiting).await?;
+        Ok(Attempt {
+            record: Some(Arc::clone(record)),
+            of_all,
+            of_key,
+            _key: guard,
+        })
     }
 
-    fn permit_for(&self, key: u64, record: &Arc<CallRecord>) -> Permit {
-        Permit {
-            limit: self.clone(),
-            key,
-            record: Arc::clone(record),
-            costs: None,
-        }
-    }
-
-    /// An attempt is settled, which others may wait for.
-    fn settle(&self, key: u64, costs: bool) {
-        let now = Instant::now();
-        let mut decided = Vec::new();
-        let mut state = self.state();
-        state.settle(key, costs, now);
-        state.take_turns(now, |key, Waiting { record, decision }, result| {
-            decided.push((decision, result.map(|()| self.permit_for(key, &record))));
+    /// Puts the limit of a key in use.
+    fn enter(&self, key: u64) -> (KeyGuard<'_>, Arc<Limit>) {
+        let Keys { in_use, spent } = &mut *lock(&self.keys);
+        let used = in_use.entry(key).or_insert_with(|| InUse {
+            limit: Arc::new(Limit::new(
+                self.rate_of_each,
+                spent.pop(&key).unwrap_or_default(),
+            )),
+            calls: 0,
         });
-        // A permit whose call has gone is dropped, and takes the lock itself.
-        drop(state);
-        for (waiting, decision) in decided {
-            let _ = waiting.send(decision);
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // No panic leaves it half changed; and a permit may be dropped by one.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        used.calls += 1;
+        (KeyGuard { limiter: self, key }, Arc::clone(&used.limit))
     }
 }
 
-impl State {
-    /// Whether one more attempt of that key may be made.
-    fn room(&mut self, key: u64, now: Instant) -> Room {
-        let pending = self.lines.get(&key).map_or(0, |line| line.pending);
-        let bucket = self.buckets.touch(key).unwrap_or_default();
-        let of_each = self
-            .of_each
-            .map_or(Room::Free, |rate| rate.room(bucket, pending, now));
-        let of_all = self
-            .of_all
-            .map_or(Room::Free, |rate| rate.room(self.total, self.pending, now));
-        of_each.max(of_all)
-    }
-
-    /// An attempt is pending.
-    fn begin(&mut self, key: u64) {
-        self.lines.entry(key).or_default().pending += 1;
-        self.pending += 1;
-    }
-
-    /// An attempt is not pending any more.
-    fn settle(&mut self, key: u64, costs: bool, now: Instant) {
-        if let Some(line) = self.lines.get_mut(&key) {
-            line.pending -= 1;
-        }
-        self.pending -= 1;
-        self.tidy(key);
-        if costs {
-            if let Some(rate) = self.of_each {
-                let bucket = self.buckets.touch(key).unwrap_or_default();
-                self.buckets.put(key, rate.spend(bucket, now));
-            }
-            if let Some(rate) = self.of_all {
-                self.total = rate.spend(self.total, now);
+impl Drop for KeyGuard<'_> {
+    fn drop(&mut self) {
+        let Keys { in_use, spent } = &mut *lock(&self.limiter.keys);
+        let Entry::Occupied(mut used) = in_use.entry(self.key) else {
+            return;
+        };
+        used.get_mut().calls -= 1;
+        if used.get().calls == 0 {
+            let bucket = lock(&used.remove().limit.tokens).bucket;
+            if !bucket.is_full(Instant::now()) {
+                spent.put(self.key, bucket);
             }
         }
     }
+}
 
-    /// How many wait.
-    fn waiting(&self) -> usize {
-        self.turns
-            .iter()
-            .filter_map(|key| self.lines.get(key))
-            .map(|line| line.waiting.len())
-            .sum()
+impl Limit {
+    fn new(rate: Option<Rate>, bucket: Bucket) -> Self {
+        Self {
+            rate,
+            tokens: Mutex::new(Tokens { bucket, pending: 0 }),
+            turn: tokio::sync::Mutex::default(),
+            settled: Notify::new(),
+        }
     }
 
-    /// An attempt waits.
-    fn line_up(&mut self, key: u64, record: &Arc<CallRecord>) -> oneshot::Receiver<Decision> {
-        let line = self.lines.entry(key).or_default();
-        if line.waiting.is_empty() {
-            self.turns.push_back(key);
+    /// Reserves a token, after those who came before.
+    async fn reserve(self: Arc<Self>, waiting: &Semaphore) -> Result<Reservation, Error> {
+        if let Ok(_turn) = self.turn.try_lock()
+            && let Some(result) = self.try_reserve()
+        {
+            return result;
         }
-        let (decision, decided) = oneshot::channel();
-        line.waiting.push_back(Waiting {
-            record: Arc::clone(record),
-            decision,
+        let _place = waiting
+            .try_acquire()
+            .map_err(|_full| too_many(RETRY_AFTER))?;
+        let _turn = self.turn.lock().await;
+        loop {
+            if let Some(result) = self.try_reserve() {
+                return result;
+            }
+            self.settled.notified().await;
+        }
+    }
+
+    /// Reserves a token or refuses to; `None` if that depends on the pending attempts.
+    fn try_reserve(self: &Arc<Self>) -> Option<Result<Reservation, Error>> {
+        let mut tokens = lock(&self.tokens);
+        let room = self.rate.map_or(Room::Free, |rate| {
+            rate.room(tokens.bucket, tokens.pending, Instant::now())
         });
-        decided
-    }
-
-    /// Takes out of a line those that do not wait any more.
-    fn leave(&mut self, key: u64) {
-        if let Some(line) = self.lines.get_mut(&key) {
-            line.waiting.retain(|waiting| !waiting.decision.is_closed());
-            if line.waiting.is_empty() {
-                self.turns.retain(|other| *other != key);
+        match room {
+            Room::Free => {
+                tokens.pending += 1;
+                Some(Ok(Reservation(Arc::clone(self))))
             }
-        }
-        self.tidy(key);
-    }
-
-    /// Decides on those that wait, as far as that can be done: on each line, and those that got something are the last
-    /// next time.
-    fn take_turns(
-        &mut self,
-        now: Instant,
-        mut decide: impl FnMut(u64, Waiting, Result<(), Duration>),
-    ) {
-        let mut served = VecDeque::new();
-        for key in mem::take(&mut self.turns) {
-            let mut is_served = false;
-            while let Some(result) = self.decision(key, now)
-                && let Some(waiting) = self
-                    .lines
-                    .get_mut(&key)
-                    .and_then(|line| line.waiting.pop_front())
-            {
-                if waiting.decision.is_closed() {
-                    continue;
-                }
-                if result.is_ok() {
-                    self.begin(key);
-                }
-                is_served = true;
-                decide(key, waiting, result);
-            }
-            if self
-                .lines
-                .get(&key)
-                .is_some_and(|line| !line.waiting.is_empty())
-            {
-                if is_served {
-                    &mut served
-                } else {
-                    &mut self.turns
-                }
-                .push_back(key);
-            }
-            self.tidy(key);
-        }
-        self.turns.append(&mut served);
-    }
-
-    /// What can be said to an attempt of that key by now; `None`: it has to wait.
-    fn decision(&mut self, key: u64, now: Instant) -> Option<Result<(), Duration>> {
-        match self.room(key, now) {
-            Room::Free => Some(Ok(())),
-            Room::After(time) => Some(Err(time)),
+            Room::After(time) => Some(Err(too_many(time))),
             Room::AfterPending => None,
         }
     }
+}
 
-    /// Forgets a key that has nothing pending and nobody waiting.
-    fn tidy(&mut self, key: u64) {
-        if self
-            .lines
-            .get(&key)
-            .is_some_and(|line| line.pending == 0 && line.waiting.is_empty())
-        {
-            self.lines.remove(&key);
+impl Reservation {
+    /// The attempt costs the token.
+    fn spend(&self) {
+        if let Some(rate) = self.0.rate {
+            let mut tokens = lock(&self.0.tokens);
+            tokens.bucket = rate.spend(tokens.bucket, Instant::now());
         }
     }
 }
 
-impl Permit {
-    /// The attempt has ended: whether it costs a token.
-    pub(super) fn settle(mut self, costs: bool) {
-        self.costs = Some(costs);
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        lock(&self.0.tokens).pending -= 1;
+        self.0.settled.notify_one();
     }
 }
 
-impl Drop for Permit {
-    fn drop(&mut self) {
-        // Not settled: the caller has gone, or the handler panicked. What was not sent by now never will be.
-        let costs = self.costs.unwrap_or_else(|| self.record.abandon());
-        self.limit.settle(self.key, costs);
+impl Attempt<'_> {
+    /// The attempt costs its tokens.
+    pub(super) fn commit(mut self) {
+        self.record = None;
+        self.spend();
+    }
+
+    /// The attempt costs nothing.
+    pub(super) fn refund(mut self) {
+        self.record = None;
+    }
+
+    fn spend(&self) {
+        self.of_key.spend();
+        self.of_all.spend();
     }
 }
 
-impl Drop for Place<'_> {
+impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        if !self.decision.is_terminated() {
-            self.decision.close();
-            self.limit.state().leave(self.key);
+        // Not settled: the caller left or the handler panicked. A call that has not been sent by
+        // now never will be.
+        if self.record.take().is_some_and(|record| record.abandon()) {
+            self.spend();
         }
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // No panic leaves a value half changed.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn too_many(retry_after: Duration) -> Error {
@@ -340,12 +275,12 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::rpc::Rpc;
+    use crate::{connect_info::ConnectInfo, rpc::Rpc};
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn limit(of_each: u32, of_all: u32) -> Limit {
-        Limit::new(
+    fn limiter(of_each: u32, of_all: u32) -> Limiter {
+        Limiter::new(
             Some(Rate::new(of_each, HOUR)),
             Some(Rate::new(of_all, HOUR)),
         )
@@ -355,7 +290,7 @@ mod tests {
         Call {
             rpc: Rpc::GenerateToken,
             deadline: Instant::now() + HOUR,
-            client: crate::connect_info::ConnectInfo::Unix { uid: None },
+            client: ConnectInfo::Unix { uid: None },
             is_shortened: false,
             trace: Context::new(),
             shutdown: CancellationToken::new(),
@@ -363,125 +298,135 @@ mod tests {
         }
     }
 
-    /// Whether there is a decision by now. A permit is given back at once.
-    async fn is_decided(
-        waiting: &mut (impl Future<Output = Result<Permit, Error>> + Unpin),
-    ) -> bool {
-        futures_util::poll!(waiting).is_ready()
-    }
-
-    fn is_empty(limit: &Limit) -> bool {
-        let state = limit.state();
-        state.pending == 0 && state.lines.is_empty() && state.turns.is_empty()
-    }
-
-    #[tokio::test]
-    async fn the_lines_take_turns() {
-        let (limit, call) = (limit(2, 2), call());
-        let first = [
-            limit.permit(1, &call).await.unwrap(),
-            limit.permit(1, &call).await.unwrap(),
-        ];
-        let mut of_one: Vec<_> = (0..3).map(|_| Box::pin(limit.permit(1, &call))).collect();
-        for waiting in &mut of_one {
-            assert!(!is_decided(waiting).await);
+    /// Polls a waiting call until it can get no further.
+    async fn is_waiting(call: &mut (impl Future + Unpin)) -> bool {
+        for _ in 0..10 {
+            if futures_util::poll!(&mut *call).is_ready() {
+                return false;
+            }
         }
-        let mut of_two = Box::pin(limit.permit(2, &call));
-        assert!(!is_decided(&mut of_two).await);
+        true
+    }
 
-        let [one, two] = first;
-        one.settle(false);
-        assert!(
-            is_decided(&mut of_one[0]).await,
-            "the first in the first line"
-        );
-        assert!(is_decided(&mut of_two).await, "then the other line");
-        assert!(is_decided(&mut of_one[1]).await, "then the first again");
-        drop(of_one);
-        two.settle(false);
-        drop(of_two);
-        assert!(is_empty(&limit));
+    fn is_idle(limiter: &Limiter) -> bool {
+        lock(&limiter.all.tokens).pending == 0
+            && lock(&limiter.keys).in_use.is_empty()
+            && limiter.waiting.available_permits() == MAX_WAITING
     }
 
     #[tokio::test]
-    async fn who_waits_for_others_is_not_forgotten_and_lines_that_can_go_on_do() {
-        let (limit, call) = (limit(1, 2), call());
-        let (one, two) = (
-            limit.permit(1, &call).await.unwrap(),
-            limit.permit(2, &call).await.unwrap(),
-        );
-        let (mut again, mut three) = (
-            Box::pin(limit.permit(1, &call)),
-            Box::pin(limit.permit(3, &call)),
-        );
-        assert!(!is_decided(&mut again).await && !is_decided(&mut three).await);
-        // The first line is blocked by its own attempt, the second is not.
-        two.settle(false);
-        assert!(!is_decided(&mut again).await);
-        let three = three.await.unwrap();
-        one.settle(true);
-        assert!(matches!(again.await, Err(Error::TooManyAttempts { .. })));
-        three.settle(true);
-        assert!(
-            matches!(
-                limit.permit(4, &call).await,
-                Err(Error::TooManyAttempts { .. })
-            ),
-            "nothing is left for all"
-        );
-        assert!(is_empty(&limit));
+    async fn calls_of_a_key_wait_in_the_order_in_which_they_came() {
+        let (limiter, call) = (limiter(1, 9), call());
+        let first = limiter.attempt(1, &call).await.unwrap();
+        let mut second = Box::pin(limiter.attempt(1, &call));
+        let mut third = Box::pin(limiter.attempt(1, &call));
+        assert!(is_waiting(&mut second).await && is_waiting(&mut third).await);
+        first.refund();
+        let mut newcomer = Box::pin(limiter.attempt(1, &call));
+        assert!(is_waiting(&mut newcomer).await && is_waiting(&mut third).await);
+        second.await.unwrap().refund();
+        assert!(is_waiting(&mut newcomer).await);
+        third.await.unwrap().refund();
+        newcomer.await.unwrap().refund();
+        assert!(is_idle(&limiter));
     }
 
     #[tokio::test]
-    async fn who_leaves_gives_back_a_permit_that_it_has_not_seen() {
-        let (limit, call) = (limit(1, 1), call());
-        let first = limit.permit(1, &call).await.unwrap();
-        let (mut gone, mut waiting) = (
-            Box::pin(limit.permit(1, &call)),
-            Box::pin(limit.permit(1, &call)),
-        );
-        assert!(!is_decided(&mut gone).await && !is_decided(&mut waiting).await);
-        first.settle(false);
-        drop(gone);
-        waiting.await.unwrap().settle(false);
-        assert!(is_empty(&limit));
-    }
-
-    #[tokio::test]
-    async fn a_line_is_as_long_as_there_are_calls_in_it() {
-        let (limit, call) = (limit(1, 1), call());
-        let first = limit.permit(1, &call).await.unwrap();
-        for key in 0..1000 {
-            assert!(!is_decided(&mut Box::pin(limit.permit(key % 7, &call))).await);
-            let state = limit.state();
-            assert!(
-                state.lines.len() == 1
-                    && state.lines[&1].waiting.is_empty()
-                    && state.turns.is_empty()
-            );
+    async fn a_flood_of_one_key_does_not_hold_up_another() {
+        let (limiter, call) = (limiter(2, 2), call());
+        let one = limiter.attempt(1, &call).await.unwrap();
+        let two = limiter.attempt(1, &call).await.unwrap();
+        let mut flood: Vec<_> = (0..100)
+            .map(|_| Box::pin(limiter.attempt(1, &call)))
+            .collect();
+        for waiting in &mut flood {
+            assert!(is_waiting(waiting).await);
         }
-        drop(first);
-        assert!(is_empty(&limit));
+        let mut other = Box::pin(limiter.attempt(2, &call));
+        assert!(is_waiting(&mut other).await);
+        one.refund();
+        for waiting in &mut flood {
+            assert!(is_waiting(waiting).await, "the other key was first");
+        }
+        other.await.unwrap().refund();
+        two.refund();
+        drop(flood);
+        assert!(is_idle(&limiter));
     }
 
     #[tokio::test]
-    async fn a_permit_that_is_dropped_costs_what_was_sent() {
+    async fn when_the_last_token_is_spent_all_waiting_calls_are_refused() {
+        let (limiter, call) = (limiter(1, 2), call());
+        let one = limiter.attempt(1, &call).await.unwrap();
+        let two = limiter.attempt(2, &call).await.unwrap();
+        let mut same_key = Box::pin(limiter.attempt(1, &call));
+        let mut other_key = Box::pin(limiter.attempt(3, &call));
+        assert!(is_waiting(&mut same_key).await && is_waiting(&mut other_key).await);
+        two.commit();
+        assert!(is_waiting(&mut other_key).await && is_waiting(&mut same_key).await);
+        one.commit();
+        for result in [same_key.await, other_key.await] {
+            assert!(matches!(result, Err(Error::TooManyAttempts { .. })));
+        }
+        assert!(is_idle(&limiter));
+    }
+
+    #[tokio::test]
+    async fn a_call_that_leaves_passes_its_turn_on() {
+        let (limiter, call) = (limiter(1, 1), call());
+        let first = limiter.attempt(1, &call).await.unwrap();
+        let mut leaves = Box::pin(limiter.attempt(1, &call));
+        let mut stays = Box::pin(limiter.attempt(1, &call));
+        assert!(is_waiting(&mut leaves).await && is_waiting(&mut stays).await);
+        first.refund();
+        drop(leaves);
+        stays.await.unwrap().refund();
+        assert!(is_idle(&limiter));
+    }
+
+    #[tokio::test]
+    async fn no_more_calls_wait_than_there_are_places() {
+        let (limiter, call) = (limiter(1, 9), call());
+        let _first = limiter.attempt(1, &call).await.unwrap();
+        let mut waiting: Vec<_> = (0..MAX_WAITING)
+            .map(|_| Box::pin(limiter.attempt(1, &call)))
+            .collect();
+        for call in &mut waiting {
+            assert!(futures_util::poll!(call).is_pending());
+        }
+        let refused = limiter.attempt(1, &call).await;
+        assert!(matches!(
+            refused,
+            Err(Error::TooManyAttempts { retry_after }) if retry_after == RETRY_AFTER
+        ));
+        limiter.attempt(2, &call).await.unwrap().refund();
+    }
+
+    #[tokio::test]
+    async fn an_attempt_that_is_dropped_costs_if_it_was_sent() {
         for sent in [false, true] {
-            let (limit, call) = (limit(1, 1), call());
-            let permit = limit.permit(1, &call).await.unwrap();
+            let (limiter, call) = (limiter(1, 1), call());
+            let attempt = limiter.attempt(1, &call).await.unwrap();
             assert!(!sent || call.record.send());
-            drop(permit);
-            assert_eq!(limit.permit(1, &self::call()).await.is_err(), sent);
+            drop(attempt);
+            assert_eq!(limiter.attempt(1, &self::call()).await.is_err(), sent);
         }
     }
 
     #[tokio::test]
-    async fn many_keys_leave_little_behind() {
-        let (limit, call) = (Limit::new(Some(Rate::new(1, HOUR)), None), call());
-        for key in 0..20 * GENERATION as u64 {
-            limit.permit(key, &call).await.unwrap().settle(key % 2 == 0);
+    async fn only_spent_tokens_are_remembered_and_those_of_so_many_keys() {
+        let call = call();
+        let limiter = Limiter::new(Some(Rate::new(1, HOUR)), None);
+        limiter.attempt(u64::MAX, &call).await.unwrap().commit();
+        for key in 0..2 * MAX_KEYS.get() as u64 {
+            limiter.attempt(key, &call).await.unwrap().refund();
         }
-        assert!(limit.state().buckets.len() <= 2 * GENERATION);
-        assert!(is_empty(&limit));
+        assert!(limiter.attempt(u64::MAX, &call).await.is_err());
+        for key in 0..2 * MAX_KEYS.get() as u64 {
+            limiter.attempt(key, &call).await.unwrap().commit();
+        }
+        assert_eq!(lock(&limiter.keys).spent.len(), MAX_KEYS.get());
+        assert!(is_idle(&limiter));
+        assert!(limiter.attempt(u64::MAX, &call).await.is_ok());
     }
 }

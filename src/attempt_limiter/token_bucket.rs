@@ -1,4 +1,4 @@
-//! A token bucket: so many tokens, which come back evenly. It has no clock; everybody tells it what time it is.
+//! A token bucket: a number of tokens that come back evenly. It has no clock: callers pass the time.
 
 use std::time::Duration;
 
@@ -9,59 +9,63 @@ use tokio::time::Instant;
 pub struct Rate {
     most: u32,
     /// The time in which one token comes back.
-    pace: Duration,
+    interval: Duration,
 }
 
-/// What is left of a rate. The default is all of it.
+/// What is left of a rate. The default is everything.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Bucket {
-    /// When all tokens are back; `None`: they are.
+    /// When all tokens are back; `None` if they are.
     full_at: Option<Instant>,
 }
 
-/// Whether there is room for one more attempt. The greater is the stricter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// Whether there is room for one more attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Room {
     Free,
-    /// Not before one of the attempts that are under way is settled.
+    /// Not before a pending attempt is settled.
     AfterPending,
-    /// Not before so much time has passed.
+    /// Not before this time has passed.
     After(Duration),
 }
 
 impl Rate {
-    /// `most` attempts, of which as many come back in the time `per`, neither being zero.
+    /// `most` attempts, all of which come back in the time `per`. Neither is zero.
     pub(crate) fn new(most: u32, per: Duration) -> Self {
-        // Rounded up: never more than was asked for.
-        let pace = per.as_nanos().div_ceil(u128::from(most.max(1)));
+        // Rounded up, so that no more attempts pass than configured.
+        let interval = per.as_nanos().div_ceil(u128::from(most.max(1)));
         Self {
             most,
-            pace: Duration::from_nanos(u64::try_from(pace).unwrap_or(u64::MAX)),
+            interval: Duration::from_nanos(u64::try_from(interval).unwrap_or(u64::MAX)),
         }
     }
 
-    /// Whether one more attempt has room beside those that are pending, each of which may yet turn out to cost a token.
+    /// Whether there is room for one more attempt if each pending one turns out to cost a token.
     pub(super) fn room(self, bucket: Bucket, pending: u32, now: Instant) -> Room {
         let missing = bucket.time_to_full(now);
-        let spent = missing.as_nanos().div_ceil(self.pace.as_nanos().max(1));
+        let spent = missing.as_nanos().div_ceil(self.interval.as_nanos().max(1));
         if spent + u128::from(pending) < u128::from(self.most) {
             Room::Free
         } else if pending > 0 {
             Room::AfterPending
         } else {
-            Room::After(missing.saturating_sub(self.pace * (self.most - 1)))
+            Room::After(missing.saturating_sub(self.interval * (self.most - 1)))
         }
     }
 
     /// The bucket with one token less.
     pub(super) fn spend(self, bucket: Bucket, now: Instant) -> Bucket {
         Bucket {
-            full_at: Some(now + bucket.time_to_full(now) + self.pace),
+            full_at: Some(now + bucket.time_to_full(now) + self.interval),
         }
     }
 }
 
 impl Bucket {
+    pub(super) fn is_full(self, now: Instant) -> bool {
+        self.time_to_full(now).is_zero()
+    }
+
     fn time_to_full(self, now: Instant) -> Duration {
         self.full_at.map_or(Duration::ZERO, |full_at| {
             full_at.saturating_duration_since(now)
@@ -85,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bucket_has_its_tokens_and_then_tells_when_the_next_comes() {
+    fn an_empty_bucket_tells_when_the_next_token_comes() {
         let now = Instant::now();
         for tokens in 0..3 {
             assert_eq!(
@@ -104,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_come_back_one_by_one_and_no_more_than_there_were() {
+    fn tokens_come_back_one_by_one_and_never_exceed_the_maximum() {
         let now = Instant::now();
         let later = now + 10 * SECOND;
         let empty_again = rate().spend(spent(3, now), later);
@@ -116,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pending_may_turn_out_to_be_spent() {
+    fn each_pending_attempt_needs_a_token() {
         let now = Instant::now();
         assert_eq!(rate().room(Bucket::default(), 2, now), Room::Free);
         assert_eq!(rate().room(Bucket::default(), 3, now), Room::AfterPending);
@@ -125,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_rates_give_no_more_than_was_asked_for() {
+    fn rates_that_do_not_divide_evenly_let_no_more_through() {
         let now = Instant::now();
         for (most, per) in [
             (3, 10 * SECOND),
@@ -143,13 +147,5 @@ mod tests {
                 "{most} in {per:?}"
             );
         }
-    }
-
-    #[test]
-    fn the_stricter_room_is_the_greater() {
-        assert!(
-            Room::Free < Room::AfterPending && Room::AfterPending < Room::After(Duration::ZERO)
-        );
-        assert!(Room::After(SECOND) < Room::After(2 * SECOND));
     }
 }

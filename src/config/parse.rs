@@ -53,7 +53,7 @@ pub(super) fn api_version(text: &str) -> Result<String, &'static str> {
 }
 
 pub(super) fn key(text: &str) -> Result<HeaderValue, &'static str> {
-    app_key::parse(text).ok_or(app_key::TAKES)
+    app_key::parse(text).ok_or(app_key::EXPECTED)
 }
 
 /// A day: more is a mistake, and far from what a timer can hold.

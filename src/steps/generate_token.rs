@@ -1,17 +1,16 @@
 //! Step 3: `POST /v1.0/users/password/reset/code`
 //!
-//! Exchanges the code from the mail for a token. A code names no user, so any caller may guess one of anybody's.
+//! Exchanges the code from the mail for a token. A code names no user, so a guess may hit anybody's.
 
 use serde::Serialize;
 
+use super::{StepContext, validate::Validator};
 use crate::{
     envelope::{ApiError, ApiErrorKind, ApiResponse, SuccessRule, read},
     error::Error,
     proto::{GenerateTokenRequest, GenerateTokenResponse},
     upstream::Payload,
 };
-
-use super::{StepContext, validate::Fields};
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -24,21 +23,18 @@ pub(crate) async fn generate_token(
     request: GenerateTokenRequest,
 ) -> Result<GenerateTokenResponse, Error> {
     let code = request.code.as_str();
-    let values = Fields::default().required("code", code).check()?;
-    let guess = async || {
+    let values = Validator::default().required("code", code).finish()?;
+    let attempt = async || {
         let response = context.send(Payload::json(&Body { code }), values).await?;
         parse(&response).map_err(Error::Refused)
     };
-    let StepContext {
-        attempt_limiter,
-        client,
-        call,
-        ..
-    } = &context;
-    attempt_limiter.try_code(*client, call, guess).await
+    context
+        .attempt_limiter
+        .try_code(context.client, &context.call, attempt)
+        .await
 }
 
-/// `Model` is the token; a success without one is none.
+/// `Model` is the token. A success without one is malformed.
 pub(super) fn parse(response: &ApiResponse) -> Result<GenerateTokenResponse, ApiError> {
     let token = read(response, SuccessRule::IsSucceed)?
         .string(response)?

@@ -1,7 +1,8 @@
 //! Step 2: `GET /v1.0/users/password/secret-question?username=…`
 //!
-//! Returns the question to put to the trader.
+//! Returns the question to ask the trader.
 
+use super::{StepContext, validate::Validator};
 use crate::{
     envelope::{ApiError, ApiResponse, SuccessRule, read},
     error::Error,
@@ -9,21 +10,20 @@ use crate::{
     upstream::Payload,
 };
 
-use super::{StepContext, validate::Fields};
-
 pub(crate) async fn get_secret_question(
     context: StepContext,
     request: GetSecretQuestionRequest,
 ) -> Result<GetSecretQuestionResponse, Error> {
     let username = request.username.as_str();
-    let values = Fields::default().required("username", username).check()?;
-    let response = context
-        .send(Payload::Query("username", username), values)
-        .await?;
+    let values = Validator::default()
+        .required("username", username)
+        .finish()?;
+    let payload = Payload::Query("username", username);
+    let response = context.send(payload, values).await?;
     parse(&response).map_err(Error::Refused)
 }
 
-/// An empty `Model` means that the account has no question.
+/// `Model` is the question. It is empty if the account has none.
 pub(super) fn parse(response: &ApiResponse) -> Result<GetSecretQuestionResponse, ApiError> {
     let question = read(response, SuccessRule::IsSucceed)?.string(response)?;
     Ok(GetSecretQuestionResponse {

@@ -1,18 +1,18 @@
 //! Step 1: `POST /v1.0/users/password/reset`
 //!
-//! Has a confirmation code mailed to the trader. Whether the secret question must be answered is learned by trying
-//! without: the API sends the same `ErrorIncorrectAnswer` for an answer that is missing and for one that is wrong.
+//! Has a confirmation code mailed to the trader. Whether the secret question must be answered shows
+//! only when a caller tries without: the API sends the same `ErrorIncorrectAnswer` for a missing
+//! answer and for a wrong one.
 
 use serde::Serialize;
 
+use super::{StepContext, validate::Validator};
 use crate::{
     envelope::{ApiError, ApiErrorKind, ApiResponse, SuccessRule, read},
     error::Error,
     proto::{ResetPasswordRequest, ResetPasswordResponse},
     upstream::Payload,
 };
-
-use super::{StepContext, validate::Fields};
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -26,34 +26,26 @@ pub(crate) async fn reset_password(
     context: StepContext,
     request: ResetPasswordRequest,
 ) -> Result<ResetPasswordResponse, Error> {
-    let user = request.user.as_str();
-    let secret_question_answer = request.secret_question_answer.as_deref();
-    let values = Fields::default()
-        .required("user", user)
-        .optional("secret_question_answer", secret_question_answer)
-        .check()?;
-    let reset = async || {
-        let response = context
-            .send(
-                Payload::json(&Body {
-                    user,
-                    secret_question_answer,
-                }),
-                values,
-            )
-            .await?;
-        parse(&response, secret_question_answer.is_some()).map_err(Error::Refused)
+    let body = Body {
+        user: &request.user,
+        secret_question_answer: request.secret_question_answer.as_deref(),
     };
-    match secret_question_answer {
-        Some(_) => {
-            let StepContext {
-                attempt_limiter,
-                call,
-                ..
-            } = &context;
-            attempt_limiter.try_answer(user, call, reset).await
-        }
-        None => reset().await,
+    let values = Validator::default()
+        .required("user", body.user)
+        .optional("secret_question_answer", body.secret_question_answer)
+        .finish()?;
+    let answer_given = body.secret_question_answer.is_some();
+    let attempt = async || {
+        let response = context.send(Payload::json(&body), values).await?;
+        parse(&response, answer_given).map_err(Error::Refused)
+    };
+    if answer_given {
+        context
+            .attempt_limiter
+            .try_answer(body.user, &context.call, attempt)
+            .await
+    } else {
+        attempt().await
     }
 }
 
@@ -64,12 +56,11 @@ pub(super) fn parse(
 ) -> Result<ResetPasswordResponse, ApiError> {
     match read(response, SuccessRule::NoErrors) {
         Ok(_) => Ok(ResetPasswordResponse {}),
-        Err(refusal) if refusal.kind == ApiErrorKind::IncorrectAnswer && !answer_given => {
-            Err(ApiError {
-                kind: ApiErrorKind::AnswerRequired,
-                ..refusal
-            })
+        Err(mut error) => {
+            if error.kind == ApiErrorKind::IncorrectAnswer && !answer_given {
+                error.kind = ApiErrorKind::AnswerRequired;
+            }
+            Err(error)
         }
-        Err(refusal) => Err(refusal),
     }
 }

@@ -4,14 +4,13 @@
 
 use serde::Serialize;
 
+use super::{StepContext, validate::Validator};
 use crate::{
     envelope::{ApiError, ApiResponse, SuccessRule, read},
     error::Error,
     proto::{UpdatePasswordRequest, UpdatePasswordResponse},
     upstream::Payload,
 };
-
-use super::{StepContext, validate::Fields};
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -26,29 +25,22 @@ pub(crate) async fn update_password(
     request: UpdatePasswordRequest,
 ) -> Result<UpdatePasswordResponse, Error> {
     let (token, password) = (request.token.as_str(), request.password.as_str());
-    let values = Fields::default()
+    let confirmation = request.password_confirmation.as_deref();
+    let values = Validator::default()
         .required("token", token)
         .required("password", password)
-        .confirmation(
-            "password_confirmation",
-            request.password_confirmation.as_deref(),
-            password,
-        )
-        .check()?;
-    let response = context
-        .send(
-            Payload::json(&Body {
-                token,
-                password,
-                password_confirmation: password,
-            }),
-            values,
-        )
-        .await?;
+        .confirmation("password_confirmation", confirmation, password)
+        .finish()?;
+    let payload = Payload::json(&Body {
+        token,
+        password,
+        password_confirmation: password,
+    });
+    let response = context.send(payload, values).await?;
     parse(&response).map_err(Error::Refused)
 }
 
-/// The answer is a success or not; it holds nothing else.
+/// The response holds nothing but whether the call succeeded.
 pub(super) fn parse(response: &ApiResponse) -> Result<UpdatePasswordResponse, ApiError> {
     read(response, SuccessRule::IsSucceed).map(|_| UpdatePasswordResponse {})
 }

@@ -1,23 +1,24 @@
-//! What the contract asks of the fields of a request, checked before anything is sent.
+//! Checks the fields of a request before anything is sent.
 
 use crate::{
     envelope::RequestValues,
     error::{Error, Violation},
 };
 
-/// The longest value of a field, in bytes. The rules for passwords and codes are the API's; this only bounds the work.
+/// The longest value of a field, in bytes. Rules for passwords and codes are the API's; this only
+/// bounds the work.
 const MAX_LEN: usize = 1024;
 
-/// The fields of one request, as far as they have been looked at.
+/// Collects the values of a request, and what is wrong with them.
 #[derive(Default)]
-pub(super) struct Fields<'a> {
+pub(super) struct Validator<'a> {
     values: Vec<&'a str>,
     violations: Vec<Violation>,
 }
 
-impl<'a> Fields<'a> {
-    /// A field that must have a value.
-    pub(super) fn required(&mut self, field: &'static str, value: &'a str) -> &mut Self {
+impl<'a> Validator<'a> {
+    /// The field must have a value.
+    pub(super) fn required(mut self, field: &'static str, value: &'a str) -> Self {
         self.values.push(value);
         if value.is_empty() {
             self.violation(field, "must not be empty");
@@ -27,38 +28,38 @@ impl<'a> Fields<'a> {
         self
     }
 
-    /// A field that may be left out, but not empty.
-    pub(super) fn optional(&mut self, field: &'static str, value: Option<&'a str>) -> &mut Self {
-        if let Some(value) = value {
-            self.required(field, value);
+    /// The field may be absent, but not empty.
+    pub(super) fn optional(self, field: &'static str, value: Option<&'a str>) -> Self {
+        match value {
+            Some(value) => self.required(field, value),
+            None => self,
         }
-        self
     }
 
-    /// A field that may be left out, but must not differ from another.
+    /// The field may be absent, but not differ from the password.
     pub(super) fn confirmation(
-        &mut self,
+        mut self,
         field: &'static str,
         value: Option<&'a str>,
-        of: &str,
-    ) -> &mut Self {
+        password: &str,
+    ) -> Self {
         self.values.extend(value);
-        if value.is_some_and(|value| value != of) {
+        if value.is_some_and(|value| value != password) {
             self.violation(field, "must equal the password, or be left out");
         }
         self
     }
 
-    /// The values of the request, if all of them are as they should be.
+    /// The values of the request.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] with every field that is not.
-    pub(super) fn check(&mut self) -> Result<RequestValues, Error> {
+    /// [`Error::Invalid`] with everything that is wrong.
+    pub(super) fn finish(self) -> Result<RequestValues, Error> {
         if self.violations.is_empty() {
-            Ok(RequestValues::of(self.values.iter().copied()))
+            Ok(RequestValues::of(self.values))
         } else {
-            Err(Error::Invalid(std::mem::take(&mut self.violations)))
+            Err(Error::Invalid(self.violations))
         }
     }
 

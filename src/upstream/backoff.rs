@@ -1,12 +1,12 @@
-//! How long to wait before something is tried again.
+//! Exponential backoff with jitter.
 
 use std::time::Duration;
 
-/// A pause that doubles each time, from `first` up to `most`, times 0.5 to 1.5 at random, so that those who failed
-/// together do not come back together. `before` counts the pauses that went before it.
-pub(super) fn pause(first: Duration, most: Duration, before: u32) -> Duration {
-    let doubled = first.saturating_mul(2_u32.saturating_pow(before));
-    doubled.min(most).mul_f64(rand::random_range(0.5..1.5))
+/// A pause that doubles with each attempt, from `first` up to `longest`, times 0.5 to 1.5 at random, so
+/// that calls that failed together do not come back together. Attempts count from 0.
+pub(super) fn pause(first: Duration, longest: Duration, attempt: u32) -> Duration {
+    let doubled = first.saturating_mul(2_u32.saturating_pow(attempt));
+    doubled.min(longest).mul_f64(rand::random_range(0.5..1.5))
 }
 
 #[cfg(test)]
@@ -14,9 +14,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_double_up_to_the_most_and_vary() {
-        let (first, most) = (Duration::from_millis(50), Duration::from_millis(300));
-        for (before, middle) in [
+    fn pauses_double_up_to_the_longest_and_vary() {
+        let (first, longest) = (Duration::from_millis(50), Duration::from_millis(300));
+        for (attempt, middle) in [
             (0, 50),
             (1, 100),
             (2, 200),
@@ -25,17 +25,16 @@ mod tests {
             (u32::MAX, 300),
         ] {
             let middle = Duration::from_millis(middle);
-            let pauses: Vec<_> = (0..1000).map(|_| pause(first, most, before)).collect();
+            let pauses: Vec<_> = (0..1000).map(|_| pause(first, longest, attempt)).collect();
+            let range = middle / 2..=middle * 3 / 2;
             assert!(
-                pauses
-                    .iter()
-                    .all(|pause| (middle / 2..=middle * 3 / 2).contains(pause)),
-                "{before}"
+                pauses.iter().all(|pause| range.contains(pause)),
+                "{attempt}"
             );
             let shorter = pauses.iter().filter(|pause| **pause < middle).count();
             assert!(
                 (300..=700).contains(&shorter),
-                "{before}: {shorter} of 1000 are below the middle"
+                "{attempt}: {shorter} of 1000 are below the middle"
             );
         }
     }

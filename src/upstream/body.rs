@@ -1,5 +1,5 @@
-//! Request bodies that tell when their request leaves, which is what decides whether a failed write may be repeated; and
-//! that do not let it leave any more once the call is given up.
+//! Request bodies that record when their request is sent, which decides whether a failed call may be
+//! repeated. Once the call is abandoned they keep the request from being sent.
 
 use std::{
     fmt,
@@ -9,17 +9,18 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body, Frame, SizeHint};
 
 use crate::call::CallRecord;
 
-/// The bytes of a body. The client takes them only once it has a connection to write them to.
-pub(super) struct Body {
+/// A JSON body. The client takes it only once it has a connection to write it to.
+pub(super) struct JsonBody {
+    /// `None` once they are taken.
     bytes: Option<Bytes>,
     record: Arc<CallRecord>,
 }
 
-impl Body {
+impl JsonBody {
     pub(super) fn new(bytes: Bytes, record: Arc<CallRecord>) -> Self {
         Self {
             bytes: Some(bytes),
@@ -28,18 +29,18 @@ impl Body {
     }
 }
 
-impl http_body::Body for Body {
+impl Body for JsonBody {
     type Data = Bytes;
-    type Error = GivenUp;
+    type Error = Abandoned;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Abandoned>>> {
         if self.record.send() {
             Poll::Ready(self.bytes.take().map(|bytes| Ok(Frame::data(bytes))))
         } else {
-            Poll::Ready(Some(Err(GivenUp)))
+            Poll::Ready(Some(Err(Abandoned)))
         }
     }
 
@@ -52,103 +53,101 @@ impl http_body::Body for Body {
     }
 }
 
-/// The body of a request that has none.
+/// The body of a GET, which has none.
 ///
-/// The client asks once whether it is at its end: when it has a connection and is about to write the request's head. For a
-/// GET with a body that is not at its end, and of no known size, it writes the head alone, without a length, and asks for
-/// nothing more.
-pub(super) struct NoBody(Arc<CallRecord>);
+/// The client asks once whether the body is at its end: when it has a connection and is about to
+/// write the head. If the body then is not at its end and has no known size, the client writes the
+/// head alone, without a length, and never polls for data.
+pub(super) struct EmptyBody(Arc<CallRecord>);
 
-impl NoBody {
+impl EmptyBody {
     pub(super) fn new(record: Arc<CallRecord>) -> Self {
         Self(record)
     }
 }
 
-impl http_body::Body for NoBody {
+impl Body for EmptyBody {
     type Data = Bytes;
-    type Error = GivenUp;
+    type Error = Abandoned;
 
     fn poll_frame(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, GivenUp>>> {
-        Poll::Ready(Some(Err(GivenUp)))
+    ) -> Poll<Option<Result<Frame<Bytes>, Abandoned>>> {
+        Poll::Ready(Some(Err(Abandoned)))
     }
 
     fn is_end_stream(&self) -> bool {
-        // Whether it may leave is what the size says, which is asked for next.
+        // The client asks for the size next, which tells whether the request may be sent.
         let _ = self.0.send();
         false
     }
 
     fn size_hint(&self) -> SizeHint {
-        // A byte that never comes makes the client break off before anything is written.
         if self.0.was_sent() {
             SizeHint::default()
         } else {
+            // The client polls for this byte before it writes anything, and gets the error.
             SizeHint::with_exact(1)
         }
     }
 }
 
-/// Why a body is not sent after all: its call is over.
+/// The call was abandoned before its request was sent.
 #[derive(Debug)]
-pub(super) struct GivenUp;
+pub(super) struct Abandoned;
 
-impl fmt::Display for GivenUp {
+impl fmt::Display for Abandoned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("the call was given up")
     }
 }
 
-impl std::error::Error for GivenUp {}
+impl std::error::Error for Abandoned {}
 
 #[cfg(test)]
 mod tests {
-    use http_body::Body as _;
-
     use super::*;
 
     #[tokio::test]
-    async fn a_write_is_sent_when_its_first_byte_is_taken_and_never_once_it_was_given_up() {
-        for given_up in [false, true] {
+    async fn a_write_is_sent_when_its_body_is_taken_and_never_after_it_was_abandoned() {
+        for abandoned in [false, true] {
             let record = Arc::new(CallRecord::default());
-            let mut body = Body::new(Bytes::from_static(b"{}"), Arc::clone(&record));
+            let mut body = JsonBody::new(Bytes::from_static(b"{}"), Arc::clone(&record));
             assert_eq!(
                 (body.is_end_stream(), body.size_hint().exact()),
                 (false, Some(2))
             );
             assert!(!record.was_sent(), "asked before there is a connection");
-            if given_up {
+            if abandoned {
                 assert!(!record.abandon());
             }
             let frame =
                 std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
-            assert_eq!(frame.is_some_and(|frame| frame.is_ok()), !given_up);
-            assert_eq!(record.was_sent(), !given_up);
+            assert_eq!(frame.is_some_and(|frame| frame.is_ok()), !abandoned);
+            assert_eq!(record.was_sent(), !abandoned);
         }
     }
 
     #[tokio::test]
-    async fn a_read_that_was_given_up_breaks_off_before_it_leaves() {
+    async fn a_read_that_was_abandoned_is_not_sent() {
         let record = Arc::new(CallRecord::default());
-        let mut body = NoBody::new(Arc::clone(&record));
+        let mut body = EmptyBody::new(Arc::clone(&record));
         assert!(!record.abandon());
         assert!(!body.is_end_stream());
         assert_eq!(body.size_hint().exact(), Some(1));
         let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
-        assert!(matches!(frame, Some(Err(GivenUp))));
+        assert!(matches!(frame, Some(Err(Abandoned))));
     }
 
     #[test]
     fn a_read_is_sent_when_the_client_asks_for_its_end() {
         let record = Arc::new(CallRecord::default());
-        let body = NoBody::new(Arc::clone(&record));
+        let body = EmptyBody::new(Arc::clone(&record));
         assert_ne!(
             body.size_hint().exact(),
             Some(0),
-            "asked early, by whoever may send it twice"
+            "asked before there is a connection"
         );
         assert!(!record.was_sent());
         assert!(!body.is_end_stream() && record.was_sent());

@@ -1,339 +1,317 @@
-//! A circuit breaker: finds out that the API cannot be reached, and then lets calls fail at once, until a probe finds that
-//! it can be again.
+//! Stops calls from reaching for an API that cannot be reached, and lets one call at a time find
+//! out whether it can be again.
 //!
 //! ```text
-//!   closed ── five connections in a row fail ──▶ open: pause, probe, longer pause, probe, …
-//!     ▲                                                            │
-//!     └───────────────────── a probe is answered ──────────────────┘
+//! closed ── five connections in a row fail ──▶ open ── the pause ends ──▶ half open: one trial call
+//!   ▲                                           ▲                                │       │
+//!   │                                           └── it fails: a longer pause ────┘       │
+//!   └──────────────────────────── it connects ───────────────────────────────────────────┘
 //! ```
 
 use std::{
+    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::{
-    task::JoinSet,
-    time::{Instant, sleep_until},
-};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{backoff, probe::Probe};
+use super::backoff;
 use crate::{call::chain, envelope::ApiResponse, error::Error, readiness::Readiness};
 
-/// The connections that must fail in a row.
+/// How many connections in a row must fail to open the circuit.
 const FAILURES: u32 = 5;
-/// An attempt that has no connection after this time counts as failed also where its call's time ends then.
+/// A deadline that passes before there is a connection is a failure only after this time.
 const SLOW: Duration = Duration::from_millis(500);
-/// The probes that must fail in a row before the gateway is not ready: a restart of the API's is not worth that.
-const PROBES: u32 = 2;
+/// How many trial calls must fail before the gateway is not ready: a restart of the API is not
+/// worth that.
+const FAILED_TRIALS: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-/// What callers are told to wait at the least, also while a probe is under way.
-const LEAST_WAIT: Duration = Duration::from_millis(100);
-
-/// The breaker of all calls. With its last clone the probes end.
-#[derive(Clone, Debug)]
-pub(crate) struct CircuitBreaker {
-    circuit: Arc<Circuit>,
-    probe: Probe,
-    /// The probes of the last outage.
-    probes: Arc<Mutex<JoinSet<()>>>,
-}
+/// The shortest time that callers are told to wait, also while a trial call is in flight.
+const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
-struct Circuit {
-    state: Mutex<State>,
+pub(crate) struct CircuitBreaker {
+    state: Arc<Mutex<State>>,
     readiness: Readiness,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum State {
-    /// Calls go through. So many connections have failed since the last that did not.
+    /// Calls go through. This many connections have failed since the last one that did not.
     Closed { failures: u32 },
-    /// Calls fail at once. The next probe is then.
-    Open { next_probe: Instant },
+    /// Calls fail at once. After `until` one of them becomes the trial call.
+    Open { until: Instant, failed_trials: u32 },
+    /// Calls fail at once while the trial call is in flight.
+    HalfOpen { failed_trials: u32 },
+}
+
+/// Lets one request through. A trial call that ends without a result leaves its place to the next.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Admission<'a> {
+    breaker: &'a CircuitBreaker,
+    is_trial: bool,
 }
 
 impl CircuitBreaker {
-    /// A closed one.
-    pub(super) fn new(probe: Probe, readiness: Readiness) -> Self {
+    pub(super) fn new(readiness: Readiness) -> Self {
         Self {
-            circuit: Arc::new(Circuit::new(readiness)),
-            probe,
-            probes: Arc::default(),
-        }
-    }
-
-    /// Fails while connections are not to be tried.
-    pub(super) fn check(&self) -> Result<(), Error> {
-        self.circuit.check()
-    }
-
-    /// Learns from the end of an attempt that took so long.
-    pub(super) fn learn(&self, result: &Result<ApiResponse, Error>, took: Duration) {
-        match result {
-            Err(error) if is_failure_to_connect(error, took) => {
-                if let Some(first_probe) = self.circuit.failed() {
-                    warn!(
-                        error = chain(error),
-                        "the API cannot be reached: calls fail at once until it can be again"
-                    );
-                    self.start_probes(first_probe);
-                }
-            }
-            Ok(_) | Err(Error::ConnectionLost(_) | Error::TooLarge { .. }) => self.circuit.worked(),
-            // Nothing is known of a connection that was given up early, by whomever.
-            Err(_) => {}
-        }
-    }
-
-    /// What tells whether the breaker is closed. It does not keep the probes going.
-    pub(crate) fn gauge(&self) -> impl Fn() -> bool + Send + Sync + use<> {
-        let circuit = Arc::clone(&self.circuit);
-        move || circuit.check().is_ok()
-    }
-
-    fn start_probes(&self, first: Instant) {
-        let (circuit, probe) = (Arc::clone(&self.circuit), self.probe.clone());
-        let mut probes = JoinSet::new();
-        probes.spawn(async move { circuit.recover(first, || probe.send()).await });
-        *self.probes.lock().unwrap_or_else(PoisonError::into_inner) = probes;
-    }
-}
-
-impl Circuit {
-    fn new(readiness: Readiness) -> Self {
-        Self {
-            state: Mutex::new(State::Closed { failures: 0 }),
+            state: Arc::new(Mutex::new(State::Closed { failures: 0 })),
             readiness,
         }
     }
 
-    fn check(&self) -> Result<(), Error> {
-        match *self.state() {
-            State::Closed { .. } => Ok(()),
-            State::Open { next_probe } => {
-                let pause = next_probe.saturating_duration_since(Instant::now());
-                Err(Error::CircuitOpen {
-                    pause: pause.clamp(LEAST_WAIT, LONGEST_PAUSE),
-                })
+    /// # Errors
+    ///
+    /// [`Error::CircuitOpen`] while no request is to be sent.
+    pub(super) fn admit(&self) -> Result<Admission<'_>, Error> {
+        let mut state = lock(&self.state);
+        let now = Instant::now();
+        let (is_trial, pause) = match *state {
+            State::Closed { .. } => (false, None),
+            State::Open {
+                until,
+                failed_trials,
+            } if until <= now => {
+                *state = State::HalfOpen { failed_trials };
+                (true, None)
             }
-        }
-    }
-
-    /// A connection could not be made. If that opens the circuit: when the first probe is.
-    fn failed(&self) -> Option<Instant> {
-        let mut state = self.state();
-        let State::Closed { failures } = &mut *state else {
-            return None;
+            State::Open { until, .. } => (false, Some(until - now)),
+            State::HalfOpen { .. } => (false, Some(Duration::ZERO)),
         };
-        *failures += 1;
-        if *failures < FAILURES {
-            return None;
-        }
-        let first_probe = next_probe(0);
-        *state = State::Open {
-            next_probe: first_probe,
-        };
-        Some(first_probe)
-    }
-
-    /// A connection was made. While the circuit is open that is a late answer, and the probes know better.
-    fn worked(&self) {
-        if let State::Closed { failures } = &mut *self.state() {
-            *failures = 0;
+        match pause {
+            None => Ok(Admission {
+                breaker: self,
+                is_trial,
+            }),
+            Some(pause) => Err(Error::CircuitOpen {
+                pause: pause.clamp(MIN_RETRY_DELAY, LONGEST_PAUSE),
+            }),
         }
     }
 
-    /// Probes until one is answered, and closes the circuit.
-    async fn recover<F: Future<Output = bool>>(
-        &self,
-        first: Instant,
-        mut probe: impl FnMut() -> F,
-    ) {
-        let (mut next, mut failed) = (first, 0);
-        loop {
-            sleep_until(next).await;
-            if probe().await {
-                return self.close();
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(*lock(&self.state), State::Closed { .. })
+    }
+
+    /// Tells whether the circuit is closed, for as long as anybody asks.
+    pub(crate) fn gauge(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let state = Arc::clone(&self.state);
+        move || matches!(*lock(&state), State::Closed { .. })
+    }
+
+    fn connected(&self, is_trial: bool) {
+        let mut state = lock(&self.state);
+        match *state {
+            State::HalfOpen { .. } if is_trial => {
+                info!("the API can be reached again");
+                self.readiness.api_reachable();
             }
-            failed += 1;
-            if failed == PROBES {
-                self.readiness.api_unreachable();
-            }
-            next = next_probe(failed);
-            *self.state() = State::Open { next_probe: next };
+            State::Closed { .. } => {}
+            // A late response to an earlier call closes nothing.
+            State::Open { .. } | State::HalfOpen { .. } => return,
         }
-    }
-
-    fn close(&self) {
-        let mut state = self.state();
         *state = State::Closed { failures: 0 };
-        // Under the lock: a new outage must not be overtaken by the end of this one.
-        self.readiness.api_reachable();
-        info!("the API can be reached again");
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn failed(&self, is_trial: bool, error: &Error) {
+        let mut state = lock(&self.state);
+        let failed_trials = match *state {
+            State::Closed { failures } if failures + 1 < FAILURES => {
+                *state = State::Closed {
+                    failures: failures + 1,
+                };
+                return;
+            }
+            State::Closed { .. } => {
+                warn!(
+                    error = chain(error),
+                    "the API cannot be reached: calls fail at once until it can be again"
+                );
+                0
+            }
+            State::HalfOpen { failed_trials } if is_trial => failed_trials + 1,
+            State::Open { .. } | State::HalfOpen { .. } => return,
+        };
+        let until = Instant::now() + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, failed_trials);
+        *state = State::Open {
+            until,
+            failed_trials,
+        };
+        if failed_trials >= FAILED_TRIALS {
+            self.readiness.api_unreachable(until);
+        }
     }
 }
 
-/// Whether no connection could be made in that time, or not in any time that should be needed.
-fn is_failure_to_connect(error: &Error, took: Duration) -> bool {
-    match error {
-        Error::Unreachable(_) => true,
-        Error::TimedOut { sent } => !sent && took >= SLOW,
-        _ => false,
+impl Admission<'_> {
+    /// Learns from the result of the request, which took this long.
+    pub(super) fn record(mut self, result: &Result<ApiResponse, Error>, took: Duration) {
+        let has_connected = match result {
+            Ok(_) | Err(Error::ConnectionLost(_) | Error::TooLarge { .. }) => true,
+            // There is a connection, but maybe an old one: only a trial call needs no better proof.
+            Err(Error::TimedOut { sent: true }) if self.is_trial => true,
+            Err(Error::Unreachable(_)) => false,
+            Err(Error::TimedOut { sent: false }) if took >= SLOW => false,
+            // The request was given up too early to tell.
+            Err(_) => return,
+        };
+        let is_trial = mem::take(&mut self.is_trial);
+        match result {
+            Err(error) if !has_connected => self.breaker.failed(is_trial, error),
+            _ => self.breaker.connected(is_trial),
+        }
     }
 }
 
-/// When to probe after so many probes have failed.
-fn next_probe(failed: u32) -> Instant {
-    Instant::now() + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, failed)
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        let mut state = lock(&self.breaker.state);
+        if let State::HalfOpen { failed_trials } = *state
+            && self.is_trial
+        {
+            *state = State::Open {
+                until: Instant::now(),
+                failed_trials,
+            };
+        }
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
-
     use super::*;
 
-    /// A circuit that has just opened, and when the first probe is.
-    fn open() -> (Circuit, Instant) {
+    const TOO_LARGE: Result<ApiResponse, Error> = Err(Error::TooLarge { http_status: 200 });
+    const TIMED_OUT: Result<ApiResponse, Error> = Err(Error::TimedOut { sent: false });
+
+    fn breaker() -> CircuitBreaker {
         let readiness = Readiness::new();
         readiness.serving();
-        let circuit = Circuit::new(readiness);
-        for _ in 1..FAILURES {
-            assert!(circuit.failed().is_none());
-            circuit.check().unwrap();
-        }
-        let first_probe = circuit.failed().unwrap();
-        (circuit, first_probe)
+        CircuitBreaker::new(readiness)
     }
 
-    fn pause(circuit: &Circuit) -> Duration {
-        match circuit.check() {
+    /// A breaker that has just opened.
+    fn open() -> CircuitBreaker {
+        let breaker = breaker();
+        for _ in 0..FAILURES {
+            breaker.admit().unwrap().record(&TIMED_OUT, SLOW);
+        }
+        breaker
+    }
+
+    fn pause(breaker: &CircuitBreaker) -> Duration {
+        match breaker.admit() {
             Err(Error::CircuitOpen { pause }) => pause,
             other => panic!("{other:?}"),
         }
     }
 
+    /// How long the circuit stays open from now on.
+    fn time_left(breaker: &CircuitBreaker) -> Duration {
+        match *lock(&breaker.state) {
+            State::Open { until, .. } => until - Instant::now(),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn five_failures_in_a_row_open_it_and_one_connection_between_them_does_not() {
-        let circuit = Circuit::new(Readiness::new());
-        for _ in 0..10 {
+    async fn five_failures_in_a_row_open_it() {
+        let breaker = breaker();
+        for _ in 0..3 {
             for _ in 1..FAILURES {
-                assert!(circuit.failed().is_none());
+                breaker.admit().unwrap().record(&TIMED_OUT, SLOW);
             }
-            circuit.worked();
+            breaker.admit().unwrap().record(&TOO_LARGE, SLOW);
         }
-        for _ in 1..FAILURES {
-            assert!(circuit.failed().is_none());
+        let late = breaker.admit().unwrap();
+        for _ in 0..FAILURES {
+            assert!(breaker.is_closed());
+            breaker.admit().unwrap().record(&TIMED_OUT, SLOW);
         }
-        assert!(circuit.check().is_ok());
-        assert!(circuit.failed().is_some() && circuit.check().is_err());
-        assert!(circuit.failed().is_none(), "it opens once");
-        circuit.worked();
+        assert!(!breaker.is_closed() && breaker.admit().is_err());
+        late.record(&TOO_LARGE, SLOW);
         assert!(
-            circuit.check().is_err(),
-            "an answer that was on its way does not close it"
+            breaker.admit().is_err(),
+            "a late response does not close it"
         );
     }
 
-    #[test]
-    fn a_deadline_in_haste_says_nothing_of_the_api() {
-        let in_haste = SLOW - Duration::from_millis(1);
-        for (sent, took, expected) in [
-            (false, SLOW, true),
-            (false, in_haste, false),
-            (true, 2 * SLOW, false),
-        ] {
-            assert_eq!(
-                is_failure_to_connect(&Error::TimedOut { sent }, took),
-                expected,
-                "{sent} {took:?}"
-            );
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_says_nothing_if_it_was_short_or_there_was_a_connection() {
+        let breaker = breaker();
+        for _ in 0..2 * FAILURES {
+            let short = SLOW - Duration::from_millis(1);
+            breaker.admit().unwrap().record(&TIMED_OUT, short);
+            let sent = Err(Error::TimedOut { sent: true });
+            breaker.admit().unwrap().record(&sent, 2 * SLOW);
         }
+        assert!(breaker.is_closed());
     }
 
     #[tokio::test(start_paused = true)]
     async fn callers_are_told_what_is_left_of_the_pause() {
-        let (circuit, first_probe) = open();
-        let whole = first_probe - Instant::now();
-        assert!(
-            (FIRST_PAUSE / 2..=FIRST_PAUSE * 3 / 2).contains(&whole),
-            "{whole:?}"
-        );
-        assert_eq!(pause(&circuit), whole);
+        let breaker = open();
+        let whole = time_left(&breaker);
+        assert_eq!(pause(&breaker), whole);
         tokio::time::advance(Duration::from_millis(50)).await;
-        assert_eq!(pause(&circuit), whole - Duration::from_millis(50));
+        assert_eq!(pause(&breaker), whole - Duration::from_millis(50));
         tokio::time::advance(whole).await;
-        assert_eq!(pause(&circuit), LEAST_WAIT, "a probe is under way");
-        *circuit.state() = State::Open {
-            next_probe: Instant::now() + LONGEST_PAUSE * 3 / 2,
-        };
-        assert_eq!(pause(&circuit), LONGEST_PAUSE);
+        let _trial = breaker.admit().unwrap();
+        assert_eq!(pause(&breaker), MIN_RETRY_DELAY, "a trial is in flight");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn probes_come_one_at_a_time_after_ever_longer_pauses_until_one_is_answered() {
-        const TOOK: Duration = Duration::from_secs(3);
-        let (circuit, first_probe) = open();
-        let (mut last, pauses) = (Instant::now(), RefCell::new(Vec::new()));
-        circuit
-            .recover(first_probe, || {
-                pauses.borrow_mut().push(Instant::now() - last);
-                last = Instant::now() + TOOK;
-                let is_answered = pauses.borrow().len() == 10;
-                async move {
-                    tokio::time::sleep(TOOK).await;
-                    is_answered
-                }
-            })
-            .await;
-        let middles =
-            [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0, 30.0, 30.0].map(Duration::from_secs_f64);
-        for (pause, middle) in pauses.take().into_iter().zip(middles) {
-            // The timer's ticks are milliseconds.
-            let tick = Duration::from_millis(1);
+    async fn each_failed_trial_doubles_the_pause_until_one_connects() {
+        let breaker = open();
+        for middle in [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0].map(Duration::from_secs_f64) {
+            let pause = time_left(&breaker);
             assert!(
-                (middle / 2..=middle * 3 / 2 + tick).contains(&pause),
+                (middle / 2..=middle * 3 / 2).contains(&pause),
                 "{pause:?} for {middle:?}"
             );
+            tokio::time::advance(pause).await;
+            let trial = breaker.admit().unwrap();
+            assert!(breaker.admit().is_err(), "one trial at a time");
+            trial.record(&TIMED_OUT, SLOW);
         }
-        assert!(circuit.check().is_ok());
-        assert!(
-            (1..FAILURES).all(|_| circuit.failed().is_none()),
-            "it counts from the beginning"
-        );
+        tokio::time::advance(time_left(&breaker)).await;
+        breaker.admit().unwrap().record(&TOO_LARGE, SLOW);
+        for _ in 0..FAILURES {
+            breaker.admit().unwrap().record(&TIMED_OUT, SLOW);
+        }
+        assert!(time_left(&breaker) <= FIRST_PAUSE * 3 / 2, "it begins anew");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn two_failed_probes_make_the_gateway_not_ready_and_an_answered_one_ready() {
-        for (answered, expected) in [
-            (1, None),
-            (2, None),
-            (3, Some("API unreachable")),
-            (4, Some("API unreachable")),
-        ] {
-            let (circuit, first_probe) = open();
-            assert_eq!(circuit.readiness.not_ready_reason(), None);
-            let (mut probes, mut trouble) = (0, None);
-            let readiness = circuit.readiness.clone();
-            circuit
-                .recover(first_probe, || {
-                    probes += 1;
-                    trouble = readiness.not_ready_reason();
-                    std::future::ready(probes == answered)
-                })
-                .await;
-            assert_eq!(
-                (trouble, readiness.not_ready_reason()),
-                (expected, None),
-                "{answered}"
-            );
+    async fn a_trial_without_a_result_leaves_its_place_to_the_next() {
+        let breaker = open();
+        tokio::time::advance(time_left(&breaker)).await;
+        drop(breaker.admit().unwrap());
+        let short = SLOW - Duration::from_millis(1);
+        breaker.admit().unwrap().record(&TIMED_OUT, short);
+        let sent = Err(Error::TimedOut { sent: true });
+        breaker.admit().unwrap().record(&sent, short);
+        assert!(breaker.is_closed(), "a connection that is kept is one");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn from_the_second_failed_trial_on_the_gateway_is_not_ready() {
+        let breaker = open();
+        for expected in [None, None, Some("API unreachable")] {
+            assert_eq!(breaker.readiness.not_ready_reason(), expected);
+            tokio::time::advance(time_left(&breaker)).await;
+            breaker.admit().unwrap().record(&TIMED_OUT, SLOW);
         }
+        tokio::time::advance(time_left(&breaker)).await;
+        breaker.admit().unwrap().record(&TOO_LARGE, SLOW);
+        assert_eq!(breaker.readiness.not_ready_reason(), None);
     }
 }

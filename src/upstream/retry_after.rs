@@ -2,11 +2,11 @@
 
 use std::time::{Duration, SystemTime};
 
-/// How long to wait from `now` on; `None` if the header says nothing that can be understood.
+/// How long to wait from `now` on; `None` if the header is neither.
 pub(crate) fn parse(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
-        // A number too large for u64 is as good as forever.
+        // A number that does not fit is as good as forever.
         return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
     }
     let then = httpdate::parse_http_date(text).ok()?;
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_and_dates_are_understood() {
+    fn seconds_and_dates_are_read() {
         let now = httpdate::parse_http_date("Sat, 21 Nov 2026 12:00:00 GMT").unwrap();
         for (text, expected) in [
             ("7", Some(Duration::from_secs(7))),

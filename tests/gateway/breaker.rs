@@ -1,19 +1,20 @@
-//! An API that cannot be reached is found out, and left alone until it can be again.
+//! The circuit breaker: calls to an API that cannot be reached fail at once, and live calls find out
+//! when it can be reached again.
 
 use std::{
     net::SocketAddr,
-    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use reset_gateway::proto::password_reset_service_client::PasswordResetServiceClient;
-use tokio::net::TcpListener;
+use tokio::task::JoinSet;
 use tonic::{Status, transport::Channel};
 use tonic_types::StatusExt;
 
 use crate::support::{
     api::{Api, Reply, bytes},
     gateway::{Call, Gateway, KEY, Plain, get, run, within},
+    raw::{post, send, status_of},
     status::{check, summary},
 };
 
@@ -50,6 +51,21 @@ async fn open(client: &mut PasswordResetServiceClient<Channel>) {
     }
 }
 
+/// Calls again and again, as long as calls fail at once. The result of the one that was tried.
+async fn trial(mut client: PasswordResetServiceClient<Channel>) -> Result<(), Status> {
+    loop {
+        let result = Password.make(&mut client, Plain).await;
+        match &result {
+            Err(status)
+                if summary(status).starts_with(UNREACHABLE) && told_to_wait(status).is_some() =>
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            _ => return result,
+        }
+    }
+}
+
 async fn readiness(gateway: &Gateway) -> (u16, String) {
     get(&format!("{}/readyz", gateway.announced("admin on "))).await
 }
@@ -64,57 +80,53 @@ async fn reachable(gateway: &Gateway) -> bool {
 }
 
 #[tokio::test]
-async fn after_five_failures_calls_fail_at_once_until_a_probe_is_answered() {
+async fn after_five_failures_calls_fail_at_once_until_one_call_finds_the_api_again() {
     let address = closed();
     let gateway = Gateway::before(&format!("http://{address}"));
     let mut client = gateway.client().await;
     assert!(reachable(&gateway).await);
     open(&mut client).await;
-    let opened = Instant::now();
 
-    // The API is back, but nobody knows it yet: whatever arrives was tried. The probe's answer takes its time.
-    let api = Api::start_at(address, Reply::json(200, Password.success())).await;
-    api.first([Reply::Late(Duration::from_secs(1), bytes(404, &[], b""))]);
+    // The API is back, but no call has found that out yet.
+    let success = bytes(200, &[], Password.success().as_bytes());
+    let api = Api::start_at(address, Reply::Held(success.clone())).await;
     for call in Call::ALL {
         let status = call.make(&mut client, Plain).await.unwrap_err();
-        let wait = told_to_wait(&status).unwrap();
-        assert!(
-            (Duration::from_millis(100)..=Duration::from_millis(750)).contains(&wait),
-            "{call:?} {wait:?}"
-        );
+        let wait = told_to_wait(&status).expect("nothing was tried");
+        let expected = Duration::from_millis(100)..=Duration::from_millis(750);
+        assert!(expected.contains(&wait), "{call:?} {wait:?}");
     }
     assert!(!reachable(&gateway).await);
 
-    gateway.logged("the API can be reached again").await;
-    assert!(
-        opened.elapsed() >= Duration::from_secs(1),
-        "{:?}",
-        opened.elapsed()
-    );
-    let requests = api.requests();
-    assert_eq!(requests.len(), 1, "{requests:?}");
-    assert!(
-        requests[0].starts_with("HEAD / HTTP/1.1\r\n"),
-        "{requests:?}"
-    );
-    assert!(
-        !requests[0].contains("et-app-key") && !requests[0].contains(KEY),
-        "{requests:?}"
-    );
-    assert!(reachable(&gateway).await);
-    Password.make(&mut client, Plain).await.unwrap();
+    // One of many callers gets through, and the others fail at once for as long as it takes.
+    let mut trials = JoinSet::new();
+    for _ in 0..10 {
+        trials.spawn(trial(client.clone()));
+    }
+    within(|| api.waiting() == 1).await;
+    for call in Call::ALL {
+        let status = call.make(&mut client, Plain).await.unwrap_err();
+        let wait = told_to_wait(&status).expect("nothing was tried");
+        assert_eq!(wait, Duration::from_millis(100), "{call:?}");
+    }
     assert_eq!(api.requests().len(), 1);
+    assert!(!reachable(&gateway).await);
+    api.reply(Reply::Bytes(success));
+    api.release();
+    while let Some(result) = trials.join_next().await {
+        result.unwrap().unwrap();
+    }
+    assert_eq!(api.requests().len(), 9, "then all get through");
+    assert!(reachable(&gateway).await);
 
     let log = gateway.stopped().await;
-    let of = |text: &str| {
+    let lines_with = |text: &str| {
         log.lines()
             .filter(|line| line.contains(text))
             .collect::<Vec<_>>()
     };
-    let (opened, closed) = (
-        of("the API cannot be reached"),
-        of("the API can be reached again"),
-    );
+    let opened = lines_with("the API cannot be reached");
+    let closed = lines_with("the API can be reached again");
     assert_eq!((opened.len(), closed.len()), (1, 1), "{log}");
     assert!(
         opened[0].contains("\"level\":\"WARN\"") && opened[0].contains("refused"),
@@ -130,7 +142,7 @@ async fn after_five_failures_calls_fail_at_once_until_a_probe_is_answered() {
 }
 
 #[tokio::test]
-async fn any_answer_and_any_connection_that_was_made_begin_the_count_anew() {
+async fn any_connection_in_between_starts_the_count_again() {
     let address = closed();
     let gateway = Gateway::before(&format!("http://{address}"));
     let mut client = gateway.client().await;
@@ -165,7 +177,7 @@ async fn reads_and_slow_connections_count_too() {
         &["--app-key", KEY, "--connect-timeout", "50ms"],
     );
     let mut client = gateway.client().await;
-    // Three attempts and two: the third of the second call is not made any more.
+    // Three attempts and two: the second call makes no third one.
     for _ in 0..2 {
         assert_eq!(
             told_to_wait(&Question.make(&mut client, Plain).await.unwrap_err()),
@@ -184,110 +196,110 @@ async fn reads_and_slow_connections_count_too() {
 }
 
 #[tokio::test]
-async fn probes_come_alone_with_growing_pauses_and_readiness_waits_for_the_second() {
+async fn trial_calls_come_one_at_a_time_after_growing_pauses() {
+    let gateway = Gateway::before(&format!("http://{}", closed()));
+    let mut client = gateway.client().await;
+    open(&mut client).await;
+    let mut times = vec![Instant::now()];
+    for _ in 0..3 {
+        // Of two callers one is tried. The other is told to wait, and is tried next time.
+        let (one, other) = (trial(client.clone()), trial(client.clone()));
+        tokio::select! {
+            result = one => result.unwrap_err(),
+            result = other => result.unwrap_err(),
+        };
+        times.push(Instant::now());
+        let status = Password.make(&mut client, Plain).await.unwrap_err();
+        assert!(told_to_wait(&status).is_some(), "it opens again");
+    }
+    let pauses: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    for (pause, shortest) in pauses.iter().zip([250, 500, 1000]) {
+        // The beginning of a pause is measured a moment late.
+        let shortest = Duration::from_millis(shortest * 4 / 5);
+        assert!(*pause >= shortest, "{pauses:?}");
+    }
+}
+
+#[tokio::test]
+async fn after_two_failed_trial_calls_the_gateway_is_not_ready_until_another_may_come() {
+    const NOT_READY: &str = "not ready: API unreachable\n";
     let address = closed();
     let gateway = Gateway::before(&format!("http://{address}"));
     let mut client = gateway.client().await;
     open(&mut client).await;
-    let opened = Instant::now();
+    trial(client.clone()).await.unwrap_err();
+    assert_eq!(readiness(&gateway).await.0, 200, "once is not enough");
+    trial(client.clone()).await.unwrap_err();
+    assert_eq!(readiness(&gateway).await, (503, NOT_READY.to_owned()));
+    let probe = run(&["probe", "--listen", gateway.address()]);
+    assert_eq!(probe.status.code(), Some(1));
+    let live = format!("{}/livez", gateway.announced("admin on "));
+    assert_eq!(get(&live).await.0, 200);
 
-    // Whoever connects is sent away without an answer.
-    let listener = TcpListener::bind(address).await.unwrap();
-    let accepted: Arc<Mutex<Vec<Instant>>> = Arc::default();
-    let accepting = Arc::clone(&accepted);
-    let listener = tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            accepting.lock().unwrap().push(Instant::now());
-            drop(stream);
-        }
-    });
-    let count = || accepted.lock().unwrap().len();
-    let mut calling = client.clone();
-    let callers = tokio::spawn(async move {
-        loop {
-            told_to_wait(&Password.make(&mut calling, Plain).await.unwrap_err()).unwrap();
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    });
-    within(|| count() >= 1).await;
-    let ready = readiness(&gateway).await.0 == 200;
-    assert!(ready || count() > 1, "once is nothing");
-    within(|| count() >= 2).await;
-    let mut answer = readiness(&gateway).await;
-    for _ in 0..50 {
-        if answer.0 == 503 {
-            break;
-        }
+    // Nobody calls. When the pause ends the gateway is ready for a trial call, which fails.
+    while readiness(&gateway).await.0 == 503 {
         tokio::time::sleep(Duration::from_millis(10)).await;
-        answer = readiness(&gateway).await;
     }
-    assert_eq!(answer, (503, "not ready: API unreachable\n".to_owned()));
-    assert_eq!(
-        run(&["probe", "--listen", gateway.address()]).status.code(),
-        Some(1)
-    );
-    assert_eq!(
-        get(&format!("{}/livez", gateway.announced("admin on ")))
-            .await
-            .0,
-        200,
-        "it lives"
-    );
     assert!(!reachable(&gateway).await);
-    within(|| count() >= 3).await;
-    assert!(!callers.is_finished(), "all were told to wait");
-    callers.abort();
-    listener.abort();
-    let _ = listener.await;
-
-    let mut times = vec![opened];
-    times.extend(accepted.lock().unwrap().iter());
-    let pauses: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
-    for (pause, least) in pauses.iter().zip([250, 500, 1000]) {
-        // `opened` is a moment late.
-        assert!(*pause >= Duration::from_millis(least * 4 / 5), "{pauses:?}");
-    }
-    assert!(pauses.len() <= 4, "nobody else connected: {pauses:?}");
+    let status = Password.make(&mut client, Plain).await.unwrap_err();
+    assert_eq!(told_to_wait(&status), None, "it was tried");
+    assert_eq!(readiness(&gateway).await, (503, NOT_READY.to_owned()));
 
     let _api = Api::start_at(address, Reply::json(200, Password.success())).await;
-    gateway.logged("the API can be reached again").await;
+    trial(client).await.unwrap();
     assert_eq!(readiness(&gateway).await, (200, "ready\n".to_owned()));
-    assert_eq!(
-        run(&["probe", "--listen", gateway.address()]).status.code(),
-        Some(0)
-    );
-    Password.make(&mut client, Plain).await.unwrap();
 }
 
 #[tokio::test]
-async fn a_connection_that_is_kept_open_without_an_answer_is_a_sign_of_life() {
+async fn a_trial_call_that_its_caller_abandons_leaves_its_place_to_the_next() {
+    let address = closed();
+    let gateway = Gateway::before(&format!("http://{address}"));
+    let mut client = gateway.client().await;
+    open(&mut client).await;
+    let api = Api::start_at(address, Reply::json(200, Password.success())).await;
+    api.first([Reply::Silence]);
+    let abandoned = tokio::spawn(trial(client.clone()));
+    within(|| api.waiting() == 1).await;
+    abandoned.abort();
+    within(|| api.closed() == 1).await;
+    assert!(!reachable(&gateway).await);
+    Password.make(&mut client, Plain).await.unwrap();
+    assert!(reachable(&gateway).await);
+}
+
+#[tokio::test]
+async fn a_connection_that_stays_open_without_a_response_is_a_sign_of_life() {
     let address = closed();
     let gateway = Gateway::with(
         &format!("http://{address}"),
-        &["--app-key", KEY, "--connect-timeout", "200ms"],
+        &["--app-key", KEY, "--timeout", "1s"],
     );
     let mut client = gateway.client().await;
     open(&mut client).await;
     let api = Api::start_at(address, Reply::Silence).await;
-    gateway.logged("the API can be reached again").await;
-    assert!(
-        api.requests()
-            .iter()
-            .all(|request| request.starts_with("HEAD / "))
+    let status = trial(client.clone()).await.unwrap_err();
+    assert_eq!(
+        summary(&status),
+        "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown"
     );
+    assert!(reachable(&gateway).await);
     api.reply(Reply::json(200, Password.success()));
     Password.make(&mut client, Plain).await.unwrap();
 }
 
 #[tokio::test]
-async fn an_outage_does_not_hold_up_the_end() {
-    let gateway = Gateway::before(&format!("http://{}", closed()));
-    open(&mut gateway.client().await).await;
-    let begin = Instant::now();
-    gateway.stopped().await;
-    assert!(
-        begin.elapsed() < Duration::from_secs(5),
-        "{:?}",
-        begin.elapsed()
-    );
+async fn short_deadlines_do_not_open_it() {
+    let full = crate::statuses::FullListener::start().await;
+    let gateway = Gateway::before(&full.url());
+    for _ in 0..10 {
+        let path = "/autoshares.passwordreset.v1.PasswordResetService/UpdatePassword";
+        let request = post(path, "application/grpc").header("grpc-timeout", "100m");
+        let (_, headers) = send(&gateway, request, Password.framed()).await;
+        assert_eq!(
+            status_of(&headers),
+            "DeadlineExceeded UPSTREAM_TIMEOUT upstream not_sent"
+        );
+    }
+    assert!(reachable(&gateway).await);
+    assert_eq!(readiness(&gateway).await.0, 200);
 }

@@ -1,0 +1,67 @@
+//! The REST request of a call.
+
+use std::{fmt, sync::Arc};
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, header};
+use percent_encoding::utf8_percent_encode;
+use reqwest::{Body, Request};
+use serde::Serialize;
+
+use super::body::{EmptyBody, JsonBody};
+use crate::{call::Call, endpoint::Endpoint, rpc::PERCENT_ENCODED};
+
+const ET_APP_KEY: HeaderName = HeaderName::from_static("et-app-key");
+
+/// What a request carries.
+pub(crate) enum Payload<'a> {
+    /// One query parameter: its name and value.
+    Query(&'static str, &'a str),
+    Json(Bytes),
+}
+
+/// What all attempts at a request have in common.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ApiRequest<'a> {
+    pub(super) call: &'a Call,
+    pub(super) app_key: &'a HeaderValue,
+    pub(super) payload: &'a Payload<'a>,
+}
+
+impl Payload<'_> {
+    pub(crate) fn json(body: &impl Serialize) -> Self {
+        let json = serde_json::to_vec(body).expect("a struct of strings is JSON");
+        Self::Json(json.into())
+    }
+}
+
+impl ApiRequest<'_> {
+    /// The request, apart from the client's default headers.
+    pub(super) fn build(self, endpoint: &Endpoint) -> Request {
+        let mut request = Request::new(endpoint.rpc.http_method().clone(), endpoint.url.clone());
+        let headers = request.headers_mut();
+        headers.insert(ET_APP_KEY, self.app_key.clone());
+        let record = Arc::clone(&self.call.record);
+        *request.body_mut() = Some(match self.payload {
+            Payload::Query(name, value) => {
+                let value = utf8_percent_encode(value, PERCENT_ENCODED);
+                request
+                    .url_mut()
+                    .set_query(Some(&format!("{name}={value}")));
+                Body::wrap(EmptyBody::new(record))
+            }
+            Payload::Json(json) => {
+                const JSON: HeaderValue = HeaderValue::from_static("application/json");
+                headers.insert(header::CONTENT_TYPE, JSON);
+                Body::wrap(JsonBody::new(json.clone(), record))
+            }
+        });
+        request
+    }
+}
+
+impl fmt::Debug for Payload<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Payload([redacted])")
+    }
+}
