@@ -232,7 +232,7 @@ impl Upstream {
         Self {
             client,
             metrics: observer.metrics.clone(),
-            continues_traces: observer.takes_up_traces,
+            continues_traces: observer.continues_traces,
             endpoints: Rpc::ALL.map(|rpc| Endpoint::new(rpc, base, api_version)),
             retries: Budget::new(),
             in_flight,

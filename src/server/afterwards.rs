@@ -76,9 +76,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        connect_info::ConnectInfo,
-        server::crowd::Crowd,
-        telemetry::{call_log::CallObserver, method::Method},
+        connect_info::ConnectInfo, server::crowd::Crowd, telemetry::call_log::CallObserver,
     };
 
     /// Log lines.
@@ -104,14 +102,7 @@ mod tests {
 
     fn call() -> CallObservation {
         let peer = ConnectInfo::Unix { uid: None };
-        let mut call = CallObserver::without_export().begin(
-            Method::Other,
-            &HeaderMap::new(),
-            peer,
-            Instant::now(),
-        );
-        call.finish(tonic::Code::Ok);
-        call
+        CallObserver::without_export().begin(None, &HeaderMap::new(), peer, Instant::now())
     }
 
     #[tokio::test]

@@ -30,7 +30,7 @@ use crate::{
     error::Error,
     rpc::Rpc,
     status::Classification,
-    telemetry::{call_log::CallObserver, method},
+    telemetry::call_log::CallObserver,
 };
 
 /// What all calls share, on whichever listener they come in.
@@ -118,10 +118,9 @@ impl Shared {
             );
         }
         let rpc = Rpc::by_path(request.uri().path());
-        let method = rpc.map_or(method::Method::Other, method::Method::Known);
-        let mut observed =
-            self.observer
-                .begin(method, request.headers(), origin.peer, arrival.into_std());
+        let observed = self
+            .observer
+            .begin(rpc, request.headers(), origin.peer, arrival.into_std());
         let answer = match rpc {
             Some(rpc) => {
                 let budget = budget(request.headers(), self.timeout);
@@ -149,7 +148,6 @@ impl Shared {
             }
         };
         observed.finish(code_of(&answer));
-        origin.activity.afterwards.add(observed);
         answer
     }
 
