@@ -1,6 +1,6 @@
 //! What a start prints on standard output: where it listens, and what to try next.
 
-use std::io::{self, Write};
+use std::io;
 
 use reqwest::Url;
 use tokio::net::TcpListener;
@@ -80,11 +80,4 @@ fn next_lines(address: &Address, sandbox: &Url) -> String {
         ),
     ]
     .concat()
-}
-
-/// Prints what is announced. A closed standard output is no reason not to run.
-pub(crate) fn print(text: &str) {
-    if let Err(error) = io::stdout().write_all(text.as_bytes()) {
-        tracing::debug!(%error, "standard output is closed");
-    }
 }

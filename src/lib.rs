@@ -65,6 +65,8 @@ pub mod config;
 
 pub mod run;
 
+pub mod output;
+
 mod banner;
 
 mod explain;

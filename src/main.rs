@@ -1,15 +1,10 @@
 //! The `reset-gateway` program: reads the settings, runs the command, tells how it went by its exit status: 0 as asked,
 //! 1 it failed, 2 a setting is wrong or missing.
 
-use std::{
-    env,
-    fmt::Display,
-    io::{self, Write},
-    process::ExitCode,
-};
+use std::{env, io, process::ExitCode};
 
 use mimalloc::MiMalloc;
-use reset_gateway::{config, run};
+use reset_gateway::{config, output, run};
 
 /// A call takes nearly a hundred pieces of memory, which glibc's allocator hands out at several times the cost.
 #[global_allocator]
@@ -25,7 +20,7 @@ fn main() -> ExitCode {
             run::run(command).map_or_else(|failure| failed(&failure), |()| ExitCode::SUCCESS)
         }
         Ok(Err(help)) => {
-            write(io::stdout(), help.trim_end());
+            output::print(io::stdout(), format!("{}\n", help.trim_end()));
             ExitCode::SUCCESS
         }
         Err(error) => failed(&error.into()),
@@ -33,11 +28,6 @@ fn main() -> ExitCode {
 }
 
 fn failed(failure: &run::Failure) -> ExitCode {
-    write(io::stderr(), format_args!("reset-gateway: {failure}"));
+    output::print(io::stderr(), format!("reset-gateway: {failure}\n"));
     failure.exit_code()
-}
-
-/// Where nobody can read it, the exit status has to do.
-fn write(mut to: impl Write, line: impl Display) {
-    let _ = writeln!(to, "{line}");
 }

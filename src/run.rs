@@ -25,18 +25,17 @@ use crate::{
     attempt_limiter::client_id::ClientIds,
     banner,
     config::{Api, Command, ConfigError, Key, Sandbox, Serve},
-    explain, probe,
+    explain, output, probe,
     readiness::Readiness,
     rpc::API_VERSION,
     sandbox,
     server::{self, Listeners, Running, admin::Admin, listener::Listener},
     service::Service,
     telemetry::{
+        Telemetry,
         call_log::CallObserver,
-        exporters::{Export, meter},
-        log_writer::Lines,
-        logging::{self, LogLevel},
-        metrics::Metrics,
+        logging,
+        metrics::{Metrics, meter},
     },
     upstream::{self, Upstream},
 };
@@ -56,7 +55,8 @@ pub enum Failure {
 ///
 /// Why it could not be done.
 pub fn run(command: Command) -> Result<(), Failure> {
-    let result = match command {
+    let _flush = logging::FlushOnDrop;
+    match command {
         Command::Serve(config) => serve(*config),
         Command::Sandbox(config) => sandbox(&config),
         Command::Probe(address) => runtime(None)?
@@ -66,9 +66,7 @@ pub fn run(command: Command) -> Result<(), Failure> {
             let status = explain::explain(&config).map_err(failed_to("read the body"))?;
             writeln!(io::stdout(), "{status}").map_err(failed_to("write the status"))
         }
-    };
-    logging::flush();
-    result
+    }
 }
 
 /// Runs the gateway until it is told to stop.
@@ -81,17 +79,16 @@ fn serve(config: Serve) -> Result<(), Failure> {
         config.ca.clone(),
     )
     .map_err(|_| ConfigError::no_certificates())?;
-    let export = {
+    let telemetry = {
         let _in_runtime = runtime.enter();
-        Export::start(&config.telemetry)?
+        Telemetry::start(&config.telemetry)
     };
-    let log_level = logging::start(&config.telemetry, || Lines, Some(export.rejected()));
     let result = runtime.block_on(async {
         let stop = stop_signal()?;
         // Where this fails nothing has been measured, and there is nothing to send.
-        let running = gateway(config, client, &export, log_level).await?;
+        let running = gateway(config, client, &telemetry).await?;
         running.until(stop).await;
-        tokio::task::block_in_place(|| export.finish());
+        tokio::task::block_in_place(|| telemetry.finish());
         Ok(())
     });
     // A name that is still being looked up must not hold up the end.
@@ -103,8 +100,7 @@ fn serve(config: Serve) -> Result<(), Failure> {
 async fn gateway(
     mut config: Serve,
     client: reqwest::Client,
-    export: &Export,
-    log_level: LogLevel,
+    telemetry: &Telemetry,
 ) -> Result<Running, Failure> {
     config.limits = server::open_files::fit(config.limits);
     let (base, sandbox) = api(&config.api).await?;
@@ -124,12 +120,12 @@ async fn gateway(
     };
     let admin = Admin {
         readiness: readiness.clone(),
-        metrics: export.page(),
-        log_level,
+        metrics: telemetry.page(),
+        log_level: telemetry.log_level.clone(),
     };
-    let (service, observer) = service(&config, client, &base, keys, readiness, export);
+    let (service, observer) = service(&config, client, &base, keys, readiness);
     let running = server::start(listeners, service, config.limits, observer, admin).await;
-    banner::print(&announcement);
+    output::print(io::stdout(), announcement);
     Ok(running)
 }
 
@@ -140,13 +136,10 @@ pub(crate) fn service(
     base: &Url,
     app_keys: AppKeys,
     readiness: Readiness,
-    export: &Export,
 ) -> (Service, CallObserver) {
-    let takes_up_traces = config.telemetry.otel.propagates_trace_context;
     let observer = CallObserver {
         metrics: Metrics::new(&meter()),
-        takes_up_traces,
-        room: export.room(),
+        continues_traces: config.telemetry.otel.propagates_trace_context,
     };
     let in_flight = Arc::new(Semaphore::new(config.limits.max_in_flight as usize));
     let upstream = Upstream::new(
@@ -169,12 +162,12 @@ pub(crate) fn service(
 
 /// Runs the stand-in API until it is told to stop.
 fn sandbox(config: &Sandbox) -> Result<(), Failure> {
-    logging::start(&config.telemetry, || Lines, None);
+    logging::start(&config.telemetry);
     runtime(None)?.block_on(async {
         let stop = stop_signal()?;
         let listener = listen(config.listen).await?;
         let key = config.key.clone().map(|key| watch::Sender::new(key).subscribe());
-        banner::print(&banner::sandbox(&listener).map_err(failed_to("find the port"))?);
+        output::print(io::stdout(), banner::sandbox(&listener).map_err(failed_to("find the port"))?);
         tokio::select! {
             () = stop => Ok(()),
             () = sandbox::serve(listener, key, API_VERSION) => unreachable!("the sandbox has no end of its own"),

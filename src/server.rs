@@ -56,7 +56,7 @@ use crate::{
     proto::{FILE_DESCRIPTOR_SET, password_reset_service_server::PasswordResetServiceServer},
     readiness::Readiness,
     service::Service,
-    telemetry::{call_log::CallObserver, exporters::meter, metrics},
+    telemetry::{call_log::CallObserver, metrics, metrics::meter},
 };
 
 /// The longest message of a call, in bytes. The longest sensible one has some 3 KiB.

@@ -1,17 +1,13 @@
-//! What operators see: logs on standard error, spans and metrics over OTLP and at `/metrics`. Nothing of a request or of
-//! an answer is ever part of it.
+//! What operators see: log lines on standard error, and spans and metrics over OTLP and at `/metrics`. Nothing from a
+//! request or a response is ever part of it.
 //!
 //! ```text
-//!   call ──▶ observer ──▶ spans    one SERVER span, and below it one CLIENT span an attempt
+//!   call ──▶ call_log ──▶ spans    one SERVER span, and below it a CLIENT span for each attempt
 //!                    ├──▶ metrics  duration, answers by reason, …
-//!                    └──▶ logs     one line
+//!                    └──▶ logging  one line
 //! ```
 
 pub(crate) mod call_log;
-
-mod request_outcome;
-
-mod traceparent;
 
 pub(crate) mod spans;
 
@@ -23,18 +19,187 @@ pub(crate) mod logging;
 
 mod log_format;
 
-pub(crate) mod log_writer;
+mod log_writer;
 
-pub(crate) mod method;
+mod exporters;
 
-mod delivery;
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, Receiver},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
-mod batches;
+use opentelemetry::{KeyValue, global};
+use opentelemetry_sdk::{
+    Resource,
+    error::OTelSdkResult,
+    metrics::{MeterProviderBuilder, PeriodicReader, SdkMeterProvider},
+    trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanExporter},
+};
+use opentelemetry_semantic_conventions::attribute;
+use tracing::warn;
 
-pub(crate) mod room;
+use self::{
+    exporters::{FailedSpans, Reporting},
+    logging::LogLevel,
+    prometheus::Page,
+};
+use crate::config::{
+    self,
+    otel::{Exporter, OpenTelemetry},
+};
 
-pub(crate) mod rejected;
+/// The most that sending the last spans and metrics may take.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 
-mod otlp;
+/// Logging, tracing and metrics of the process. [`Telemetry::finish`] sends what is left.
+#[derive(Debug)]
+#[must_use = "what has not been sent yet is lost without `finish`"]
+pub(crate) struct Telemetry {
+    pub(crate) log_level: LogLevel,
+    traces: Option<SdkTracerProvider>,
+    /// `None` unless metrics are pushed somewhere.
+    metrics: Option<SdkMeterProvider>,
+    failed_spans: Arc<FailedSpans>,
+    page: Option<Page>,
+}
 
-pub(crate) mod exporters;
+impl Telemetry {
+    /// Starts logging, measuring and exporting. Must be called within a tokio runtime.
+    pub(crate) fn start(config: &config::Telemetry) -> Self {
+        let log_level = logging::start(config);
+        let failed_spans = Arc::new(FailedSpans::default());
+        // First the meter provider: the span processor counts what it drops.
+        let (metrics, page) = meter_provider(&config.otel).unzip();
+        if let Some(provider) = &metrics {
+            global::set_meter_provider(provider.clone());
+        }
+        metrics::observe_losses(Arc::clone(&failed_spans));
+        let traces = tracer_provider(&config.otel, &failed_spans);
+        if let Some(provider) = &traces {
+            global::set_tracer_provider(provider.clone());
+        }
+        let is_pushed = !matches!(config.otel.metrics, Exporter::None);
+        Self {
+            log_level,
+            traces,
+            metrics: metrics.filter(|_| is_pushed),
+            failed_spans,
+            page,
+        }
+    }
+
+    /// The page at `/metrics`; `None` if the SDK is disabled.
+    pub(crate) fn page(&self) -> Option<Page> {
+        self.page.clone()
+    }
+
+    /// Sends what is left, for a few seconds at most. Blocks, so it must not be called from a task.
+    pub(crate) fn finish(self) {
+        let traces = self
+            .traces
+            .map(|provider| in_a_thread(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT)));
+        let metrics = self
+            .metrics
+            .map(|provider| in_a_thread(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT)));
+        let deadline = Instant::now() + FLUSH_TIMEOUT;
+        let is_sent = |end: Receiver<OTelSdkResult>| {
+            let left = deadline.saturating_duration_since(Instant::now());
+            matches!(end.recv_timeout(left), Ok(Ok(())))
+        };
+        let ends: Vec<_> = traces.into_iter().chain(metrics).map(is_sent).collect();
+        let dropped = self.failed_spans.count();
+        if ends.contains(&false) || dropped > 0 {
+            warn!(dropped, "not all spans and metrics could be sent");
+        }
+    }
+}
+
+/// Shuts providers down side by side: a slow one must not keep the other from sending, and the SDK does not apply the
+/// time-out to metrics.
+fn in_a_thread(end: impl FnOnce() -> OTelSdkResult + Send + 'static) -> Receiver<OTelSdkResult> {
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || {
+        // Past the deadline nobody receives it.
+        let _ = sender.send(end());
+    });
+    receiver
+}
+
+fn tracer_provider(
+    config: &OpenTelemetry,
+    failed_spans: &Arc<FailedSpans>,
+) -> Option<SdkTracerProvider> {
+    let processor = match &config.traces {
+        Exporter::None => return None,
+        Exporter::Console => {
+            let exporter = opentelemetry_stdout::SpanExporter::default();
+            span_processor(exporter, config, failed_spans)
+        }
+        Exporter::Otlp(otlp) => span_processor(exporters::spans(otlp)?, config, failed_spans),
+    };
+    let provider = SdkTracerProvider::builder()
+        .with_resource(resource(config))
+        .with_sampler(config.sampler.clone())
+        .with_span_processor(processor);
+    Some(provider.build())
+}
+
+fn span_processor(
+    exporter: impl SpanExporter + 'static,
+    config: &OpenTelemetry,
+    failed_spans: &Arc<FailedSpans>,
+) -> BatchSpanProcessor {
+    let queue = BatchConfigBuilder::default()
+        .with_max_queue_size(config.span_queue.size)
+        .with_max_export_batch_size(config.span_queue.batch)
+        .with_scheduled_delay(config.span_queue.delay);
+    BatchSpanProcessor::builder(Reporting::new(exporter, failed_spans))
+        .with_batch_config(queue.build())
+        .build()
+}
+
+fn meter_provider(config: &OpenTelemetry) -> Option<(SdkMeterProvider, Page)> {
+    if config.is_disabled {
+        return None;
+    }
+    let (reader, page) = prometheus::reader();
+    let provider = SdkMeterProvider::builder()
+        .with_resource(resource(config))
+        .with_reader(reader);
+    Some((with_push(provider, config).build(), page))
+}
+
+fn with_push(provider: MeterProviderBuilder, config: &OpenTelemetry) -> MeterProviderBuilder {
+    match &config.metrics {
+        Exporter::None => provider,
+        Exporter::Console => {
+            let exporter = opentelemetry_stdout::MetricExporter::default();
+            let reader = PeriodicReader::builder(exporter).with_interval(config.metric_interval);
+            provider.with_reader(reader.build())
+        }
+        Exporter::Otlp(otlp) => match exporters::metrics(otlp) {
+            None => provider,
+            Some(exporter) => {
+                let exporter = Reporting::new(exporter, &Arc::default());
+                let reader =
+                    PeriodicReader::builder(exporter).with_interval(config.metric_interval);
+                provider.with_reader(reader.build())
+            }
+        },
+    }
+}
+
+/// This service, as the standard variables describe it.
+fn resource(config: &OpenTelemetry) -> Resource {
+    let attributes = config.resource.iter();
+    let version = env!("CARGO_PKG_VERSION");
+    Resource::builder()
+        .with_service_name("reset-gateway")
+        .with_attribute(KeyValue::new(attribute::SERVICE_VERSION, version))
+        .with_attributes(attributes.map(|(key, value)| KeyValue::new(key.clone(), value.clone())))
+        .build()
+}

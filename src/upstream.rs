@@ -59,7 +59,7 @@ impl Upstream {
         Self {
             client,
             metrics: observer.metrics.clone(),
-            propagates_trace: observer.takes_up_traces,
+            propagates_trace: observer.continues_traces,
             endpoints: Rpc::ALL.map(|rpc| Endpoint::new(rpc, base, api_version)),
             retry_budget: RetryBudget::new(),
             in_flight,

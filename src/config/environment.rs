@@ -1,35 +1,25 @@
-//! The variables that have no flag.
+//! Environment variables that have no flag: our own, read strictly, and OpenTelemetry's, read by OpenTelemetry's rule.
 
-use std::{env, ffi::OsString, time::Duration};
-
-use percent_encoding::percent_decode_str;
+use std::{env, ffi::OsString};
 
 use super::ConfigError;
 
-/// What every number of the SDK's can hold.
-pub(super) const MAX_NUMBER: usize = 2_147_483_647;
-
-/// A variable that has a value; by the OpenTelemetry specification an empty one has none.
+/// The value of a variable of ours. An empty one counts as unset.
 ///
 /// # Errors
 ///
 /// If the value is not UTF-8.
 pub(super) fn variable(name: &str) -> Result<Option<String>, ConfigError> {
-    match env::var_os(name)
-        .filter(|value| !value.is_empty())
-        .map(OsString::into_string)
-    {
-        None => Ok(None),
-        Some(Ok(value)) => Ok(Some(value)),
-        Some(Err(_)) => Err(ConfigError::variable(name, "must be UTF-8")),
-    }
+    let value = env::var_os(name).filter(|value| !value.is_empty());
+    let text = value.map(OsString::into_string).transpose();
+    text.map_err(|_| ConfigError::variable(name, "must be UTF-8"))
 }
 
-/// Checks that all variables whose name begins so have a value that is text.
+/// Checks that every variable whose name starts with `prefix` is UTF-8.
 ///
 /// # Errors
 ///
-/// The name of the first that has not.
+/// The name of the first one that is not.
 pub(super) fn check_encoding(prefix: &str) -> Result<(), ConfigError> {
     let is_ours = |name: &OsString| name.to_str().is_some_and(|name| name.starts_with(prefix));
     let odd = env::vars_os().find(|(name, value)| is_ours(name) && value.to_str().is_none());
@@ -41,57 +31,72 @@ pub(super) fn check_encoding(prefix: &str) -> Result<(), ConfigError> {
     })
 }
 
-/// A whole number above 0.
-pub(super) fn number(name: &str, most: usize) -> Result<Option<usize>, ConfigError> {
-    let parse = |value: String| {
-        value
-            .parse()
-            .ok()
-            .filter(|number| (1..=most).contains(number))
-    };
-    match variable(name)?.map(parse) {
-        None => Ok(None),
-        Some(Some(number)) => Ok(Some(number)),
-        Some(None) => Err(ConfigError::variable(
-            name,
-            format!("takes a whole number from 1 to {most}"),
-        )),
+/// A value that was not understood, and so was ignored.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// The variable's name. Its value may be a secret.
+    pub variable: String,
+    /// What the variable takes.
+    pub expected: &'static str,
+}
+
+/// Reads variables by OpenTelemetry's rule: an empty value is unset, and a value that is not understood is ignored and
+/// warned of once.
+#[derive(Debug, Default)]
+pub(super) struct Variables {
+    pub(super) ignored: Vec<Ignored>,
+}
+
+impl Variables {
+    pub(super) fn get<T>(
+        &mut self,
+        name: &str,
+        expected: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = env::var_os(name).filter(|value| !value.is_empty())?;
+        let parsed = value.to_str().and_then(parse);
+        if parsed.is_none() {
+            self.ignore(name, expected);
+        }
+        parsed
     }
-}
 
-pub(super) fn milliseconds(name: &str) -> Result<Option<Duration>, ConfigError> {
-    Ok(number(name, MAX_NUMBER)?.map(|number| Duration::from_millis(number as u64)))
-}
-
-pub(super) fn one_of(name: &str, known: &[&str]) -> Result<(), ConfigError> {
-    let is_known = |value: String| known.iter().any(|known| value.eq_ignore_ascii_case(known));
-    if variable(name)?.is_none_or(is_known) {
-        Ok(())
-    } else {
-        Err(ConfigError::variable(
-            name,
-            format!("takes {}", known.join(" or ")),
-        ))
+    /// The items of a comma-separated list, without those that are not understood.
+    pub(super) fn list<T>(
+        &mut self,
+        name: &str,
+        expected: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Vec<T> {
+        let list = self.get(name, expected, |list| Some(list.to_owned()));
+        let items = list.iter().flat_map(|list| list.split(',')).map(parse);
+        let items: Vec<_> = items.collect();
+        if items.iter().any(Option::is_none) {
+            self.ignore(name, expected);
+        }
+        items.into_iter().flatten().collect()
     }
-}
 
-/// `key=value,key=value`, percent-encoded, if all pairs are as they should be.
-pub(super) fn pairs(
-    name: &str,
-    is_right: impl Fn(&str, &str) -> bool,
-    takes: &str,
-) -> Result<Vec<(String, String)>, ConfigError> {
-    let Some(list) = variable(name)? else {
-        return Ok(Vec::new());
-    };
-    let pair = |pair: &str| {
-        let (key, value) = pair.split_once('=')?;
-        let (key, value) = (
-            key.trim(),
-            percent_decode_str(value.trim()).decode_utf8().ok()?,
-        );
-        (!key.is_empty() && is_right(key, &value)).then(|| (key.to_owned(), value.into_owned()))
-    };
-    let pairs: Option<_> = list.split(',').map(pair).collect();
-    pairs.ok_or_else(|| ConfigError::variable(name, takes))
+    /// A setting of an exporter: the signal's own variable, or else the one for all signals.
+    pub(super) fn otlp<T>(
+        &mut self,
+        signal: &str,
+        setting: &str,
+        expected: &'static str,
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<T> {
+        let own = format!("OTEL_EXPORTER_OTLP_{signal}_{setting}");
+        let shared = format!("OTEL_EXPORTER_OTLP_{setting}");
+        let value = self.get(&own, expected, &parse);
+        value.or_else(|| self.get(&shared, expected, &parse))
+    }
+
+    pub(super) fn ignore(&mut self, name: &str, expected: &'static str) {
+        let variable = name.to_owned();
+        let ignored = Ignored { variable, expected };
+        if !self.ignored.contains(&ignored) {
+            self.ignored.push(ignored);
+        }
+    }
 }

@@ -1,48 +1,47 @@
-//! The standard `OTEL_*` variables. Those that the Rust SDK does not read are read here and acted on; those that it does
-//! read are checked here, since it would fall back to a default without a word that anybody sees.
+//! OpenTelemetry's `OTEL_*` variables. The values are handed to the SDK's builders, so that its own reading of a value that
+//! is wrong never matters. The variables that only the SDK reads are checked here, because it ignores such values silently.
 
 pub(crate) mod collector;
 
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
 use opentelemetry_sdk::trace::Sampler;
+use percent_encoding::percent_decode_str;
 
-use self::collector::{Otlp, of_signal};
-use super::{
-    ConfigError,
-    environment::{MAX_NUMBER, milliseconds, number, one_of, pairs, variable},
-};
+use self::collector::Otlp;
+use super::environment::{Ignored, Variables};
 
 /// What is exported, and how.
 #[derive(Debug)]
 pub struct OpenTelemetry {
     /// Where spans go.
     pub traces: Exporter,
-    /// Where metrics are pushed to; `/metrics` is there beside that.
+    /// Where metrics are pushed to, beside `/metrics`.
     pub metrics: Exporter,
-    /// Whether anything is measured at all (`OTEL_SDK_DISABLED`).
+    /// How often metrics are pushed (`OTEL_METRIC_EXPORT_INTERVAL`).
+    pub metric_interval: Duration,
+    /// Whether nothing is measured at all (`OTEL_SDK_DISABLED`).
     pub is_disabled: bool,
-    /// Whether the caller's trace is taken up and handed on (`OTEL_PROPAGATORS`).
+    /// Whether a caller's trace is continued (`OTEL_PROPAGATORS`).
     pub propagates_trace_context: bool,
-    /// What this service is called (`OTEL_SERVICE_NAME`); comes before the name in `OTEL_RESOURCE_ATTRIBUTES`.
-    pub service_name: Option<String>,
-    /// Further attributes of this service (`OTEL_RESOURCE_ATTRIBUTES`), which the SDK does not decode.
+    /// Attributes of this service (`OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`); of equal keys the last counts.
     pub resource: Vec<(String, String)>,
-    /// Which calls get spans (`OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`).
+    /// Which calls have spans (`OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`).
     pub sampler: Sampler,
-    /// How spans wait to be sent (`OTEL_BSP_MAX_QUEUE_SIZE`, `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, `OTEL_BSP_SCHEDULE_DELAY`).
-    pub spans: SpanBounds,
+    /// How spans wait to be sent (`OTEL_BSP_*`).
+    pub span_queue: SpanQueue,
+    /// The values that were not understood.
+    pub ignored: Vec<Ignored>,
 }
 
 /// How many spans may wait to be sent, and how long.
 #[derive(Clone, Copy, Debug)]
-pub struct SpanBounds {
-    /// The most that may wait, those that are being sent among them.
-    pub waiting: usize,
-    /// The most in a request.
+pub struct SpanQueue {
+    /// The most that may wait.
+    pub size: usize,
+    /// The most in one request.
     pub batch: usize,
-    /// How long after the last request one leaves that is not full.
+    /// How long a batch that is not full waits.
     pub delay: Duration,
 }
 
@@ -57,162 +56,149 @@ pub enum Exporter {
     Otlp(Otlp),
 }
 
-/// The standard's bounds for spans that wait.
-const MAX_WAITING: usize = 2048;
-const MAX_BATCH: usize = 512;
-const DELAY: Duration = Duration::from_secs(5);
-/// A span takes a kilobyte: a hundred megabytes.
-const MAX_QUEUE: usize = 100_000;
+const BOOLEAN: &str = "takes true or false";
+const NUMBER: &str = "takes a whole number from 1 to 2147483647";
+const QUEUE_SIZE: &str = "takes a whole number from 1 to 100000";
+const PAIRS: &str = "takes key=value pairs, separated by commas";
+
 impl OpenTelemetry {
-    pub(super) fn from_environment() -> Result<Self, ConfigError> {
-        check_what_the_sdk_reads()?;
-        let is_disabled =
-            variable("OTEL_SDK_DISABLED")?.is_some_and(|text| text.eq_ignore_ascii_case("true"));
+    pub(super) fn from_environment() -> Self {
+        let mut variables = Variables::default();
+        check_what_the_sdk_reads(&mut variables);
+        let variables = &mut variables;
+        let is_disabled = variables.get("OTEL_SDK_DISABLED", BOOLEAN, boolean) == Some(true);
         let (traces, metrics) = (
-            exporter("TRACES", &[])?,
-            exporter("METRICS", &["prometheus"])?,
+            exporter(variables, "TRACES"),
+            exporter(variables, "METRICS"),
         );
-        Ok(Self {
+        let mut resource = variables.list("OTEL_RESOURCE_ATTRIBUTES", PAIRS, pair);
+        let name = variables.get("OTEL_SERVICE_NAME", "takes text", |name| {
+            Some(("service.name".to_owned(), name.to_owned()))
+        });
+        resource.extend(name);
+        let size = |text: &str| number(text).filter(|number| *number <= 100_000);
+        Self {
             traces: if is_disabled { Exporter::None } else { traces },
             metrics: if is_disabled { Exporter::None } else { metrics },
+            metric_interval: variables
+                .get("OTEL_METRIC_EXPORT_INTERVAL", NUMBER, milliseconds)
+                .unwrap_or(Duration::from_secs(60)),
             is_disabled,
-            propagates_trace_context: propagates_trace_context()?,
-            service_name: variable("OTEL_SERVICE_NAME")?,
-            resource: pairs(
-                "OTEL_RESOURCE_ATTRIBUTES",
-                |_, _| true,
-                "takes key=value pairs, separated by commas",
-            )?,
-            sampler: sampler()?,
-            spans: SpanBounds {
-                waiting: number("OTEL_BSP_MAX_QUEUE_SIZE", MAX_QUEUE)?.unwrap_or(MAX_WAITING),
-                batch: number("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", MAX_QUEUE)?.unwrap_or(MAX_BATCH),
-                delay: milliseconds("OTEL_BSP_SCHEDULE_DELAY")?.unwrap_or(DELAY),
+            propagates_trace_context: propagates_trace_context(variables),
+            resource,
+            sampler: sampler(variables),
+            span_queue: SpanQueue {
+                size: variables
+                    .get("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SIZE, size)
+                    .unwrap_or(2048),
+                batch: variables
+                    .get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", QUEUE_SIZE, size)
+                    .unwrap_or(512),
+                delay: variables
+                    .get("OTEL_BSP_SCHEDULE_DELAY", NUMBER, milliseconds)
+                    .unwrap_or(Duration::from_secs(5)),
             },
-        })
-    }
-}
-
-/// The exporter of a signal: what `OTEL_{signal}_EXPORTER` names; without it a collector, if there is an endpoint. The
-/// names in `pulled` push nothing anywhere.
-fn exporter(signal: &str, pulled: &[&str]) -> Result<Exporter, ConfigError> {
-    let name = format!("OTEL_{signal}_EXPORTER");
-    let otlp = Otlp::of(signal)?;
-    match variable(&name)?
-        .map(|value| value.to_ascii_lowercase())
-        .as_deref()
-    {
-        None if of_signal(signal, "ENDPOINT")?.is_none() => Ok(Exporter::None),
-        None | Some("otlp") => Ok(Exporter::Otlp(otlp)),
-        Some("console") => Ok(Exporter::Console),
-        Some("none") => Ok(Exporter::None),
-        Some(value) if pulled.contains(&value) => Ok(Exporter::None),
-        Some(_) => {
-            let known = [&["otlp", "console"], pulled].concat().join(", ");
-            Err(ConfigError::variable(
-                &name,
-                format!("takes {known} or none"),
-            ))
+            ignored: std::mem::take(&mut variables.ignored),
         }
     }
 }
 
-/// `tracecontext` is the one propagator that does anything: baggage is known, but never sent to the API.
-fn propagates_trace_context() -> Result<bool, ConfigError> {
-    const NAME: &str = "OTEL_PROPAGATORS";
-    let Some(list) = variable(NAME)? else {
-        return Ok(true);
+/// The exporter that `OTEL_{signal}_EXPORTER` names. Without a name, a collector if there is an endpoint.
+fn exporter(variables: &mut Variables, signal: &str) -> Exporter {
+    let (otlp, has_endpoint) = Otlp::read(variables, signal);
+    let (known, expected): (&[_], _) = match signal {
+        "METRICS" => (
+            &["otlp", "console", "none", "prometheus"],
+            "takes otlp, console, prometheus or none",
+        ),
+        _ => (&["otlp", "console", "none"], "takes otlp, console or none"),
     };
-    let list = list.to_ascii_lowercase();
-    let names: Vec<_> = list.split(',').map(str::trim).collect();
-    if names
-        .iter()
-        .any(|name| !matches!(*name, "tracecontext" | "baggage" | "none"))
-    {
-        return Err(ConfigError::variable(
-            NAME,
-            "takes a list of tracecontext and baggage, or none",
-        ));
+    let name = variables.get(&format!("OTEL_{signal}_EXPORTER"), expected, one_of(known));
+    match name.unwrap_or(if has_endpoint { "otlp" } else { "none" }) {
+        "otlp" => Exporter::Otlp(otlp),
+        "console" => Exporter::Console,
+        _ => Exporter::None,
     }
-    Ok(names.contains(&"tracecontext") && !names.contains(&"none"))
 }
 
-fn check_what_the_sdk_reads() -> Result<(), ConfigError> {
-    for name in [
-        "OTEL_METRIC_EXPORT_INTERVAL",
-        "OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT",
-        "OTEL_SPAN_EVENT_COUNT_LIMIT",
-        "OTEL_SPAN_LINK_COUNT_LIMIT",
-    ] {
-        number(name, MAX_NUMBER)?;
-    }
-    for signal in ["", "TRACES_", "METRICS_"] {
-        number(&format!("OTEL_EXPORTER_OTLP_{signal}TIMEOUT"), MAX_NUMBER)?;
-        one_of(
-            &format!("OTEL_EXPORTER_OTLP_{signal}COMPRESSION"),
-            &["gzip", "none"],
-        )?;
-        one_of(
-            &format!("OTEL_EXPORTER_OTLP_{signal}INSECURE"),
-            &["true", "false"],
-        )?;
-        check_headers(&format!("OTEL_EXPORTER_OTLP_{signal}HEADERS"))?;
-    }
-    one_of(
-        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
-        &["cumulative", "delta", "lowmemory"],
-    )?;
-    one_of("OTEL_SDK_DISABLED", &["true", "false"])
+/// Only `tracecontext` has an effect: baggage never goes to the API.
+fn propagates_trace_context(variables: &mut Variables) -> bool {
+    let expected = "takes a list of tracecontext and baggage, or none";
+    let known = ["tracecontext", "baggage", "none"];
+    let names = variables.list("OTEL_PROPAGATORS", expected, |name| {
+        one_of(&known)(name.trim())
+    });
+    names.is_empty() || (names.contains(&"tracecontext") && !names.contains(&"none"))
 }
 
-/// The headers that go to a collector, which the SDK would leave out without a word if they are none.
-fn check_headers(name: &str) -> Result<(), ConfigError> {
-    let is_header = |key: &str, value: &str| {
-        key.parse::<HeaderName>().is_ok() && HeaderValue::from_str(value).is_ok()
-    };
-    pairs(
-        name,
-        is_header,
-        "takes headers as key=value pairs, separated by commas",
-    )
-    .map(drop)
-}
-
-fn sampler() -> Result<Sampler, ConfigError> {
-    let (name, argument) = ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG");
-    let parse = |text: String| {
-        text.parse()
-            .ok()
-            .filter(|ratio| (0.0..=1.0).contains(ratio))
-    };
-    let ratio = match variable(argument)?.map(parse) {
-        None => 1.0,
-        Some(Some(ratio)) => ratio,
-        Some(None) => {
-            return Err(ConfigError::variable(
-                argument,
-                "takes a number from 0 to 1",
-            ));
-        }
-    };
-    let below_a_parent = |root| Sampler::ParentBased(Box::new(root));
-    Ok(
-        match variable(name)?
-            .unwrap_or_default()
-            .to_ascii_lowercase()
-            .as_str()
-        {
+fn sampler(variables: &mut Variables) -> Sampler {
+    let expected = "takes a number from 0 to 1";
+    let ratio = variables.get("OTEL_TRACES_SAMPLER_ARG", expected, |text| {
+        let ratio = text.parse().ok();
+        ratio.filter(|ratio| (0.0..=1.0).contains(ratio))
+    });
+    let expected = "takes one of always_on, always_off, traceidratio, parentbased_always_on, \
+                    parentbased_always_off, parentbased_traceidratio";
+    let sampler = variables.get("OTEL_TRACES_SAMPLER", expected, |name| {
+        let name = name.to_ascii_lowercase();
+        let root = match name.trim_start_matches("parentbased_") {
             "always_on" => Sampler::AlwaysOn,
             "always_off" => Sampler::AlwaysOff,
-            "traceidratio" => Sampler::TraceIdRatioBased(ratio),
-            "" | "parentbased_always_on" => below_a_parent(Sampler::AlwaysOn),
-            "parentbased_always_off" => below_a_parent(Sampler::AlwaysOff),
-            "parentbased_traceidratio" => below_a_parent(Sampler::TraceIdRatioBased(ratio)),
-            _ => {
-                let known = "always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, \
-                         parentbased_traceidratio";
-                return Err(ConfigError::variable(name, format!("takes one of {known}")));
-            }
-        },
-    )
+            "traceidratio" => Sampler::TraceIdRatioBased(ratio.unwrap_or(1.0)),
+            _ => return None,
+        };
+        let is_root = !name.starts_with("parentbased_");
+        Some(if is_root { root } else { parent_based(root) })
+    });
+    sampler.unwrap_or_else(|| parent_based(Sampler::AlwaysOn))
+}
+
+fn parent_based(root: Sampler) -> Sampler {
+    Sampler::ParentBased(Box::new(root))
+}
+
+fn check_what_the_sdk_reads(variables: &mut Variables) {
+    for limit in ["ATTRIBUTE", "EVENT", "LINK"] {
+        variables.get(&format!("OTEL_SPAN_{limit}_COUNT_LIMIT"), NUMBER, number);
+    }
+    for signal in ["TRACES", "METRICS"] {
+        let compressions = one_of(&["gzip", "none"]);
+        variables.otlp(signal, "COMPRESSION", "takes gzip or none", compressions);
+        variables.otlp(signal, "INSECURE", BOOLEAN, boolean);
+    }
+    let temporalities = one_of(&["cumulative", "delta", "lowmemory"]);
+    variables.get(
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        "takes cumulative, delta or lowmemory",
+        temporalities,
+    );
+}
+
+fn boolean(text: &str) -> Option<bool> {
+    one_of(&["true", "false"])(text).map(|text| text == "true")
+}
+
+fn number(text: &str) -> Option<usize> {
+    let number = text.parse().ok();
+    number.filter(|number| (1..=2_147_483_647).contains(number))
+}
+
+fn milliseconds(text: &str) -> Option<Duration> {
+    number(text).map(|number| Duration::from_millis(number as u64))
+}
+
+/// The known word that the text is, whatever its case.
+fn one_of<'a>(known: &'a [&'static str]) -> impl Fn(&str) -> Option<&'static str> + use<'a> {
+    |text| {
+        let mut known = known.iter().copied();
+        known.find(|known| text.eq_ignore_ascii_case(known))
+    }
+}
+
+/// `key=value`, percent-encoded.
+fn pair(text: &str) -> Option<(String, String)> {
+    let (key, value) = text.split_once('=')?;
+    let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
+    let key = key.trim();
+    (!key.is_empty()).then(|| (key.to_owned(), value.into_owned()))
 }

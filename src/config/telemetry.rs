@@ -39,7 +39,7 @@ impl Telemetry {
         Ok(Self {
             log_format: log_format.unwrap_or_else(on_terminal),
             log_filter: log_filter()?,
-            otel: OpenTelemetry::from_environment()?,
+            otel: OpenTelemetry::from_environment(),
         })
     }
 }

@@ -276,7 +276,7 @@ async fn until_refused(refused: &Notify, call: &Call) {
 }
 
 /// Records the response and hands it on.
-fn observed(response: Response<Body>, mut observation: CallObservation) -> Response<Body> {
+fn observed(response: Response<Body>, observation: CallObservation) -> Response<Body> {
     observation.finish(code_of(&response));
     response
 }

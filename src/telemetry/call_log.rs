@@ -1,4 +1,4 @@
-//! Watches a call from its arrival to its end, however it ends, and then tells: its span, the metrics, and one log line.
+//! Observes each call from its arrival to its end: one span, one measurement and one log line.
 
 use std::{
     sync::Arc,
@@ -10,11 +10,8 @@ use opentelemetry::Context;
 use tonic::Code;
 
 use super::{
-    method::Method,
-    metrics::Metrics,
-    room::Room,
+    metrics::{Metrics, rpc_name},
     spans::{ServerSpan, callers_trace},
-    traceparent::Traceparent,
 };
 use crate::{
     call::CallRecord,
@@ -27,97 +24,84 @@ use crate::{
 #[derive(Clone, Debug)]
 pub(crate) struct CallObserver {
     pub(crate) metrics: Metrics,
-    /// Whether the caller's trace is taken up.
-    pub(crate) takes_up_traces: bool,
-    /// For spans.
-    pub(crate) room: Room,
+    /// Whether a caller's trace is continued.
+    pub(crate) continues_traces: bool,
 }
 
-/// A call that is being observed. Dropped before it is finished, it was given up by its caller.
+/// A call that is being observed. If it is dropped before it is finished, its caller has cancelled it.
 #[derive(Debug)]
 pub(crate) struct CallObservation {
-    method: Method,
+    rpc: Option<Rpc>,
     span: ServerSpan,
     metrics: Metrics,
     arrival: Instant,
-    peer: &'static str,
+    transport: &'static str,
     record: Arc<CallRecord>,
     code: Code,
-    /// Until it was answered.
-    took: Option<Duration>,
 }
 
 impl CallObserver {
-    /// A call arrived then.
+    /// Starts to observe a call; `rpc` is `None` if no such method exists.
     pub(crate) fn begin(
         &self,
         rpc: Option<Rpc>,
         headers: &HeaderMap,
-        peer: ConnectInfo,
+        client: ConnectInfo,
         arrival: Instant,
     ) -> CallObservation {
-        let method = rpc.map_or(Method::Other, Method::Known);
-        let trace = if self.takes_up_traces {
+        let trace = if self.continues_traces {
             callers_trace(headers)
         } else {
             Context::new()
         };
-        let trace = self.room.mark(trace);
         CallObservation {
-            method,
-            span: ServerSpan::start(method, &peer, &trace),
+            rpc,
+            span: ServerSpan::start(rpc, &client, &trace),
             metrics: self.metrics.clone(),
             arrival,
-            peer: peer.transport(),
+            transport: client.transport(),
             record: Arc::default(),
             code: Code::Cancelled,
-            took: None,
         }
     }
 }
 
 impl CallObservation {
-    /// What the call's further spans are put below.
+    /// The parent of the call's further spans.
     pub(crate) fn context(&self) -> &Context {
         self.span.context()
     }
 
-    /// Where what becomes known of the call is noted.
+    /// Where the call's handler notes what happens.
     pub(crate) fn record(&self) -> &Arc<CallRecord> {
         &self.record
     }
 
-    /// The call is answered, and measured. Its line is logged when this is dropped.
-    pub(crate) fn finish(&mut self, code: Code) {
+    /// Ends the call with the status that its caller gets.
+    pub(crate) fn finish(mut self, code: Code) {
         self.code = code;
-        self.took = Some(self.measure());
-    }
-
-    /// Ends the span and counts the call. Gives how long it took until now.
-    fn measure(&self) -> Duration {
-        let took = self.arrival.elapsed();
-        let failure = self.record.failure();
-        self.span
-            .finish(self.code, failure.map(|failure| failure.verdict));
-        self.metrics.call_ended(
-            self.method,
-            self.code,
-            failure.map(|failure| (failure.verdict, failure.key)),
-            took,
-        );
-        took
     }
 }
 
 impl Drop for CallObservation {
     fn drop(&mut self) {
-        let took = self.took.unwrap_or_else(|| self.measure());
-        self.log(took);
+        let duration = self.arrival.elapsed();
+        let failure = self.record.failure();
+        self.span
+            .finish(self.code, failure.map(|failure| failure.verdict));
+        self.metrics.call_ended(
+            self.rpc,
+            self.code,
+            failure.map(|failure| (failure.verdict, failure.key)),
+            duration,
+        );
+        self.log(duration);
     }
 }
 
-/// One event, at a level that is known only now.
-macro_rules! event_at {
+/// Logs an event at the level that the fault calls for: INFO for success and the caller's faults, WARN for the API's,
+/// ERROR for the gateway's.
+macro_rules! log_by_fault {
     ($fault:expr, $($fields:tt)*) => {
         match $fault {
             None | Some(Fault::Caller) => tracing::info!($($fields)*),
@@ -128,28 +112,27 @@ macro_rules! event_at {
 }
 
 impl CallObservation {
-    /// The call's line. The level is by who has to act: nobody and the caller, the API's people, the operator.
-    fn log(&self, took: Duration) {
+    fn log(&self, duration: Duration) {
         let failure = self.record.failure();
         let verdict = failure.map(|failure| failure.verdict);
-        let given_up =
+        let cancelled =
             (self.code == Code::Cancelled).then(|| Outcome::if_sent(self.record.abandon()));
-        let trace = self.span.ids();
-        event_at!(
+        let ids = self.span.ids();
+        log_by_fault!(
             verdict.map(|verdict| verdict.fault),
-            rpc = self.method.name(),
+            rpc = rpc_name(self.rpc),
             code = code_name(self.code),
             reason = verdict.map(|verdict| verdict.reason.as_str_name()),
             fault = verdict.map(|verdict| verdict.fault.as_str()),
             outcome = verdict
                 .map(|verdict| verdict.outcome)
-                .or(given_up)
+                .or(cancelled)
                 .map(Outcome::as_str),
             upstream_status = self.record.http_status(),
-            duration_ms = took.as_micros() as f64 / 1000.0,
-            peer = self.peer,
-            trace_id = trace.as_ref().map(Traceparent::trace_id),
-            span_id = trace.as_ref().map(Traceparent::span_id),
+            duration_ms = duration.as_micros() as f64 / 1000.0,
+            peer = self.transport,
+            trace_id = ids.as_ref().map(|(trace, _)| trace.as_str()),
+            span_id = ids.as_ref().map(|(_, span)| span.as_str()),
             error = failure.map(|failure| failure.error.as_str()),
             "call"
         );
@@ -158,18 +141,11 @@ impl CallObservation {
 
 #[cfg(test)]
 impl CallObserver {
-    /// One whose spans and measurements go nowhere.
+    /// An observer that exports nothing.
     pub(crate) fn without_export() -> Self {
-        let metrics = Metrics::new(&opentelemetry::global::meter("test"));
-        let room = Room::new(
-            Arc::default(),
-            1,
-            opentelemetry_sdk::trace::Sampler::AlwaysOff,
-        );
         Self {
-            metrics,
-            takes_up_traces: true,
-            room,
+            metrics: Metrics::new(&opentelemetry::global::meter("test")),
+            continues_traces: true,
         }
     }
 }

@@ -1,229 +1,237 @@
-//! The way out for spans and metrics: set up before anything is measured, and emptied at the end.
+//! The OTLP exporters, over gRPC and HTTP, and a wrapper that counts and reports exports that fail.
 
 use std::{
     sync::{
-        Arc,
-        mpsc::{self, Receiver},
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use opentelemetry::{KeyValue, global, metrics::Meter};
+use hyper_util::client::legacy::connect::HttpConnector;
+use opentelemetry_otlp::{
+    MetricExporter, Protocol, WithExportConfig, WithHttpConfig, WithTonicConfig,
+};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
-    metrics::{MeterProviderBuilder, PeriodicReader, SdkMeterProvider},
-    trace::{SdkTracerProvider, SpanExporter},
+    metrics::{Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
+    trace::{SpanData, SpanExporter},
 };
-use opentelemetry_semantic_conventions::attribute;
+use reqwest::{Certificate, Identity, blocking::Client};
+use tonic::transport::{
+    Certificate as TonicCertificate, Channel, ClientTlsConfig, Endpoint, Identity as TonicIdentity,
+};
 use tracing::warn;
 
-use super::{
-    batches::Batches,
-    delivery::{Counted, Counts, Reported},
-    metrics::observe_delivery,
-    otlp,
-    prometheus::{self, Page},
-    rejected::{self, RejectedLayer},
-    room::Room,
-};
-use crate::config::{
-    ConfigError, Telemetry,
-    otel::{Exporter, OpenTelemetry},
-};
+use crate::config::otel::collector::Otlp;
 
-/// The most that sending the last spans and metrics may take.
-const PATIENCE: Duration = Duration::from_secs(3);
+/// How often an error that keeps recurring is logged.
+const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Spans and metrics on their way out. What is still to be sent goes out with [`Export::finish`].
-#[derive(Debug)]
-#[must_use = "what is not sent yet is lost without `finish`"]
-pub(crate) struct Export {
-    traces: Option<SdkTracerProvider>,
-    /// Only if they are pushed anywhere.
-    metrics: Option<SdkMeterProvider>,
-    counts: Arc<Counts>,
-    room: Room,
-    page: Option<Page>,
-}
-
-impl Export {
-    /// Starts measuring and exporting, as configured. Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    ///
-    /// If a variable has a value that an exporter cannot use.
-    pub(crate) fn start(config: &Telemetry) -> Result<Self, ConfigError> {
-        let counts = Arc::new(Counts::default());
-        let traces = tracer_provider(&config.otel, &counts)?;
-        if let Some(provider) = &traces {
-            global::set_tracer_provider(provider.clone());
-        }
-        let (metrics, page) = if config.otel.is_disabled {
-            (None, None)
-        } else {
-            meter_provider(&config.otel, &counts)?
-        };
-        if let Some(provider) = &metrics {
-            global::set_meter_provider(provider.clone());
-        }
-        observe_delivery(&meter(), Arc::clone(&counts));
-        let metrics = metrics.filter(|_| !matches!(config.otel.metrics, Exporter::None));
-        let room = Room::new(
-            Arc::clone(&counts),
-            config.otel.spans.waiting,
-            config.otel.sampler.clone(),
-        );
-        Ok(Self {
-            traces,
-            metrics,
-            counts,
-            room,
-            page,
-        })
-    }
-
-    /// The room that there is for spans.
-    pub(crate) fn room(&self) -> Room {
-        self.room.clone()
-    }
-
-    /// What hears the exporters' events, beside the log.
-    pub(crate) fn rejected(&self) -> RejectedLayer {
-        rejected::layer(Arc::clone(&self.counts))
-    }
-
-    /// What `/metrics` shows; nothing if the SDK is disabled.
-    pub(crate) fn page(&self) -> Option<Page> {
-        self.page.clone()
-    }
-
-    /// Sends what is left, for a few seconds at the most. Blocks, so it must not be called from a task.
-    pub(crate) fn finish(self) {
-        let traces = self
-            .traces
-            .map(|provider| ending(move || provider.shutdown_with_timeout(PATIENCE)));
-        let metrics = self
-            .metrics
-            .map(|provider| ending(move || provider.shutdown_with_timeout(PATIENCE)));
-        let deadline = Instant::now() + PATIENCE;
-        let is_done = |end: Receiver<OTelSdkResult>| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            matches!(end.recv_timeout(left), Ok(Ok(())))
-        };
-        let ends: Vec<_> = traces.into_iter().chain(metrics).map(is_done).collect();
-        let failed = ends.contains(&false);
-        let dropped =
-            self.counts.queue_full() + self.counts.export_failed() + self.counts.waiting() as u64;
-        if failed || dropped > 0 {
-            warn!(dropped, "not all spans and metrics could be sent");
-        }
-    }
-}
-
-/// Runs the end of a provider beside this thread: one that is slow, and the SDK's limit does not hold for metrics, must not
-/// keep the other from sending.
-fn ending(end: impl FnOnce() -> OTelSdkResult + Send + 'static) -> Receiver<OTelSdkResult> {
-    let (done, is_done) = mpsc::channel();
-    thread::spawn(move || {
-        // Nobody waits any more if that took too long.
-        let _ = done.send(end());
-    });
-    is_done
-}
-
-/// What everything here is measured by.
-pub(crate) fn meter() -> Meter {
-    global::meter("reset-gateway")
-}
-
-fn tracer_provider(
-    config: &OpenTelemetry,
-    counts: &Arc<Counts>,
-) -> Result<Option<SdkTracerProvider>, ConfigError> {
-    let provider = match &config.traces {
-        Exporter::None => return Ok(None),
-        Exporter::Console => tracer_provider_over(
-            opentelemetry_stdout::SpanExporter::default(),
-            config,
-            counts,
-        ),
-        Exporter::Otlp(otlp) => tracer_provider_over(otlp::spans(otlp)?, config, counts),
+/// The exporter of spans. Must be called within a tokio runtime.
+pub(super) fn spans(config: &Otlp) -> Option<opentelemetry_otlp::SpanExporter> {
+    let builder = opentelemetry_otlp::SpanExporter::builder();
+    let exporter = if config.is_grpc {
+        let builder = builder.with_tonic().with_timeout(config.timeout);
+        builder.with_channel(channel(config)?).build()
+    } else {
+        let builder = builder.with_http().with_protocol(Protocol::HttpBinary);
+        let builder = builder
+            .with_endpoint(&config.endpoint)
+            .with_timeout(config.timeout);
+        builder.with_http_client(client(config)?).build()
     };
-    Ok(Some(provider))
+    exporter.ok().or_else(unusable)
 }
 
-fn tracer_provider_over(
-    mut exporter: impl SpanExporter + 'static,
-    config: &OpenTelemetry,
-    counts: &Arc<Counts>,
-) -> SdkTracerProvider {
-    let resource = resource(config);
-    exporter.set_resource(&resource);
-    let processor = Batches::new(
-        Counted::new(exporter, Arc::clone(counts)),
-        Arc::clone(counts),
-        config.spans,
-    );
-    let provider = SdkTracerProvider::builder()
-        .with_sampler(config.sampler.clone())
-        .with_span_processor(processor);
-    provider.with_resource(resource).build()
+/// The exporter of metrics. Must be called within a tokio runtime.
+pub(super) fn metrics(config: &Otlp) -> Option<MetricExporter> {
+    let builder = MetricExporter::builder();
+    let exporter = if config.is_grpc {
+        let builder = builder.with_tonic().with_timeout(config.timeout);
+        builder.with_channel(channel(config)?).build()
+    } else {
+        let builder = builder.with_http().with_protocol(Protocol::HttpBinary);
+        let builder = builder
+            .with_endpoint(&config.endpoint)
+            .with_timeout(config.timeout);
+        builder.with_http_client(client(config)?).build()
+    };
+    exporter.ok().or_else(unusable)
 }
 
-fn meter_provider(
-    config: &OpenTelemetry,
-    counts: &Arc<Counts>,
-) -> Result<(Option<SdkMeterProvider>, Option<Page>), ConfigError> {
-    let (reader, page) = prometheus::reader();
-    let provider = SdkMeterProvider::builder()
-        .with_resource(resource(config))
-        .with_reader(reader);
-    let provider = pushing(provider, &config.metrics, counts)?;
-    Ok((Some(provider.build()), Some(page)))
+/// Leaves out the error: it may hold the endpoint, and with it a password.
+fn unusable<T>() -> Option<T> {
+    warn!("nothing is exported over OTLP: the settings do not fit together");
+    None
 }
 
-fn pushing(
-    provider: MeterProviderBuilder,
-    exporter: &Exporter,
-    counts: &Arc<Counts>,
-) -> Result<MeterProviderBuilder, ConfigError> {
-    Ok(match exporter {
-        Exporter::None => provider,
-        Exporter::Console => provider.with_reader(
-            PeriodicReader::builder(opentelemetry_stdout::MetricExporter::default()).build(),
-        ),
-        Exporter::Otlp(otlp) => provider.with_reader(
-            PeriodicReader::builder(Reported::new(otlp::metrics(otlp)?, Arc::clone(counts)))
-                .build(),
-        ),
-    })
+/// Built here because the SDK's own channel waits for a connection forever.
+fn channel(config: &Otlp) -> Option<Channel> {
+    let endpoint = Endpoint::from_shared(config.endpoint.clone()).ok()?;
+    let endpoint = endpoint
+        .timeout(config.timeout)
+        .connect_timeout(config.timeout);
+    let is_https = config.endpoint.starts_with("https:");
+    let endpoint = if is_https {
+        endpoint.tls_config(tls(config))
+    } else {
+        Ok(endpoint)
+    };
+    // With a connector of our own, the time-out covers the TLS handshake too.
+    let mut connector = HttpConnector::new();
+    connector.enforce_http(false);
+    connector.set_nodelay(true);
+    let channel = endpoint.map(|endpoint| endpoint.connect_with_connector_lazy(connector));
+    channel.ok().or_else(unusable)
 }
 
-/// Who is measured: as the standard variables say, and where they name no service, this program.
-fn resource(config: &OpenTelemetry) -> Resource {
-    let of_list = config
-        .resource
-        .iter()
-        .find(|(key, _)| key == attribute::SERVICE_NAME)
-        .map(|(_, name)| name.clone());
-    let name = config
-        .service_name
-        .clone()
-        .or(of_list)
-        .unwrap_or_else(|| "reset-gateway".to_owned());
-    Resource::builder()
-        .with_attribute(KeyValue::new(
-            attribute::SERVICE_VERSION,
-            env!("CARGO_PKG_VERSION"),
-        ))
-        .with_attributes(
-            config
-                .resource
-                .iter()
-                .map(|(key, value)| KeyValue::new(key.clone(), value.clone())),
-        )
-        .with_service_name(name)
-        .build()
+fn tls(config: &Otlp) -> ClientTlsConfig {
+    let mut tls = ClientTlsConfig::new().with_enabled_roots();
+    if let Some(ca) = &config.ca {
+        tls = tls.ca_certificate(TonicCertificate::from_pem(ca));
+    }
+    if let Some((certificate, key)) = &config.identity {
+        tls = tls.identity(TonicIdentity::from_pem(certificate, key));
+    }
+    tls
+}
+
+/// A blocking client, because the SDK exports from threads of its own. reqwest requires that it is built outside the
+/// runtime.
+fn client(config: &Otlp) -> Option<Client> {
+    let client = thread::scope(|scope| scope.spawn(|| build_client(config)).join());
+    client.ok().and_then(Result::ok).or_else(unusable)
+}
+
+fn build_client(config: &Otlp) -> reqwest::Result<Client> {
+    let mut client = Client::builder().no_proxy().timeout(config.timeout);
+    if let Some(ca) = &config.ca {
+        client = client.tls_certs_merge(Certificate::from_pem_bundle(ca)?);
+    }
+    if let Some((certificate, key)) = &config.identity {
+        let pem = [certificate.as_slice(), b"\n", key].concat();
+        client = client.identity(Identity::from_pem(&pem)?);
+    }
+    client.build()
+}
+
+/// The number of spans whose export failed. The SDK counts them as processed.
+#[derive(Debug, Default)]
+pub(super) struct FailedSpans(AtomicU64);
+
+impl FailedSpans {
+    pub(super) fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// An exporter that counts spans whose export fails, and warns of failures at most once a minute.
+#[derive(Debug)]
+pub(super) struct Reporting<E> {
+    exporter: E,
+    failed_spans: Arc<FailedSpans>,
+    warning: RateLimitedWarning,
+}
+
+impl<E> Reporting<E> {
+    pub(super) fn new(exporter: E, failed_spans: &Arc<FailedSpans>) -> Self {
+        Self {
+            exporter,
+            failed_spans: Arc::clone(failed_spans),
+            warning: RateLimitedWarning::default(),
+        }
+    }
+}
+
+// The errors are the SDK's: a gRPC code or an HTTP status, or what the system says. They hold no URL, and nothing that the
+// collector wrote.
+
+impl<E: SpanExporter> SpanExporter for Reporting<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let size = batch.len() as u64;
+        let result = self.exporter.export(batch).await;
+        if let Err(error) = &result {
+            let dropped = self.failed_spans.0.fetch_add(size, Ordering::Relaxed) + size;
+            let why = format!("the collector does not take them: {error}");
+            self.warning
+                .log(|| warn!(why, dropped, "spans are dropped"));
+        }
+        result
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
+
+/// Metrics whose export fails are not lost: the next export contains them.
+impl<E: PushMetricExporter> PushMetricExporter for Reporting<E> {
+    async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
+        let result = self.exporter.export(metrics).await;
+        if let Err(error) = &result {
+            self.warning
+                .log(|| warn!(%error, "the collector does not take the metrics"));
+        }
+        result
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.exporter.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn temporality(&self) -> Temporality {
+        self.exporter.temporality()
+    }
+}
+
+/// Logs a recurring failure at most once a minute.
+#[derive(Debug, Default)]
+struct RateLimitedWarning(Mutex<Option<Instant>>);
+
+impl RateLimitedWarning {
+    fn log(&self, log: impl FnOnce()) {
+        self.log_at(Instant::now(), log);
+    }
+
+    fn log_at(&self, now: Instant, log: impl FnOnce()) {
+        let Ok(mut last) = self.0.lock() else { return };
+        if last.is_none_or(|last| now.duration_since(last) >= WARNING_INTERVAL) {
+            *last = Some(now);
+            log();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recurring_failure_is_logged_once_a_minute() {
+        let (warning, start) = (RateLimitedWarning::default(), Instant::now());
+        let is_logged = |after| {
+            let mut logged = false;
+            warning.log_at(start + Duration::from_secs(after), || logged = true);
+            logged
+        };
+        assert_eq!(
+            [0, 1, 59, 60, 61, 119, 120].map(is_logged),
+            [true, false, false, true, false, false, true]
+        );
+    }
 }

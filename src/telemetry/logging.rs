@@ -1,61 +1,65 @@
-//! Log lines, on standard error.
+//! The log: lines on standard error, as text or JSON, with a level that can change while the program runs.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, IsTerminal},
     panic::{self, PanicHookInfo},
 };
 
-use tracing::{Metadata, Subscriber, error, info, subscriber::set_global_default};
+use tracing::{Metadata, Subscriber, error, info, subscriber::set_global_default, warn};
 use tracing_subscriber::{
     Layer, Registry,
     filter::{FilterExt, Targets, filter_fn},
-    layer::{Layered, SubscriberExt},
+    layer::SubscriberExt,
     registry::LookupSpan,
     reload,
 };
 
-use super::{log_format::Json, log_writer::Lines, rejected::RejectedLayer};
+use super::{
+    log_format::Json,
+    log_writer::{self, LogWriter},
+};
 use crate::config::{
     LogFormat, Telemetry,
     telemetry::{LOG_DIRECTIVES, log_directives},
 };
 
-/// Which log lines are written; can be changed while the program runs.
+/// The directives that say which lines are written; they can change while the program runs.
 #[derive(Clone, Debug)]
-pub(crate) struct LogLevel(reload::Handle<Targets, Layered<Option<RejectedLayer>, Registry>>);
+pub(crate) struct LogLevel(reload::Handle<Targets, Registry>);
 
-/// Starts logging, once for the process, each line to what `to` gives. Beside the log, `rejected` hears the exporters'
-/// events.
-pub(crate) fn start<W: Write + 'static>(
-    config: &Telemetry,
-    to: fn() -> W,
-    rejected: Option<RejectedLayer>,
-) -> LogLevel {
+/// Starts logging, once for the process, and warns of settings that were ignored.
+pub(crate) fn start(config: &Telemetry) -> LogLevel {
     let (filter, handle) = reload::Layer::new(config.log_filter.clone());
-    let filter = filter.and(filter_fn(is_fit_to_be_logged));
-    let subscriber = tracing_subscriber::registry()
-        .with(rejected)
-        .with(lines(config.log_format, to).with_filter(filter));
-    set_global_default(subscriber).expect("logging is started once");
-    panic::set_hook(Box::new(tell_of_panic));
+    let filter = filter.and(filter_fn(is_ours));
+    let lines = lines(config.log_format).with_filter(filter);
+    set_global_default(tracing_subscriber::registry().with(lines))
+        .expect("logging is started once");
+    panic::set_hook(Box::new(log_panic));
+    for ignored in &config.otel.ignored {
+        let (variable, expected) = (ignored.variable.as_str(), ignored.expected);
+        warn!(variable, expected, "a value is not understood and ignored");
+    }
     LogLevel(handle)
 }
 
-/// Never the message: it may hold a value.
-fn tell_of_panic(panic: &PanicHookInfo<'_>) {
+/// Leaves out the message: it may hold a value.
+fn log_panic(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string);
     error!(place, "panicked");
-    flush();
 }
 
-/// Writes the lines that wait.
-pub(crate) fn flush() {
-    // Where nobody can read them, they are lost.
-    let _ = Lines.flush();
+/// Waits for lines to be written when it is dropped, for half a second at most.
+#[derive(Debug)]
+pub(crate) struct FlushOnDrop;
+
+impl Drop for FlushOnDrop {
+    fn drop(&mut self) {
+        log_writer::flush();
+    }
 }
 
 impl LogLevel {
-    /// The directives that are in force.
+    /// The directives in force.
     pub(crate) fn directives(&self) -> String {
         self.0.with_current(ToString::to_string).unwrap_or_default()
     }
@@ -64,7 +68,7 @@ impl LogLevel {
     ///
     /// # Errors
     ///
-    /// What directives take, if these are none.
+    /// What directives look like, if these are not valid.
     pub(crate) fn set(&self, directives: &str) -> Result<(), &'static str> {
         let filter = log_directives(directives).ok_or(LOG_DIRECTIVES)?;
         self.0.reload(filter).map_err(|_| "logging has ended")?;
@@ -73,13 +77,12 @@ impl LogLevel {
     }
 }
 
-fn lines<S, W>(format: LogFormat, to: fn() -> W) -> Box<dyn Layer<S> + Send + Sync>
+fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
-    W: Write + 'static,
 {
     let layer = tracing_subscriber::fmt::layer()
-        .with_writer(to)
+        .with_writer(|| LogWriter)
         .with_ansi(io::stderr().is_terminal());
     match format {
         LogFormat::Text => layer.boxed(),
@@ -87,19 +90,21 @@ where
     }
 }
 
-/// Only what is written here. Libraries show headers and URLs in their debug output, and bytes of a peer's choice even in
-/// their warnings.
-fn is_fit_to_be_logged(event: &Metadata<'_>) -> bool {
+/// Libraries show headers and URLs in their debug output, and bytes that a peer chose even in warnings.
+fn is_ours(event: &Metadata<'_>) -> bool {
     event.target().starts_with(env!("CARGO_CRATE_NAME"))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::{
+        io::Write,
+        sync::{Arc, Mutex},
+    };
 
     use super::*;
 
-    /// What is written to it.
+    /// Keeps what is written.
     #[derive(Clone, Default)]
     struct Written(Arc<Mutex<Vec<u8>>>);
 
@@ -114,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_is_told_without_its_message() {
+    fn a_panic_is_logged_without_its_message() {
         let written = Written::default();
         let writer = written.clone();
         let subscriber = tracing_subscriber::fmt()
@@ -122,7 +127,7 @@ mod tests {
             .with_ansi(false)
             .finish();
         let before = panic::take_hook();
-        panic::set_hook(Box::new(tell_of_panic));
+        panic::set_hook(Box::new(log_panic));
         let secret = "the-answer";
         let panicked = tracing::subscriber::with_default(subscriber, || {
             panic::catch_unwind(|| panic!("{secret}"))
@@ -131,7 +136,7 @@ mod tests {
         assert!(panicked.is_err());
         let log = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         assert!(
-            log.contains("panicked") && log.contains("logs.rs") && !log.contains(secret),
+            log.contains("panicked") && log.contains("logging.rs") && !log.contains(secret),
             "{log}"
         );
     }

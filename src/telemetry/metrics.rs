@@ -1,20 +1,17 @@
-//! The metrics, by OpenTelemetry's semantic conventions where they have a name for it. No attribute ever holds anything
-//! that a caller or the API wrote, so the number of series is bounded.
+//! The metrics, by OpenTelemetry's semantic conventions where they have a name. No attribute ever holds anything that a
+//! caller or the API wrote, so the number of series is bounded.
 
-use std::{
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use opentelemetry::{
-    KeyValue,
-    metrics::{BoundCounter, BoundHistogram, Counter, Histogram, Meter},
+    KeyValue, global,
+    metrics::{Counter, Histogram, Meter},
 };
 use opentelemetry_semantic_conventions::{attribute, metric};
 use tokio::sync::Semaphore;
 use tonic::Code;
 
-use super::{delivery::Counts, method::Method, request_outcome::RequestOutcome};
+use super::{exporters::FailedSpans, log_writer};
 use crate::{
     app_key::KeyOwner,
     endpoint::Endpoint,
@@ -29,7 +26,7 @@ const SECONDS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
 
-/// The reasons that say that an answer of the API's is not as documented.
+/// The reasons that say that the API does not answer as documented.
 const CONTRACT_BROKEN: [ErrorReason; 5] = [
     ErrorReason::UpstreamMalformed,
     ErrorReason::UpstreamResponseTooLarge,
@@ -51,34 +48,24 @@ struct Instruments {
     contract_broken: Counter<u64>,
     shed: Counter<u64>,
     retries: Counter<u64>,
-    usual: [Usual; Rpc::ALL.len()],
 }
 
-/// Instruments of an rpc that are bound to the attributes of what goes as it should, which is nearly all: to look a series up
-/// by its attributes takes longer than to count. Bound at the first use, since that makes the series.
-#[derive(Debug, Default)]
-struct Usual {
-    call: OnceLock<BoundHistogram<f64>>,
-    answer: OnceLock<BoundCounter<u64>>,
-    request: OnceLock<BoundHistogram<f64>>,
+/// The meter of everything that is measured here.
+pub(crate) fn meter() -> Meter {
+    global::meter("reset-gateway")
 }
 
 impl Metrics {
     /// The instruments of that meter.
     pub(crate) fn new(meter: &Meter) -> Self {
         let seconds = |name: &'static str, description: &'static str| {
-            let histogram = meter
-                .f64_histogram(name)
-                .with_unit("s")
-                .with_description(description);
-            histogram.with_boundaries(SECONDS.to_vec()).build()
+            let histogram = meter.f64_histogram(name).with_unit("s");
+            let histogram = histogram.with_boundaries(SECONDS.to_vec());
+            histogram.with_description(description).build()
         };
         let count = |name: &'static str, unit: &'static str, description: &'static str| {
-            meter
-                .u64_counter(name)
-                .with_unit(unit)
-                .with_description(description)
-                .build()
+            let counter = meter.u64_counter(name).with_unit(unit);
+            counter.with_description(description).build()
         };
         let metrics = Self(Arc::new(Instruments {
             calls: seconds(
@@ -114,220 +101,187 @@ impl Metrics {
                 "{request}",
                 "Requests to the API that repeat another.",
             ),
-            usual: Default::default(),
         }));
         metrics.begin_at_zero();
         metrics
     }
 
-    /// Makes the series of what hardly ever happens: Prometheus sees no increase in a counter that begins at one.
+    /// Makes the series of rare events: Prometheus sees no increase in a counter that begins at one.
     fn begin_at_zero(&self) {
         for owner in [KeyOwner::Gateway, KeyOwner::Caller] {
-            self.0
-                .key_rejected
-                .add(0, &[KeyValue::new("key.owner", owner.as_str())]);
+            let owner = KeyValue::new("key.owner", owner.as_str());
+            self.0.key_rejected.add(0, &[owner]);
         }
-        for (rpc, reason) in Rpc::ALL
-            .into_iter()
-            .flat_map(|rpc| CONTRACT_BROKEN.map(|reason| (rpc, reason)))
-        {
-            let method = rpc_method(Method::Known(rpc));
-            self.0
-                .contract_broken
-                .add(0, &[method, KeyValue::new("reason", reason.as_str_name())]);
+        for rpc in Rpc::ALL {
+            for reason in CONTRACT_BROKEN {
+                let reason = KeyValue::new("reason", reason.as_str_name());
+                let attributes = [rpc_method(Some(rpc)), reason];
+                self.0.contract_broken.add(0, &attributes);
+            }
         }
         self.0.shed.add(0, &[]);
         self.0.retries.add(0, &[]);
     }
 
-    /// A call has ended, with that code, and as that row of the status table if it failed.
+    /// Counts a call that has ended, with the row of the status table if it failed.
     pub(crate) fn call_ended(
         &self,
-        method: Method,
+        rpc: Option<Rpc>,
         code: Code,
         failure: Option<(Classification, KeyOwner)>,
-        took: Duration,
+        duration: Duration,
     ) {
-        let Instruments {
-            calls,
-            answers,
-            usual,
-            ..
-        } = &*self.0;
-        if let (Method::Known(rpc), Code::Ok, None) = (method, code, failure) {
-            let usual = &usual[rpc as usize];
-            usual
-                .call
-                .get_or_init(|| calls.bind(&call_attributes(method, code)))
-                .record(took.as_secs_f64());
-            usual
-                .answer
-                .get_or_init(|| answers.bind(&answer_attributes(method, code, None)))
-                .add(1);
-            return;
-        }
-        calls.record(took.as_secs_f64(), &call_attributes(method, code));
-        answers.add(
-            1,
-            &answer_attributes(method, code, failure.map(|(verdict, _)| verdict)),
-        );
+        let code_attribute = KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, code_name(code));
+        let mut attributes = vec![rpc_method(rpc), code_attribute];
         if let Some((verdict, owner)) = failure {
-            self.count_what_matters(method, verdict, owner);
+            self.count_what_matters(rpc, verdict, owner);
+            attributes.extend([
+                KeyValue::new("reason", verdict.reason.as_str_name()),
+                KeyValue::new("fault", verdict.fault.as_str()),
+                KeyValue::new("outcome", verdict.outcome.as_str()),
+            ]);
         }
+        self.0.answers.add(1, &attributes);
+        attributes.truncate(2);
+        attributes.push(KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"));
+        if is_server_error(code) {
+            attributes.push(KeyValue::new(attribute::ERROR_TYPE, code_name(code)));
+        }
+        self.0.calls.record(duration.as_secs_f64(), &attributes);
     }
 
-    fn count_what_matters(&self, method: Method, verdict: Classification, owner: KeyOwner) {
+    fn count_what_matters(&self, rpc: Option<Rpc>, verdict: Classification, owner: KeyOwner) {
         let reason = KeyValue::new("reason", verdict.reason.as_str_name());
+        let owner = KeyValue::new("key.owner", owner.as_str());
         match verdict.reason {
-            ErrorReason::AppKeyRejected => self
-                .0
-                .key_rejected
-                .add(1, &[KeyValue::new("key.owner", owner.as_str())]),
+            ErrorReason::AppKeyRejected => self.0.key_rejected.add(1, &[owner]),
             ErrorReason::GatewayOverloaded => self.0.shed.add(1, &[]),
             broken if CONTRACT_BROKEN.contains(&broken) => {
-                self.0.contract_broken.add(1, &[rpc_method(method), reason]);
+                self.0.contract_broken.add(1, &[rpc_method(rpc), reason]);
             }
             _ => {}
         }
     }
 
-    /// A request to the API repeats another.
+    /// Counts a request to the API that repeats another.
     pub(crate) fn request_repeated(&self) {
         self.0.retries.add(1, &[]);
     }
 
-    /// A request to the API has ended, however.
+    /// Measures a request to the API, however it ended.
     pub(super) fn request_ended(
         &self,
         endpoint: &Endpoint,
-        exchange: &RequestOutcome,
-        took: Duration,
+        response: Vec<KeyValue>,
+        duration: Duration,
     ) {
-        let Instruments {
-            requests, usual, ..
-        } = &*self.0;
-        let attributes = || [endpoint.attributes.clone(), exchange.attributes()].concat();
-        if exchange.is_usual() {
-            let usual = &usual[endpoint.rpc as usize].request;
-            usual
-                .get_or_init(|| requests.bind(&attributes()))
-                .record(took.as_secs_f64());
-        } else {
-            requests.record(took.as_secs_f64(), &attributes());
-        }
+        let mut attributes = response;
+        attributes.extend_from_slice(&endpoint.attributes);
+        self.0.requests.record(duration.as_secs_f64(), &attributes);
     }
 }
 
-fn rpc_method(method: Method) -> KeyValue {
-    KeyValue::new(attribute::RPC_METHOD, method.name())
+/// `package.Service/Method`, or the conventions' word for a method that does not exist: its name can hold anything.
+pub(super) fn rpc_name(rpc: Option<Rpc>) -> &'static str {
+    rpc.map_or("_OTHER", Rpc::full_name)
 }
 
-fn call_attributes(method: Method, code: Code) -> Vec<KeyValue> {
-    let status = code_name(code);
-    let mut attributes = vec![
-        KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
-        rpc_method(method),
-        KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, status),
-    ];
-    if is_server_error(code) {
-        attributes.push(KeyValue::new(attribute::ERROR_TYPE, status));
-    }
-    attributes
+fn rpc_method(rpc: Option<Rpc>) -> KeyValue {
+    KeyValue::new(attribute::RPC_METHOD, rpc_name(rpc))
 }
 
-fn answer_attributes(method: Method, code: Code, failure: Option<Classification>) -> Vec<KeyValue> {
-    let mut attributes = vec![
-        rpc_method(method),
-        KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, code_name(code)),
-    ];
-    attributes.extend(failure.into_iter().flat_map(|verdict| {
-        [
-            KeyValue::new("reason", verdict.reason.as_str_name()),
-            KeyValue::new("fault", verdict.fault.as_str()),
-            KeyValue::new("outcome", verdict.outcome.as_str()),
-        ]
-    }));
-    attributes
-}
-
-/// Registers what is not counted but looked up when somebody asks.
+/// Registers what is not counted but looked up when the metrics are read.
 pub(crate) fn observe(
     meter: &Meter,
     in_flight: &Arc<Semaphore>,
-    most: u32,
+    limit: u32,
     readiness: &Readiness,
     is_api_reachable: impl Fn() -> bool + Send + Sync + 'static,
 ) {
-    let free = Arc::clone(in_flight);
-    meter
-        .u64_observable_gauge("reset_gateway.calls.in_flight")
-        .with_unit("{call}")
-        .with_description("Calls that are being answered.")
-        .with_callback(move |gauge| {
-            gauge.observe(
-                u64::from(most).saturating_sub(free.available_permits() as u64),
-                &[],
-            );
-        })
-        .build();
-    meter
-        .u64_observable_gauge("reset_gateway.calls.limit")
-        .with_unit("{call}")
-        .with_description("The most calls that may be answered at a time.")
-        .with_callback(move |gauge| gauge.observe(u64::from(most), &[]))
-        .build();
+    let (free, limit) = (Arc::clone(in_flight), u64::from(limit));
+    let in_flight = move || limit.saturating_sub(free.available_permits() as u64);
+    gauge(
+        meter,
+        "reset_gateway.calls.in_flight",
+        "{call}",
+        "Calls that are being answered.",
+        in_flight,
+    );
+    gauge(
+        meter,
+        "reset_gateway.calls.limit",
+        "{call}",
+        "The most calls that may be answered at a time.",
+        move || limit,
+    );
     let readiness = readiness.clone();
-    meter
-        .u64_observable_gauge("reset_gateway.ready")
-        .with_description("Whether the gateway is ready: 1 or 0.")
-        .with_callback(move |gauge| {
-            gauge.observe(u64::from(readiness.not_ready_reason().is_none()), &[]);
-        })
-        .build();
-    meter
-        .u64_observable_gauge("reset_gateway.upstream.reachable")
-        .with_description(
-            "Whether connections to the API are tried: 1, or 0 after several in a row have failed.",
-        )
-        .with_callback(move |gauge| gauge.observe(u64::from(is_api_reachable()), &[]))
-        .build();
+    gauge(
+        meter,
+        "reset_gateway.ready",
+        "",
+        "Whether the gateway is ready: 1 or 0.",
+        move || u64::from(readiness.not_ready_reason().is_none()),
+    );
+    gauge(
+        meter,
+        "reset_gateway.upstream.reachable",
+        "",
+        "Whether connections to the API are tried: 1, or 0 after several in a row have failed.",
+        move || u64::from(is_api_reachable()),
+    );
     meter
         .u64_observable_gauge("reset_gateway.build_info")
         .with_description("Always 1, with the version of the program.")
         .with_callback(|gauge| {
-            gauge.observe(1, &[KeyValue::new("version", env!("CARGO_PKG_VERSION"))]);
+            let version = env!("CARGO_PKG_VERSION");
+            gauge.observe(1, &[KeyValue::new("version", version)]);
         })
         .build();
 }
 
-/// Registers how many connections there are; `count` looks it up.
+/// Registers the number of connections; `count` looks it up.
 pub(crate) fn observe_connections(
     meter: &Meter,
     count: impl Fn() -> usize + Send + Sync + 'static,
 ) {
+    gauge(
+        meter,
+        "reset_gateway.connections",
+        "{connection}",
+        "Connections of callers.",
+        move || count() as u64,
+    );
+}
+
+fn gauge(
+    meter: &Meter,
+    name: &'static str,
+    unit: &'static str,
+    description: &'static str,
+    value: impl Fn() -> u64 + Send + Sync + 'static,
+) {
     meter
-        .u64_observable_gauge("reset_gateway.connections")
-        .with_unit("{connection}")
-        .with_description("Connections of callers.")
-        .with_callback(move |gauge| gauge.observe(count() as u64, &[]))
+        .u64_observable_gauge(name)
+        .with_unit(unit)
+        .with_description(description)
+        .with_callback(move |gauge| gauge.observe(value(), &[]))
         .build();
 }
 
-/// Registers what became of spans.
-pub(super) fn observe_delivery(meter: &Meter, counts: Arc<Counts>) {
-    meter
+/// Registers the telemetry that is lost. Spans that find the queue full are counted by the SDK, as
+/// `otel.sdk.processor.span.processed`.
+pub(super) fn observe_losses(failed_spans: Arc<FailedSpans>) {
+    let reason = [KeyValue::new("reason", "export_failed")];
+    meter()
         .u64_observable_counter("reset_gateway.spans.dropped")
         .with_unit("{span}")
         .with_description("Spans that were not delivered.")
-        .with_callback(move |counter| {
-            counter.observe(
-                counts.queue_full(),
-                &[KeyValue::new("reason", "queue_full")],
-            );
-            counter.observe(
-                counts.export_failed(),
-                &[KeyValue::new("reason", "export_failed")],
-            );
-        })
+        .with_callback(move |counter| counter.observe(failed_spans.count(), &reason))
+        .build();
+    meter()
+        .u64_observable_counter("reset_gateway.log.lines.dropped")
+        .with_unit("{line}")
+        .with_description("Log lines that were dropped because nobody read them.")
+        .with_callback(|counter| counter.observe(log_writer::dropped(), &[]))
         .build();
 }

@@ -1,31 +1,28 @@
 //! The spans of a call, by OpenTelemetry's semantic conventions: a SERVER span for the rpc, and below it a CLIENT span for
-//! each attempt at the REST call.
+//! each attempt at the REST call; and the trace context that travels with them.
 //!
 //! They are made with the OpenTelemetry API itself, not from `tracing` spans: so they hold what is set here and nothing
-//! else, whatever is logged meanwhile. A span ends when it is dropped, also when the caller goes away.
+//! else, whatever is logged meanwhile. A span ends when it is dropped, also when the caller cancels.
 
 use std::{net::SocketAddr, sync::LazyLock, time::Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
 use opentelemetry::{
-    Context, KeyValue,
+    Context, KeyValue, Value,
     global::{self, BoxedTracer},
-    propagation::TextMapPropagator,
+    propagation::{Extractor, Injector, TextMapPropagator},
     trace::{SpanBuilder, SpanKind, Status, TraceContextExt, Tracer},
 };
-use opentelemetry_http::HeaderExtractor;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_semantic_conventions::attribute;
 use tonic::Code;
 
-use super::{
-    method::Method, metrics::Metrics, request_outcome::RequestOutcome, room::NoRoom,
-    traceparent::Traceparent,
-};
+use super::metrics::{Metrics, rpc_name};
 use crate::{
     connect_info::ConnectInfo,
     endpoint::Endpoint,
     error::Error,
+    rpc::Rpc,
     status::{Classification, code_name, is_server_error},
 };
 
@@ -40,48 +37,86 @@ pub(crate) struct ClientSpan<'a> {
     endpoint: &'a Endpoint,
     metrics: &'a Metrics,
     start: Instant,
-    exchange: RequestOutcome,
+    /// The status of the response, and its version of HTTP.
+    response: Option<(StatusCode, Version)>,
+    error_type: Option<Value>,
 }
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-
-/// Made at the first call, when the provider is long set, and kept: to make one takes a lock and memory.
+/// Made at the first call, when the provider is set. Making one takes a lock.
 static TRACER: LazyLock<BoxedTracer> = LazyLock::new(|| global::tracer("reset-gateway"));
 
-/// The trace that a caller's metadata name, if they do.
+/// The trace that a caller's metadata names, if any.
 pub(crate) fn callers_trace(headers: &HeaderMap) -> Context {
-    TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers))
+    let states = headers.get_all("tracestate").into_iter();
+    let states: Vec<_> = states.filter_map(|state| state.to_str().ok()).collect();
+    let extractor = CallerHeaders {
+        headers,
+        tracestate: states.join(","),
+    };
+    TraceContextPropagator::new().extract_with_context(&Context::new(), &extractor)
+}
+
+/// A caller's metadata. Several `tracestate` fields are one list; several `traceparent` fields are none.
+struct CallerHeaders<'a> {
+    headers: &'a HeaderMap,
+    tracestate: String,
+}
+
+impl Extractor for CallerHeaders<'_> {
+    fn get(&self, key: &str) -> Option<&str> {
+        if key == "tracestate" {
+            return Some(&self.tracestate);
+        }
+        let mut values = self.headers.get_all(key).into_iter();
+        let value = values.next()?;
+        if values.next().is_some() {
+            return None;
+        }
+        value.to_str().ok()
+    }
+
+    fn keys(&self) -> Vec<&str> {
+        self.headers.keys().map(HeaderName::as_str).collect()
+    }
+}
+
+/// The headers of a request to the API. An empty `tracestate` is left out.
+struct ApiHeaders<'a>(&'a mut HeaderMap);
+
+impl Injector for ApiHeaders<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (key.parse::<HeaderName>(), HeaderValue::try_from(value))
+            && !value.is_empty()
+        {
+            self.0.insert(name, value);
+        }
+    }
 }
 
 impl ServerSpan {
     /// Starts the span in that trace.
-    pub(crate) fn start(method: Method, peer: &ConnectInfo, trace: &Context) -> Self {
-        // Not `rpc.method_original`: a name that does not exist can hold anything.
-        let name = match method {
-            Method::Known(rpc) => rpc.full_name(),
-            Method::Other => "grpc",
-        };
-        let context = started(
-            SpanBuilder::from_name(name).with_kind(SpanKind::Server),
-            trace,
-        );
-        // Most calls are not picked, and the samplers that there are ask for no attributes.
+    pub(crate) fn start(rpc: Option<Rpc>, client: &ConnectInfo, trace: &Context) -> Self {
+        let name = rpc.map_or("grpc", Rpc::full_name);
+        let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
+        let context = started(builder, trace);
         let span = context.span();
         if span.is_recording() {
-            span.set_attributes(server_attributes(method, peer));
+            span.set_attributes(server_attributes(rpc, client));
         }
         Self(context)
     }
 
-    /// What the call's further spans are put below.
+    /// The parent of the call's further spans.
     pub(crate) fn context(&self) -> &Context {
         &self.0
     }
 
-    /// The ids of the trace and of the span, if there are any.
-    pub(super) fn ids(&self) -> Option<Traceparent> {
-        Traceparent::of(self.0.span().span_context())
+    /// The ids of the trace and the span, if there are any.
+    pub(super) fn ids(&self) -> Option<(String, String)> {
+        let span = self.0.span();
+        let ids = span.span_context();
+        ids.is_valid()
+            .then(|| (ids.trace_id().to_string(), ids.span_id().to_string()))
     }
 
     /// Ends the span with the status that the caller gets.
@@ -112,7 +147,7 @@ impl ServerSpan {
 }
 
 impl<'a> ClientSpan<'a> {
-    /// Starts the span below the call's, for an attempt that began then.
+    /// Starts the span of an attempt that began at `start`, below the call's span.
     pub(crate) fn start(
         endpoint: &'a Endpoint,
         parent: &Context,
@@ -138,11 +173,12 @@ impl<'a> ClientSpan<'a> {
             endpoint,
             metrics,
             start,
-            exchange: RequestOutcome::default(),
+            response: None,
+            error_type: None,
         }
     }
 
-    /// Notes that the request repeats another, as which repetition.
+    /// Notes that the request repeats another; `count` is 1 for the first repetition.
     pub(crate) fn repeats(&self, count: u32) {
         self.context.span().set_attribute(KeyValue::new(
             attribute::HTTP_REQUEST_RESEND_COUNT,
@@ -150,68 +186,77 @@ impl<'a> ClientSpan<'a> {
         ));
     }
 
-    /// Writes `traceparent`, and `tracestate` if there is any, so that the trace goes on at the API.
+    /// Writes the trace context, so that the trace goes on at the API.
     pub(crate) fn inject(&self, headers: &mut HeaderMap) {
-        let span = self.context.span();
-        let Some(parent) = Traceparent::of(span.span_context()) else {
-            return;
-        };
-        let state = span.span_context().trace_state().header();
-        for (name, value) in [(TRACEPARENT, parent.into_value()), (TRACESTATE, state)] {
-            if let Ok(value) = HeaderValue::try_from(value)
-                && !value.is_empty()
-            {
-                headers.insert(name, value);
-            }
-        }
+        TraceContextPropagator::new().inject_context(&self.context, &mut ApiHeaders(headers));
     }
 
-    /// Notes the answer's status line.
+    /// Notes the response's status line.
     pub(crate) fn answered(&mut self, response: &reqwest::Response) {
-        self.exchange
-            .answered(response.status(), response.version());
+        let status = response.status();
+        self.response = Some((status, response.version()));
+        if status.is_client_error() || status.is_server_error() {
+            self.error_type = Some(status.as_str().to_owned().into());
+        }
     }
 
-    /// Notes why no whole answer came.
+    /// Notes why no whole response came. A response that is an error and then breaks off stays one error.
     pub(crate) fn fail(&mut self, error: &Error) {
-        if let Some(kind) = error_type(error) {
-            self.exchange.failed(kind);
+        if self.error_type.is_none() {
+            self.error_type = error_type(error).map(Value::from);
         }
+    }
+
+    /// What the span and the measurement say of the response.
+    fn response_attributes(&self) -> Vec<KeyValue> {
+        let mut attributes = Vec::new();
+        if let Some((status, version)) = self.response {
+            let status = i64::from(status.as_u16());
+            let version = match version {
+                Version::HTTP_10 => "1.0",
+                Version::HTTP_2 => "2",
+                _ => "1.1",
+            };
+            attributes.extend([
+                KeyValue::new(attribute::HTTP_RESPONSE_STATUS_CODE, status),
+                KeyValue::new(attribute::NETWORK_PROTOCOL_VERSION, version),
+            ]);
+        }
+        let error_type = self.error_type.clone();
+        attributes.extend(error_type.map(|kind| KeyValue::new(attribute::ERROR_TYPE, kind)));
+        attributes
     }
 }
 
 impl Drop for ClientSpan<'_> {
-    /// However the request ended, also by its caller's giving it up.
+    /// However the request ended, also by its caller's cancelling it.
     fn drop(&mut self) {
-        self.metrics
-            .request_ended(self.endpoint, &self.exchange, self.start.elapsed());
+        let attributes = self.response_attributes();
         let span = self.context.span();
         if span.is_recording() {
-            span.set_attributes(self.exchange.attributes());
-            if self.exchange.is_error() {
+            span.set_attributes(attributes.iter().cloned());
+            if self.error_type.is_some() {
                 span.set_status(Status::error(""));
             }
             span.end();
         }
+        self.metrics
+            .request_ended(self.endpoint, attributes, self.start.elapsed());
     }
 }
 
-/// Starts a span below `parent` and puts it into a context, if there is room for it.
+/// Starts a span below `parent` and puts it into a context.
 fn started(builder: SpanBuilder, parent: &Context) -> Context {
-    if let Some(no_room) = parent.get::<NoRoom>() {
-        no_room.count();
-        return parent.clone();
-    }
     parent.with_span(TRACER.build_with_context(builder, parent))
 }
 
-fn server_attributes(method: Method, peer: &ConnectInfo) -> Vec<KeyValue> {
+fn server_attributes(rpc: Option<Rpc>, client: &ConnectInfo) -> Vec<KeyValue> {
     let mut attributes = vec![
         KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
-        KeyValue::new(attribute::RPC_METHOD, method.name()),
-        KeyValue::new(attribute::NETWORK_TRANSPORT, peer.transport()),
+        KeyValue::new(attribute::RPC_METHOD, rpc_name(rpc)),
+        KeyValue::new(attribute::NETWORK_TRANSPORT, client.transport()),
     ];
-    if let ConnectInfo::Tcp { local, remote } = *peer {
+    if let ConnectInfo::Tcp { local, remote } = *client {
         attributes.extend(
             local.into_iter().flat_map(|local| {
                 address(local, attribute::SERVER_ADDRESS, attribute::SERVER_PORT)
@@ -233,14 +278,14 @@ fn address(address: SocketAddr, host: &'static str, port: &'static str) -> [KeyV
     ]
 }
 
-/// The class of a failed exchange; `None` for what is no failure of the exchange.
+/// The class of a failed request; `None` for what is no failure of the request.
 fn error_type(error: &Error) -> Option<&'static str> {
     match error {
         Error::Unreachable(_) => Some("connect"),
         Error::ConnectionLost(_) => Some("connection_lost"),
         Error::TimedOut { .. } => Some("timeout"),
         Error::TooLarge { .. } => Some("response_too_large"),
-        // Given up by this side: no error of the other's.
+        // The gateway gave up: that is no error of the API.
         Error::ShuttingDown { .. } => None,
         Error::Invalid(_)
         | Error::Undecodable(_)

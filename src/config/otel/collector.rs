@@ -2,172 +2,130 @@
 
 use std::{fmt, fs, time::Duration};
 
-use reqwest::{Certificate, Identity};
+use http::{HeaderName, HeaderValue, Uri};
+use reqwest::{Certificate, Identity, Url};
 
-use crate::config::{
-    ConfigError,
-    environment::{milliseconds, variable},
-};
+use super::{NUMBER, milliseconds, one_of, pair};
+use crate::config::environment::Variables;
 
-/// How a collector is reached, apart from what the SDK reads for itself.
+/// How a collector is reached. The SDK reads headers and compression itself.
 pub struct Otlp {
-    /// What is spoken.
-    pub protocol: Protocol,
-    /// The variable that names the endpoint.
-    pub endpoint_variable: String,
-    /// The endpoint as it is given, if it is.
-    pub endpoint: Option<String>,
-    /// The most that connecting and an attempt to export may take, and after which no other is made: the exporter's timeout
-    /// or that of what feeds it (`OTEL_BSP_EXPORT_TIMEOUT`, `OTEL_METRIC_EXPORT_TIMEOUT`), which the SDK does not keep.
+    /// Whether gRPC is spoken, not HTTP.
+    pub is_grpc: bool,
+    /// The URL that requests go to.
+    pub endpoint: String,
+    /// The most that an export may take: the exporter's time-out or that of the processor that feeds it, whichever is
+    /// shorter.
     pub timeout: Duration,
     /// Certificates to trust, as PEM.
-    pub ca: Option<Pem>,
-    /// The certificate to show and its key, both as PEM.
-    pub identity: Option<(Pem, Pem)>,
+    pub ca: Option<Vec<u8>>,
+    /// The client certificate and its key, as PEM.
+    pub identity: Option<(Vec<u8>, Vec<u8>)>,
 }
 
-/// The content of a PEM file.
-pub(crate) type Pem = Vec<u8>;
-
-/// What is spoken to a collector.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
-    /// `grpc`
-    Grpc,
-    /// `http/protobuf`
-    HttpProtobuf,
-}
-
-/// The SDK's default for an export.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const URL: &str = "takes an http or https URL, such as http://127.0.0.1:4317";
+const CERTIFICATES: &str = "takes a PEM file of certificates";
+const KEY: &str = "takes a PEM file with the key of the client certificate";
 
 impl Otlp {
-    /// That of a signal, `TRACES` or `METRICS`.
-    pub(super) fn of(signal: &str) -> Result<Self, ConfigError> {
-        let protocol = match of_signal(signal, "PROTOCOL")? {
-            None => Protocol::HttpProtobuf,
-            Some((name, value)) => match value.to_ascii_lowercase().as_str() {
-                "grpc" => Protocol::Grpc,
-                "http/protobuf" => Protocol::HttpProtobuf,
-                _ => return Err(ConfigError::variable(&name, "takes grpc or http/protobuf")),
-            },
-        };
-        let (endpoint_variable, endpoint) = match of_signal(signal, "ENDPOINT")? {
-            Some((name, value)) => {
-                let is_url = reqwest::Url::parse(&value)
-                    .is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
-                if !is_url {
-                    return Err(ConfigError::variable(
-                        &name,
-                        "takes an http or https URL, such as http://127.0.0.1:4317",
-                    ));
-                }
-                (name, Some(value))
-            }
-            None => ("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), None),
-        };
-        let timeout = match of_signal(signal, "TIMEOUT")? {
-            Some((name, _)) => milliseconds(&name)?.unwrap_or(TIMEOUT),
-            None => TIMEOUT,
-        };
-        let of_processor = milliseconds(if signal == "TRACES" {
-            "OTEL_BSP_EXPORT_TIMEOUT"
+    /// The settings of a signal, `TRACES` or `METRICS`; and whether an endpoint is among them.
+    pub(super) fn read(variables: &mut Variables, signal: &str) -> (Self, bool) {
+        let protocols = one_of(&["grpc", "http/protobuf"]);
+        let protocol = variables.otlp(signal, "PROTOCOL", "takes grpc or http/protobuf", protocols);
+        let is_grpc = protocol == Some("grpc");
+        check_headers(variables, signal);
+        let endpoint = endpoint(variables, signal, is_grpc);
+        let has_endpoint = endpoint.is_some();
+        let default = if is_grpc {
+            "http://localhost:4317".to_owned()
         } else {
-            "OTEL_METRIC_EXPORT_TIMEOUT"
-        })?;
-        Ok(Self {
-            protocol,
-            endpoint_variable,
-            endpoint,
-            timeout: of_processor.map_or(timeout, |most| timeout.min(most)),
-            ca: certificate(signal, "CERTIFICATE")?.map(|(_, pem)| pem),
-            identity: identity(signal)?,
-        })
+            format!("http://localhost:4318/v1/{}", signal.to_lowercase())
+        };
+        let ca = variables.otlp(signal, "CERTIFICATE", CERTIFICATES, certificates);
+        let otlp = Self {
+            is_grpc,
+            endpoint: endpoint.unwrap_or(default),
+            timeout: timeout(variables, signal),
+            ca,
+            identity: identity(variables, signal),
+        };
+        (otlp, has_endpoint)
     }
 }
 
-/// The certificate to show and its key, which only go together.
-fn identity(signal: &str) -> Result<Option<(Pem, Pem)>, ConfigError> {
-    match (
-        certificate(signal, "CLIENT_CERTIFICATE")?,
-        file(signal, "CLIENT_KEY")?,
-    ) {
-        (None, None) => Ok(None),
-        (Some(_), None) => Err(missing(signal, "CLIENT_KEY", "CLIENT_CERTIFICATE")),
-        (None, Some(_)) => Err(missing(signal, "CLIENT_CERTIFICATE", "CLIENT_KEY")),
-        (Some((_, certificate)), Some((name, key))) => {
-            let both = Identity::from_pem(&[certificate.as_slice(), b"\n", &key].concat());
-            // Whether they belong together is only seen when they are used.
-            let fit = both
-                .and_then(|identity| reqwest::Client::builder().identity(identity).build())
-                .is_ok();
-            let takes = "takes a PEM file with the key of the client certificate";
-            if fit {
-                Ok(Some((certificate, key)))
-            } else {
-                Err(ConfigError::variable(&name, takes))
-            }
+/// The endpoint of a signal is taken as it is; over HTTP, the one for all signals is a base URL.
+fn endpoint(variables: &mut Variables, signal: &str, is_grpc: bool) -> Option<String> {
+    let own = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
+    variables.get(&own, URL, url).or_else(|| {
+        let base = variables.get("OTEL_EXPORTER_OTLP_ENDPOINT", URL, url)?;
+        if is_grpc {
+            return Some(base);
         }
-    }
+        let base = base.trim_end_matches('/');
+        Some(format!("{base}/v1/{}", signal.to_lowercase()))
+    })
 }
 
-fn missing(signal: &str, wanted: &str, there: &str) -> ConfigError {
-    let name = format!("OTEL_EXPORTER_OTLP_{signal}_{wanted}");
-    ConfigError::variable(&name, format!("is missing: {there} goes with it"))
+fn timeout(variables: &mut Variables, signal: &str) -> Duration {
+    let processor = match signal {
+        "TRACES" => "OTEL_BSP_EXPORT_TIMEOUT",
+        _ => "OTEL_METRIC_EXPORT_TIMEOUT",
+    };
+    let exporter = variables.otlp(signal, "TIMEOUT", NUMBER, milliseconds);
+    let processor = variables.get(processor, NUMBER, milliseconds);
+    let exporter = exporter.unwrap_or(Duration::from_secs(10));
+    processor.map_or(exporter, |processor| processor.min(exporter))
 }
 
-/// A setting of the OTLP exporter: the signal's own before the one for all signals; with the name of its variable.
-pub(super) fn of_signal(
-    signal: &str,
-    setting: &str,
-) -> Result<Option<(String, String)>, ConfigError> {
+fn check_headers(variables: &mut Variables, signal: &str) {
     for name in [
-        format!("OTEL_EXPORTER_OTLP_{signal}_{setting}"),
-        format!("OTEL_EXPORTER_OTLP_{setting}"),
+        format!("OTEL_EXPORTER_OTLP_{signal}_HEADERS"),
+        "OTEL_EXPORTER_OTLP_HEADERS".to_owned(),
     ] {
-        if let Some(value) = variable(&name)? {
-            return Ok(Some((name, value)));
-        }
-    }
-    Ok(None)
-}
-
-/// The content of the file that a setting names; with the name of its variable.
-fn file(signal: &str, setting: &str) -> Result<Option<(String, Vec<u8>)>, ConfigError> {
-    let Some((name, path)) = of_signal(signal, setting)? else {
-        return Ok(None);
-    };
-    match fs::read(path) {
-        Ok(content) => Ok(Some((name, content))),
-        Err(error) => Err(ConfigError::variable(
-            &name,
-            format!("takes a PEM file ({error})"),
-        )),
+        let expected = "takes headers as key=value pairs, separated by commas";
+        variables.list(&name, expected, |text| {
+            let (name, value) = pair(text)?;
+            name.parse::<HeaderName>().ok()?;
+            HeaderValue::from_str(&value).ok()
+        });
     }
 }
 
-/// The same, of certificates.
-fn certificate(signal: &str, setting: &str) -> Result<Option<(String, Vec<u8>)>, ConfigError> {
-    let Some((name, pem)) = file(signal, setting)? else {
-        return Ok(None);
-    };
-    let found = Certificate::from_pem_bundle(&pem).is_ok_and(|found| !found.is_empty());
-    if found {
-        Ok(Some((name, pem)))
-    } else {
-        Err(ConfigError::variable(
-            &name,
-            "takes a PEM file of certificates",
-        ))
+/// The client certificate with its key. Neither is used without the other.
+fn identity(variables: &mut Variables, signal: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    let ignored = variables.ignored.len();
+    let certificate = variables.otlp(signal, "CLIENT_CERTIFICATE", CERTIFICATES, certificates);
+    let key = variables.otlp(signal, "CLIENT_KEY", KEY, |path| {
+        let key = fs::read(path).ok()?;
+        let both = [certificate.as_deref()?, b"\n", &key].concat();
+        // Whether they belong together only shows when they are used.
+        let client = reqwest::Client::builder().identity(Identity::from_pem(&both).ok()?);
+        client.build().is_ok().then_some(key)
+    });
+    if certificate.is_some() && key.is_none() && variables.ignored.len() == ignored {
+        let expected = "takes effect only together with OTEL_EXPORTER_OTLP_CLIENT_KEY";
+        variables.ignore("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", expected);
     }
+    certificate.zip(key)
+}
+
+fn url(text: &str) -> Option<String> {
+    let url = Url::parse(text).ok()?;
+    let is_http = matches!(url.scheme(), "http" | "https");
+    (is_http && url.as_str().parse::<Uri>().is_ok()).then(|| url.into())
+}
+
+fn certificates(path: &str) -> Option<Vec<u8>> {
+    let pem = fs::read(path).ok()?;
+    let found = Certificate::from_pem_bundle(&pem).ok()?;
+    (!found.is_empty()).then_some(pem)
 }
 
 impl fmt::Debug for Otlp {
-    /// Without the key.
+    /// Leaves out the endpoint, which may hold a password, and the key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Otlp")
-            .field("protocol", &self.protocol)
-            .field("endpoint_variable", &self.endpoint_variable)
+            .field("is_grpc", &self.is_grpc)
             .finish_non_exhaustive()
     }
 }
