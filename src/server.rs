@@ -39,14 +39,13 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{server::NamedService, service::Routes};
 use tonic_reflection::server::Builder as Reflection;
-use tower::Layer;
 use tracing::{info, warn};
 
 use self::{
     admin::Admin,
     call_layer::{CallLayer, Calls},
     connection::Connections,
-    connection_limit::ConnectionLimit,
+    connection_limit::{ConnectionLimit, ConnectionPermit},
     health::Reporter,
     listener::Listener,
     reading_limit::ReadingLimit,
@@ -116,15 +115,14 @@ pub(crate) async fn start(
     for listener in listeners.grpc {
         let (calls, routes) = (Arc::clone(&calls), routes.clone());
         let settings = Connections::new(limits.max_connection_age, limits.timeout);
-        let serve = move |stream, client, permit: connection_limit::ConnectionPermit| {
-            let layer = CallLayer {
+        let serve = move |stream, client, permit: ConnectionPermit| {
+            let service = CallLayer {
                 calls: Arc::clone(&calls),
                 client,
                 connection: Arc::clone(&permit.state),
+                inner: routes.clone(),
             };
-            settings
-                .clone()
-                .serve(stream, layer.layer(routes.clone()), permit)
+            settings.clone().serve(stream, service, permit)
         };
         accepting.spawn(listener.accept_all(
             limit.clone(),

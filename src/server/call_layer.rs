@@ -10,17 +10,17 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, Request, Response};
 use http_body::Body as _;
+use hyper::body::Incoming;
 use tokio::{
     sync::Notify,
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Code, Status, body::Body, codegen::StdError};
-use tower::{Layer, Service};
+use tonic::{Code, Status, body::Body};
+use tower::Service;
 
 use super::{
     connection_limit::ConnectionState,
@@ -57,49 +57,21 @@ pub(super) struct Calls {
     pub(super) observer: CallObserver,
 }
 
-/// The body of a request, as hyper has it.
-pub(super) trait RequestBody:
-    http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Unpin + 'static
-{
-}
-
-impl<B> RequestBody for B where
-    B: http_body::Body<Data = Bytes, Error: Into<StdError>> + Send + Unpin + 'static
-{
-}
-
-/// Puts a [`CallService`] around the services of one connection.
+/// The services of one connection with the layer around them.
 #[derive(Clone, Debug)]
-pub(super) struct CallLayer {
+pub(super) struct CallLayer<S> {
     pub(super) calls: Arc<Calls>,
     pub(super) client: ConnectInfo,
     pub(super) connection: Arc<ConnectionState>,
-}
-
-#[derive(Clone, Debug)]
-pub(super) struct CallService<S> {
-    layer: CallLayer,
-    inner: S,
-}
-
-impl<S> Layer<S> for CallLayer {
-    type Service = CallService<S>;
-
-    fn layer(&self, inner: S) -> CallService<S> {
-        CallService {
-            layer: self.clone(),
-            inner,
-        }
-    }
+    pub(super) inner: S,
 }
 
 type ResponseFuture = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
-impl<S, B> Service<Request<B>> for CallService<S>
+impl<S> Service<Request<Incoming>> for CallLayer<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
-    B: RequestBody,
 {
     type Response = Response<Body>;
     type Error = Infallible;
@@ -109,7 +81,7 @@ where
         self.inner.poll_ready(cx)
     }
 
-    fn call(&mut self, request: Request<B>) -> ResponseFuture {
+    fn call(&mut self, request: Request<Incoming>) -> ResponseFuture {
         if !is_grpc(&request) {
             return ready(not_grpc());
         }
@@ -121,20 +93,18 @@ where
     }
 }
 
-impl<S> CallService<S>
+impl<S> CallLayer<S>
 where
     S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     S::Future: Send + 'static,
 {
     /// Health and reflection: not observed, and bounded in number and in the time until the response begins.
-    fn call_about_the_server<B: RequestBody>(&mut self, request: Request<B>) -> ResponseFuture {
-        let CallLayer {
-            calls, connection, ..
-        } = self.layer.clone();
+    fn call_about_the_server(&mut self, request: Request<Incoming>) -> ResponseFuture {
+        let calls = Arc::clone(&self.calls);
         if header_list_size(request.headers()) > MAX_METADATA {
             return ready(calls.refuse_unobserved(&TOO_MUCH_METADATA));
         }
-        let Ok(permit) = Arc::clone(&connection.info_streams).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.connection.info_streams).try_acquire_owned() else {
             return ready(calls.refuse_unobserved(&Error::Overloaded));
         };
         let response = self.inner.call(request.map(Body::new));
@@ -147,19 +117,15 @@ where
     }
 
     /// One of the four rpcs, or one that does not exist.
-    fn call_rpc<B: RequestBody>(&mut self, request: Request<B>) -> ResponseFuture {
+    fn call_rpc(&mut self, request: Request<Incoming>) -> ResponseFuture {
         // The deadline counts from here, not from the first poll.
         let arrival = Instant::now();
-        let CallLayer {
-            calls,
-            client,
-            connection,
-        } = self.layer.clone();
+        let (calls, client) = (Arc::clone(&self.calls), self.client);
         if calls.shutdown.is_cancelled() {
             // Not observed: the last spans may already be on their way.
             return ready(calls.refuse_unobserved(&Error::ShuttingDown { sent: false }));
         }
-        let open = (connection.begin_call(), calls.open.token());
+        let open = (self.connection.begin_call(), calls.open.token());
         let rpc = Rpc::by_path(request.uri().path());
         let observation = calls
             .observer
@@ -291,59 +257,5 @@ async fn discard(mut message: Body, refused: &Notify) {
         () = end => {}
         () = sleep(DISCARD_TIMEOUT) => {}
         () = refused.notified() => {}
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use http::header;
-    use http_body_util::Full;
-    use tower::{ServiceExt, service_fn};
-
-    use super::*;
-    use crate::server::connection_limit::ConnectionLimit;
-
-    fn layer() -> CallLayer {
-        let permit = ConnectionLimit::new(1)
-            .acquire(&CancellationToken::new())
-            .unwrap();
-        CallLayer {
-            calls: Arc::new(Calls {
-                timeout: Duration::from_secs(10),
-                reading: ReadingLimit::new(1),
-                open: TaskTracker::new(),
-                shutdown: CancellationToken::new(),
-                key_owner: KeyOwner::Gateway,
-                observer: CallObserver::without_export(),
-            }),
-            client: ConnectInfo::Unix { uid: None },
-            connection: Arc::clone(&permit.state),
-        }
-    }
-
-    fn update_password() -> Request<Full<Bytes>> {
-        Request::post(format!(
-            "http://gateway/{}",
-            Rpc::UpdatePassword.full_name()
-        ))
-        .header(header::CONTENT_TYPE, "application/grpc")
-        .body(Full::new(Bytes::from_static(&[0; 5])))
-        .unwrap()
-    }
-
-    async fn code(layer: &CallLayer, request: Request<Full<Bytes>>) -> Code {
-        let service = layer.layer(service_fn(async |_: Request<Body>| {
-            Ok(Response::new(Body::empty()))
-        }));
-        code_of(&service.oneshot(request).await.unwrap())
-    }
-
-    #[tokio::test]
-    async fn a_response_is_passed_on_and_its_call_leaves_nothing_open() {
-        let layer = layer();
-        for _ in 0..2 {
-            assert_eq!(code(&layer, update_password()).await, Code::Ok);
-        }
-        assert!(layer.calls.open.is_empty() && !layer.connection.is_busy());
     }
 }
