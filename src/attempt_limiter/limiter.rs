@@ -19,7 +19,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::token_bucket::{Bucket, Rate, Room};
+use super::token_bucket::{Rate, TokenBucket};
 use crate::{
     call::{Call, CallRecord},
     error::Error,
@@ -43,33 +43,20 @@ pub(super) struct Limiter {
 
 #[derive(Debug)]
 struct Keys {
-    /// The limits of keys with calls that are pending or wait.
-    in_use: HashMap<u64, InUse>,
-    /// What the other keys have left, where that is less than everything.
-    spent: LruCache<u64, Bucket>,
-}
-
-#[derive(Debug)]
-struct InUse {
-    limit: Arc<Limit>,
-    calls: usize,
+    /// The limits of keys that have calls, and how many calls.
+    in_use: HashMap<u64, (Arc<Limit>, usize)>,
+    /// When the other keys have all their tokens back, if they have spent any.
+    spent: LruCache<u64, Instant>,
 }
 
 /// One limit, and the queue of the calls that wait for it.
 #[derive(Debug)]
 struct Limit {
-    rate: Option<Rate>,
-    tokens: Mutex<Tokens>,
+    bucket: Mutex<TokenBucket>,
     /// Held by the first call in the queue. Tokio's mutex is fair, so nobody is overtaken.
     turn: tokio::sync::Mutex<()>,
     /// Wakes the first call in the queue when an attempt is settled.
     settled: Notify,
-}
-
-#[derive(Debug)]
-struct Tokens {
-    bucket: Bucket,
-    pending: u32,
 }
 
 /// The right to make one attempt. Dropped before it is settled, it costs if the call was sent.
@@ -101,13 +88,11 @@ impl Limiter {
         // `LruCache::new` allocates room for all keys at once.
         let mut spent = LruCache::unbounded();
         spent.resize(MAX_KEYS);
+        let in_use = HashMap::new();
         Self {
             rate_of_each: of_each,
-            all: Arc::new(Limit::new(of_all, Bucket::default())),
-            keys: Mutex::new(Keys {
-                in_use: HashMap::new(),
-                spent,
-            }),
+            all: Limit::new(of_all, Instant::now()),
+            keys: Mutex::new(Keys { in_use, spent }),
             waiting: Semaphore::new(MAX_WAITING),
         }
     }
@@ -128,8 +113,8 @@ impl Limiter {
 
     async fn reserve(&self, key: u64, record: &Arc<CallRecord>) -> Result<Attempt<'_>, Error> {
         let (guard, limit) = self.enter(key);
-        let of_key = limit.reserve(&self.waiting).await?;
-        let of_all = Arc::clone(&self.all).reserve(&self.waiting).await?;
+        let of_key = Limit::reserve(limit, &self.waiting).await?;
+        let of_all = Limit::reserve(Arc::clone(&self.all), &self.waiting).await?;
         Ok(Attempt {
             record: Some(Arc::clone(record)),
             of_all,
@@ -141,42 +126,37 @@ impl Limiter {
     /// Puts the limit of a key in use.
     fn enter(&self, key: u64) -> (KeyGuard<'_>, Arc<Limit>) {
         let Keys { in_use, spent } = &mut *lock(&self.keys);
-        let used = in_use.entry(key).or_insert_with(|| InUse {
-            limit: Arc::new(Limit::new(
-                self.rate_of_each,
-                spent.pop(&key).unwrap_or_default(),
-            )),
-            calls: 0,
+        let (limit, calls) = in_use.entry(key).or_insert_with(|| {
+            let full_at = spent.pop(&key).unwrap_or_else(Instant::now);
+            (Limit::new(self.rate_of_each, full_at), 0)
         });
-        used.calls += 1;
-        (KeyGuard { limiter: self, key }, Arc::clone(&used.limit))
+        *calls += 1;
+        (KeyGuard { limiter: self, key }, Arc::clone(limit))
     }
 }
 
 impl Drop for KeyGuard<'_> {
     fn drop(&mut self) {
         let Keys { in_use, spent } = &mut *lock(&self.limiter.keys);
-        let Entry::Occupied(mut used) = in_use.entry(self.key) else {
-            return;
-        };
-        used.get_mut().calls -= 1;
-        if used.get().calls == 0 {
-            let bucket = lock(&used.remove().limit.tokens).bucket;
-            if !bucket.is_full(Instant::now()) {
-                spent.put(self.key, bucket);
+        if let Entry::Occupied(mut entry) = in_use.entry(self.key) {
+            entry.get_mut().1 -= 1;
+            if entry.get().1 == 0 {
+                let full_at = lock(&entry.remove().0.bucket).full_at;
+                if full_at > Instant::now() {
+                    spent.put(self.key, full_at);
+                }
             }
         }
     }
 }
 
 impl Limit {
-    fn new(rate: Option<Rate>, bucket: Bucket) -> Self {
-        Self {
-            rate,
-            tokens: Mutex::new(Tokens { bucket, pending: 0 }),
+    fn new(rate: Option<Rate>, full_at: Instant) -> Arc<Self> {
+        Arc::new(Self {
+            bucket: Mutex::new(TokenBucket::new(rate, full_at)),
             turn: tokio::sync::Mutex::default(),
             settled: Notify::new(),
-        }
+        })
     }
 
     /// Reserves a token, after those who came before.
@@ -200,34 +180,17 @@ impl Limit {
 
     /// Reserves a token or refuses to; `None` if that depends on the pending attempts.
     fn try_reserve(self: &Arc<Self>) -> Option<Result<Reservation, Error>> {
-        let mut tokens = lock(&self.tokens);
-        let room = self.rate.map_or(Room::Free, |rate| {
-            rate.room(tokens.bucket, tokens.pending, Instant::now())
-        });
-        match room {
-            Room::Free => {
-                tokens.pending += 1;
-                Some(Ok(Reservation(Arc::clone(self))))
-            }
-            Room::After(time) => Some(Err(too_many(time))),
-            Room::AfterPending => None,
-        }
-    }
-}
-
-impl Reservation {
-    /// The attempt costs the token.
-    fn spend(&self) {
-        if let Some(rate) = self.0.rate {
-            let mut tokens = lock(&self.0.tokens);
-            tokens.bucket = rate.spend(tokens.bucket, Instant::now());
-        }
+        let result = lock(&self.bucket).reserve(Instant::now())?;
+        Some(match result {
+            Ok(()) => Ok(Reservation(Arc::clone(self))),
+            Err(time) => Err(too_many(time)),
+        })
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        lock(&self.0.tokens).pending -= 1;
+        lock(&self.0.bucket).pending -= 1;
         self.0.settled.notify_one();
     }
 }
@@ -245,8 +208,9 @@ impl Attempt<'_> {
     }
 
     fn spend(&self) {
-        self.of_key.spend();
-        self.of_all.spend();
+        for reservation in [&self.of_key, &self.of_all] {
+            lock(&reservation.0.bucket).spend(Instant::now());
+        }
     }
 }
 
@@ -309,7 +273,7 @@ mod tests {
     }
 
     fn is_idle(limiter: &Limiter) -> bool {
-        lock(&limiter.all.tokens).pending == 0
+        lock(&limiter.all.bucket).pending == 0
             && lock(&limiter.keys).in_use.is_empty()
             && limiter.waiting.available_permits() == MAX_WAITING
     }
