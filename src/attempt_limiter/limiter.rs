@@ -53,8 +53,9 @@ struct Keys {
 #[derive(Debug)]
 struct Limit {
     bucket: Mutex<TokenBucket>,
-    /// Held by the first call in the queue. Tokio's mutex is fair, so nobody is overtaken.
-    turn: tokio::sync::Mutex<()>,
+    /// Its one permit is held by the first call in the queue. The others queue for it, first come,
+    /// first served.
+    turn: Semaphore,
     /// Wakes the first call in the queue when an attempt is settled.
     settled: Notify,
 }
@@ -154,22 +155,21 @@ impl Limit {
     fn new(rate: Option<Rate>, full_at: Instant) -> Arc<Self> {
         Arc::new(Self {
             bucket: Mutex::new(TokenBucket::new(rate, full_at)),
-            turn: tokio::sync::Mutex::default(),
+            turn: Semaphore::new(1),
             settled: Notify::new(),
         })
     }
 
     /// Reserves a token, after those who came before.
     async fn reserve(self: Arc<Self>, waiting: &Semaphore) -> Result<Reservation, Error> {
-        if let Ok(_turn) = self.turn.try_lock()
-            && let Some(result) = self.try_reserve()
-        {
+        let is_queue_empty = self.turn.available_permits() > 0;
+        if is_queue_empty && let Some(result) = self.try_reserve() {
             return result;
         }
         let _place = waiting
             .try_acquire()
             .map_err(|_full| too_many(RETRY_AFTER))?;
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn.acquire().await.expect("it is never closed");
         loop {
             if let Some(result) = self.try_reserve() {
                 return result;
