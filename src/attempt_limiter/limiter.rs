@@ -1,10 +1,11 @@
 //! Limits attempts: those of each key, and those of all keys together.
 //!
 //! An attempt is *pending* from before it is sent until it is settled. It may turn out to cost a
-//! token, so no more attempts are pending than tokens are left. A call that finds a token for each
-//! pending attempt, but none for itself, waits for its turn: first for a token of its key, then for
-//! one of all keys. Both queues are first come, first served. A key can have no more calls in the
-//! second queue than it has tokens, so a flood of one key does not hold up the others.
+//! token, so no more attempts are pending than tokens are left. A call that finds all tokens reserved
+//! waits: first for a token of its key, then for one of all keys. Both queues are first come, first
+//! served, and only the first call in a queue looks whether it can go on, so a settled attempt wakes
+//! one call of each queue. A key cannot have more calls in the second queue than it has tokens, so a
+//! flood of one key does not hold up the others.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
