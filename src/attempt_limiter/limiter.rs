@@ -65,8 +65,9 @@ struct Limit {
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Attempt<'a> {
-    /// `None` once the attempt is settled.
-    record: Option<Arc<CallRecord>>,
+    record: Arc<CallRecord>,
+    /// `None` until it is settled.
+    costs: Option<bool>,
     of_all: Reservation,
     of_key: Reservation,
     /// Dropped last: until then the key's limit is in use.
@@ -118,7 +119,8 @@ impl Limiter {
         let of_key = Limit::reserve(limit, &self.waiting).await?;
         let of_all = Limit::reserve(Arc::clone(&self.all), &self.waiting).await?;
         Ok(Attempt {
-            record: Some(Arc::clone(record)),
+            record: Arc::clone(record),
+            costs: None,
             of_all,
             of_key,
             _key: guard,
@@ -199,28 +201,23 @@ impl Drop for Reservation {
 impl Attempt<'_> {
     /// The attempt costs its tokens.
     pub(super) fn commit(mut self) {
-        self.record = None;
-        self.spend();
+        self.costs = Some(true);
     }
 
     /// The attempt costs nothing.
     pub(super) fn refund(mut self) {
-        self.record = None;
-    }
-
-    fn spend(&self) {
-        for reservation in [&self.of_key, &self.of_all] {
-            lock(&reservation.0.bucket).spend(Instant::now());
-        }
+        self.costs = Some(false);
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        // Not settled: the caller left or the handler panicked. A call that has not been sent by
-        // now never will be.
-        if self.record.take().is_some_and(|record| record.abandon()) {
-            self.spend();
+        // If it is not settled, the caller left or the handler panicked. A call that has not been
+        // sent by now never will be.
+        if self.costs.unwrap_or_else(|| self.record.abandon()) {
+            for reservation in [&self.of_key, &self.of_all] {
+                lock(&reservation.0.bucket).spend(Instant::now());
+            }
         }
     }
 }
