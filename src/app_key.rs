@@ -164,4 +164,27 @@ mod tests {
                 && parse("ключ").is_none()
         );
     }
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_reads_the_file_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("key");
+        let (key, mut keys) = watch::channel(parse("first").unwrap());
+        let (reload, reloads) = watch::channel(());
+        let (changed, mut changes) = watch::channel(());
+        let on_change = move || changed.send_modify(|()| ());
+        tokio::spawn(watch_file(path.clone(), key, reloads, on_change));
+        let start = tokio::time::Instant::now();
+        fs::write(&path, "second\n").unwrap();
+        reload.send(()).unwrap();
+        keys.changed().await.unwrap();
+        assert_eq!(*keys.borrow_and_update(), "second");
+        assert!(start.elapsed() < READ_INTERVAL);
+
+        changes.changed().await.unwrap();
+        drop(reload);
+        fs::write(&path, "third").unwrap();
+        keys.changed().await.unwrap();
+        assert_eq!(*keys.borrow(), "third");
+        changes.changed().await.unwrap();
+    }
 }

@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use self::{
     circuit_breaker::{Admission, CircuitBreaker},
     request::ApiRequest,
+    response::connection_error,
     retry::{Retries, RetryBudget},
 };
 pub(crate) use self::{client::client, request::Payload, response::MAX_RESPONSE};
@@ -170,19 +171,9 @@ impl Upstream {
             .client
             .execute(request)
             .await
-            .map_err(|error| broken(error, call))?;
+            .map_err(|error| connection_error(error, call))?;
         call.record.answered(response.status().as_u16());
         span.answered(&response);
         response::read(&mut response, call).await
-    }
-}
-
-/// Why there is no response. The error loses its URL, which may hold a user name.
-fn broken(error: reqwest::Error, call: &Call) -> Error {
-    let error = error.without_url();
-    if error.is_connect() || !call.record.was_sent() {
-        Error::Unreachable(error)
-    } else {
-        Error::ConnectionLost(error)
     }
 }

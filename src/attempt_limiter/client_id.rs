@@ -22,15 +22,6 @@ pub(crate) struct ClientIds {
     hasher: RandomState,
 }
 
-/// What a caller is known by.
-#[derive(Hash)]
-enum Identity<'a> {
-    Metadata(&'a [u8]),
-    Network(IpAddr),
-    /// The user that a local process runs as.
-    Uid(Option<u32>),
-}
-
 impl ClientIds {
     /// Callers are told apart by `metadata` where they have it.
     pub(crate) fn new(metadata: Option<HeaderName>) -> Self {
@@ -47,12 +38,14 @@ impl ClientIds {
             .metadata
             .as_ref()
             .and_then(|name| metadata.as_ref().get_all(name).iter().next_back());
-        let identity = match (value, connection) {
-            (Some(value), _) => Identity::Metadata(value.as_bytes()),
-            (None, ConnectInfo::Tcp { remote, .. }) => Identity::Network(network(remote.ip())),
-            (None, ConnectInfo::Unix { uid }) => Identity::Uid(uid),
-        };
-        ClientId(self.hasher.hash_one(identity))
+        ClientId(match (value, connection) {
+            (Some(value), _) => self.hasher.hash_one(("metadata", value.as_bytes())),
+            (None, ConnectInfo::Tcp { remote, .. }) => {
+                self.hasher.hash_one(("network", network(remote.ip())))
+            }
+            // The user that the local process runs as.
+            (None, ConnectInfo::Unix { uid }) => self.hasher.hash_one(("uid", uid)),
+        })
     }
 }
 

@@ -1,10 +1,11 @@
 //! Limits attempts: those of each key, and those of all keys together.
 //!
 //! An attempt is *pending* from before it is sent until it is settled. It may turn out to cost a
-//! token, so no more attempts are pending than tokens are left. A call that finds a token for each
-//! pending attempt, but none for itself, waits for its turn: first for a token of its key, then for
-//! one of all keys. Both queues are first come, first served. A key can have no more calls in the
-//! second queue than it has tokens, so a flood of one key does not hold up the others.
+//! token, so no more attempts are pending than tokens are left. A call that finds all tokens reserved
+//! waits: first for a token of its key, then for one of all keys. Both queues are first come, first
+//! served, and only the first call in a queue looks whether it can go on, so a settled attempt wakes
+//! one call of each queue. A key cannot have more calls in the second queue than it has tokens, so a
+//! flood of one key does not hold up the others.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -19,7 +20,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::token_bucket::{Bucket, Rate, Room};
+use super::token_bucket::{Rate, TokenBucket};
 use crate::{
     call::{Call, CallRecord},
     error::Error,
@@ -43,41 +44,30 @@ pub(super) struct Limiter {
 
 #[derive(Debug)]
 struct Keys {
-    /// The limits of keys with calls that are pending or wait.
-    in_use: HashMap<u64, InUse>,
-    /// What the other keys have left, where that is less than everything.
-    spent: LruCache<u64, Bucket>,
-}
-
-#[derive(Debug)]
-struct InUse {
-    limit: Arc<Limit>,
-    calls: usize,
+    /// The limits of keys that have calls, and how many calls.
+    in_use: HashMap<u64, (Arc<Limit>, usize)>,
+    /// When the other keys have all their tokens back, if they have spent any.
+    spent: LruCache<u64, Instant>,
 }
 
 /// One limit, and the queue of the calls that wait for it.
 #[derive(Debug)]
 struct Limit {
-    rate: Option<Rate>,
-    tokens: Mutex<Tokens>,
-    /// Held by the first call in the queue. Tokio's mutex is fair, so nobody is overtaken.
-    turn: tokio::sync::Mutex<()>,
+    bucket: Mutex<TokenBucket>,
+    /// Its one permit is held by the first call in the queue. The others queue for it, first come,
+    /// first served.
+    turn: Semaphore,
     /// Wakes the first call in the queue when an attempt is settled.
     settled: Notify,
-}
-
-#[derive(Debug)]
-struct Tokens {
-    bucket: Bucket,
-    pending: u32,
 }
 
 /// The right to make one attempt. Dropped before it is settled, it costs if the call was sent.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Attempt<'a> {
-    /// `None` once the attempt is settled.
-    record: Option<Arc<CallRecord>>,
+    record: Arc<CallRecord>,
+    /// `None` until it is settled.
+    costs: Option<bool>,
     of_all: Reservation,
     of_key: Reservation,
     /// Dropped last: until then the key's limit is in use.
@@ -101,13 +91,11 @@ impl Limiter {
         // `LruCache::new` allocates room for all keys at once.
         let mut spent = LruCache::unbounded();
         spent.resize(MAX_KEYS);
+        let in_use = HashMap::new();
         Self {
             rate_of_each: of_each,
-            all: Arc::new(Limit::new(of_all, Bucket::default())),
-            keys: Mutex::new(Keys {
-                in_use: HashMap::new(),
-                spent,
-            }),
+            all: Limit::new(of_all, Instant::now()),
+            keys: Mutex::new(Keys { in_use, spent }),
             waiting: Semaphore::new(MAX_WAITING),
         }
     }
@@ -128,10 +116,11 @@ impl Limiter {
 
     async fn reserve(&self, key: u64, record: &Arc<CallRecord>) -> Result<Attempt<'_>, Error> {
         let (guard, limit) = self.enter(key);
-        let of_key = limit.reserve(&self.waiting).await?;
-        let of_all = Arc::clone(&self.all).reserve(&self.waiting).await?;
+        let of_key = Limit::reserve(limit, &self.waiting).await?;
+        let of_all = Limit::reserve(Arc::clone(&self.all), &self.waiting).await?;
         Ok(Attempt {
-            record: Some(Arc::clone(record)),
+            record: Arc::clone(record),
+            costs: None,
             of_all,
             of_key,
             _key: guard,
@@ -141,55 +130,49 @@ impl Limiter {
     /// Puts the limit of a key in use.
     fn enter(&self, key: u64) -> (KeyGuard<'_>, Arc<Limit>) {
         let Keys { in_use, spent } = &mut *lock(&self.keys);
-        let used = in_use.entry(key).or_insert_with(|| InUse {
-            limit: Arc::new(Limit::new(
-                self.rate_of_each,
-                spent.pop(&key).unwrap_or_default(),
-            )),
-            calls: 0,
+        let (limit, calls) = in_use.entry(key).or_insert_with(|| {
+            let full_at = spent.pop(&key).unwrap_or_else(Instant::now);
+            (Limit::new(self.rate_of_each, full_at), 0)
         });
-        used.calls += 1;
-        (KeyGuard { limiter: self, key }, Arc::clone(&used.limit))
+        *calls += 1;
+        (KeyGuard { limiter: self, key }, Arc::clone(limit))
     }
 }
 
 impl Drop for KeyGuard<'_> {
     fn drop(&mut self) {
         let Keys { in_use, spent } = &mut *lock(&self.limiter.keys);
-        let Entry::Occupied(mut used) = in_use.entry(self.key) else {
-            return;
-        };
-        used.get_mut().calls -= 1;
-        if used.get().calls == 0 {
-            let bucket = lock(&used.remove().limit.tokens).bucket;
-            if !bucket.is_full(Instant::now()) {
-                spent.put(self.key, bucket);
+        if let Entry::Occupied(mut entry) = in_use.entry(self.key) {
+            entry.get_mut().1 -= 1;
+            if entry.get().1 == 0 {
+                let full_at = lock(&entry.remove().0.bucket).full_at;
+                if full_at > Instant::now() {
+                    spent.put(self.key, full_at);
+                }
             }
         }
     }
 }
 
 impl Limit {
-    fn new(rate: Option<Rate>, bucket: Bucket) -> Self {
-        Self {
-            rate,
-            tokens: Mutex::new(Tokens { bucket, pending: 0 }),
-            turn: tokio::sync::Mutex::default(),
+    fn new(rate: Option<Rate>, full_at: Instant) -> Arc<Self> {
+        Arc::new(Self {
+            bucket: Mutex::new(TokenBucket::new(rate, full_at)),
+            turn: Semaphore::new(1),
             settled: Notify::new(),
-        }
+        })
     }
 
     /// Reserves a token, after those who came before.
     async fn reserve(self: Arc<Self>, waiting: &Semaphore) -> Result<Reservation, Error> {
-        if let Ok(_turn) = self.turn.try_lock()
-            && let Some(result) = self.try_reserve()
-        {
+        let is_queue_empty = self.turn.available_permits() > 0;
+        if is_queue_empty && let Some(result) = self.try_reserve() {
             return result;
         }
         let _place = waiting
             .try_acquire()
             .map_err(|_full| too_many(RETRY_AFTER))?;
-        let _turn = self.turn.lock().await;
+        let _turn = self.turn.acquire().await.expect("it is never closed");
         loop {
             if let Some(result) = self.try_reserve() {
                 return result;
@@ -200,34 +183,17 @@ impl Limit {
 
     /// Reserves a token or refuses to; `None` if that depends on the pending attempts.
     fn try_reserve(self: &Arc<Self>) -> Option<Result<Reservation, Error>> {
-        let mut tokens = lock(&self.tokens);
-        let room = self.rate.map_or(Room::Free, |rate| {
-            rate.room(tokens.bucket, tokens.pending, Instant::now())
-        });
-        match room {
-            Room::Free => {
-                tokens.pending += 1;
-                Some(Ok(Reservation(Arc::clone(self))))
-            }
-            Room::After(time) => Some(Err(too_many(time))),
-            Room::AfterPending => None,
-        }
-    }
-}
-
-impl Reservation {
-    /// The attempt costs the token.
-    fn spend(&self) {
-        if let Some(rate) = self.0.rate {
-            let mut tokens = lock(&self.0.tokens);
-            tokens.bucket = rate.spend(tokens.bucket, Instant::now());
-        }
+        let result = lock(&self.bucket).reserve(Instant::now())?;
+        Some(match result {
+            Ok(()) => Ok(Reservation(Arc::clone(self))),
+            Err(time) => Err(too_many(time)),
+        })
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        lock(&self.0.tokens).pending -= 1;
+        lock(&self.0.bucket).pending -= 1;
         self.0.settled.notify_one();
     }
 }
@@ -235,27 +201,23 @@ impl Drop for Reservation {
 impl Attempt<'_> {
     /// The attempt costs its tokens.
     pub(super) fn commit(mut self) {
-        self.record = None;
-        self.spend();
+        self.costs = Some(true);
     }
 
     /// The attempt costs nothing.
     pub(super) fn refund(mut self) {
-        self.record = None;
-    }
-
-    fn spend(&self) {
-        self.of_key.spend();
-        self.of_all.spend();
+        self.costs = Some(false);
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        // Not settled: the caller left or the handler panicked. A call that has not been sent by
-        // now never will be.
-        if self.record.take().is_some_and(|record| record.abandon()) {
-            self.spend();
+        // If it is not settled, the caller left or the handler panicked. A call that has not been
+        // sent by now never will be.
+        if self.costs.unwrap_or_else(|| self.record.abandon()) {
+            for reservation in [&self.of_key, &self.of_all] {
+                lock(&reservation.0.bucket).spend(Instant::now());
+            }
         }
     }
 }
@@ -309,7 +271,7 @@ mod tests {
     }
 
     fn is_idle(limiter: &Limiter) -> bool {
-        lock(&limiter.all.tokens).pending == 0
+        lock(&limiter.all.bucket).pending == 0
             && lock(&limiter.keys).in_use.is_empty()
             && limiter.waiting.available_permits() == MAX_WAITING
     }

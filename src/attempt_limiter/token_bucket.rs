@@ -12,21 +12,14 @@ pub struct Rate {
     interval: Duration,
 }
 
-/// What is left of a rate. The default is everything.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Bucket {
-    /// When all tokens are back; `None` if they are.
-    full_at: Option<Instant>,
-}
-
-/// Whether there is room for one more attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Room {
-    Free,
-    /// Not before a pending attempt is settled.
-    AfterPending,
-    /// Not before this time has passed.
-    After(Duration),
+/// The tokens of a rate. Some are reserved by attempts that are pending.
+#[derive(Debug)]
+pub(super) struct TokenBucket {
+    /// `None` is no limit.
+    rate: Option<Rate>,
+    /// When all spent tokens are back.
+    pub(super) full_at: Instant,
+    pub(super) pending: u32,
 }
 
 impl Rate {
@@ -39,37 +32,37 @@ impl Rate {
             interval: Duration::from_nanos(u64::try_from(interval).unwrap_or(u64::MAX)),
         }
     }
-
-    /// Whether there is room for one more attempt if each pending one turns out to cost a token.
-    pub(super) fn room(self, bucket: Bucket, pending: u32, now: Instant) -> Room {
-        let missing = bucket.time_to_full(now);
-        let spent = missing.as_nanos().div_ceil(self.interval.as_nanos().max(1));
-        if spent + u128::from(pending) < u128::from(self.most) {
-            Room::Free
-        } else if pending > 0 {
-            Room::AfterPending
-        } else {
-            Room::After(missing.saturating_sub(self.interval * (self.most - 1)))
-        }
-    }
-
-    /// The bucket with one token less.
-    pub(super) fn spend(self, bucket: Bucket, now: Instant) -> Bucket {
-        Bucket {
-            full_at: Some(now + bucket.time_to_full(now) + self.interval),
-        }
-    }
 }
 
-impl Bucket {
-    pub(super) fn is_full(self, now: Instant) -> bool {
-        self.time_to_full(now).is_zero()
+impl TokenBucket {
+    pub(super) fn new(rate: Option<Rate>, full_at: Instant) -> Self {
+        Self {
+            rate,
+            full_at,
+            pending: 0,
+        }
     }
 
-    fn time_to_full(self, now: Instant) -> Duration {
-        self.full_at.map_or(Duration::ZERO, |full_at| {
-            full_at.saturating_duration_since(now)
-        })
+    /// Reserves a token. An error is the time until the next one comes back. `None` if there may be
+    /// one as soon as a pending attempt gives its own back.
+    pub(super) fn reserve(&mut self, now: Instant) -> Option<Result<(), Duration>> {
+        if let Some(Rate { most, interval }) = self.rate {
+            let missing = self.full_at.saturating_duration_since(now);
+            let spent = missing.as_nanos().div_ceil(interval.as_nanos().max(1));
+            if spent + u128::from(self.pending) >= u128::from(most) {
+                let wait = missing.saturating_sub(interval * (most - 1));
+                return (self.pending == 0).then_some(Err(wait));
+            }
+        }
+        self.pending += 1;
+        Some(Ok(()))
+    }
+
+    /// Spends the reserved token of an attempt that is still pending.
+    pub(super) fn spend(&mut self, now: Instant) {
+        if let Some(rate) = self.rate {
+            self.full_at = self.full_at.max(now) + rate.interval;
+        }
     }
 }
 
@@ -78,54 +71,62 @@ mod tests {
     use super::*;
 
     const SECOND: Duration = Duration::from_secs(1);
+    const RESERVED: Option<Result<(), Duration>> = Some(Ok(()));
 
     /// Three attempts, one more each ten seconds.
-    fn rate() -> Rate {
-        Rate::new(3, 30 * SECOND)
+    fn bucket(now: Instant) -> TokenBucket {
+        TokenBucket::new(Some(Rate::new(3, 30 * SECOND)), now)
     }
 
-    fn spent(tokens: usize, now: Instant) -> Bucket {
-        (0..tokens).fold(Bucket::default(), |bucket, _| rate().spend(bucket, now))
+    fn reserve_and_spend(bucket: &mut TokenBucket, now: Instant) {
+        assert_eq!(bucket.reserve(now), RESERVED);
+        bucket.spend(now);
+        bucket.pending -= 1;
     }
 
     #[test]
     fn an_empty_bucket_tells_when_the_next_token_comes() {
         let now = Instant::now();
-        for tokens in 0..3 {
-            assert_eq!(
-                rate().room(spent(tokens, now), 0, now),
-                Room::Free,
-                "{tokens} spent"
-            );
+        let mut bucket = bucket(now);
+        for _ in 0..3 {
+            reserve_and_spend(&mut bucket, now);
         }
-        let empty = spent(3, now);
-        assert_eq!(rate().room(empty, 0, now), Room::After(10 * SECOND));
-        assert_eq!(
-            rate().room(empty, 0, now + 4 * SECOND),
-            Room::After(6 * SECOND)
-        );
-        assert_eq!(rate().room(empty, 0, now + 10 * SECOND), Room::Free);
+        assert_eq!(bucket.reserve(now), Some(Err(10 * SECOND)));
+        assert_eq!(bucket.reserve(now + 4 * SECOND), Some(Err(6 * SECOND)));
+        assert_eq!(bucket.reserve(now + 10 * SECOND), RESERVED);
     }
 
     #[test]
     fn tokens_come_back_one_by_one_and_never_exceed_the_maximum() {
         let now = Instant::now();
+        let mut bucket = bucket(now);
+        for _ in 0..3 {
+            reserve_and_spend(&mut bucket, now);
+        }
         let later = now + 10 * SECOND;
-        let empty_again = rate().spend(spent(3, now), later);
-        assert_eq!(rate().room(empty_again, 0, later), Room::After(10 * SECOND));
+        reserve_and_spend(&mut bucket, later);
+        assert_eq!(bucket.reserve(later), Some(Err(10 * SECOND)));
         let much_later = now + 3600 * SECOND;
-        let one_spent = rate().spend(empty_again, much_later);
-        assert_eq!(rate().room(one_spent, 1, much_later), Room::Free);
-        assert_eq!(rate().room(one_spent, 2, much_later), Room::AfterPending);
+        for _ in 0..3 {
+            assert_eq!(bucket.reserve(much_later), RESERVED);
+        }
+        assert_eq!(bucket.reserve(much_later), None);
     }
 
     #[test]
     fn each_pending_attempt_needs_a_token() {
         let now = Instant::now();
-        assert_eq!(rate().room(Bucket::default(), 2, now), Room::Free);
-        assert_eq!(rate().room(Bucket::default(), 3, now), Room::AfterPending);
-        assert_eq!(rate().room(spent(2, now), 1, now), Room::AfterPending);
-        assert_eq!(rate().room(spent(2, now), 1, now + 10 * SECOND), Room::Free);
+        let mut bucket = bucket(now);
+        for _ in 0..3 {
+            assert_eq!(bucket.reserve(now), RESERVED);
+        }
+        assert_eq!(bucket.reserve(now), None);
+        bucket.spend(now);
+        bucket.pending -= 1;
+        assert_eq!(bucket.reserve(now), None, "that token is gone");
+        bucket.pending -= 1;
+        assert_eq!(bucket.reserve(now), RESERVED, "this one came back");
+        assert_eq!(bucket.reserve(now + 10 * SECOND), RESERVED);
     }
 
     #[test]
@@ -136,14 +137,12 @@ mod tests {
             (7, Duration::from_millis(1)),
             (1_000_000, Duration::from_millis(1)),
         ] {
-            let rate = Rate::new(most, per);
-            let mut bucket = Bucket::default();
+            let mut bucket = TokenBucket::new(Some(Rate::new(most, per)), now);
             for _ in 0..most {
-                assert_eq!(rate.room(bucket, 0, now), Room::Free, "{most} in {per:?}");
-                bucket = rate.spend(bucket, now);
+                reserve_and_spend(&mut bucket, now);
             }
             assert!(
-                matches!(rate.room(bucket, 0, now), Room::After(wait) if wait >= per / most),
+                matches!(bucket.reserve(now), Some(Err(wait)) if wait >= per / most),
                 "{most} in {per:?}"
             );
         }

@@ -2,7 +2,7 @@
 //!
 //! Returns the question to ask the trader.
 
-use super::{StepContext, validate::Validator};
+use super::{context::StepContext, validate::Validator};
 use crate::{
     envelope::{ApiError, ApiResponse, SuccessRule, read},
     error::Error,

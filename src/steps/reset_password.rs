@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 
-use super::{StepContext, validate::Validator};
+use super::{context::StepContext, validate::Validator};
 use crate::{
     envelope::{ApiError, ApiErrorKind, ApiResponse, SuccessRule, read},
     error::Error,

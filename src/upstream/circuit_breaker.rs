@@ -38,14 +38,15 @@ pub(crate) struct CircuitBreaker {
     readiness: Readiness,
 }
 
+/// `trials` counts the trial calls that have failed since the circuit was closed.
 #[derive(Clone, Copy, Debug)]
 enum State {
     /// Calls go through. This many connections have failed since the last one that did not.
     Closed { failures: u32 },
     /// Calls fail at once. After `until` one of them becomes the trial call.
-    Open { until: Instant, failed_trials: u32 },
+    Open { until: Instant, trials: u32 },
     /// Calls fail at once while the trial call is in flight.
-    HalfOpen { failed_trials: u32 },
+    HalfOpen { trials: u32 },
 }
 
 /// Lets one request through. A trial call that ends without a result leaves its place to the next.
@@ -58,10 +59,8 @@ pub(super) struct Admission<'a> {
 
 impl CircuitBreaker {
     pub(super) fn new(readiness: Readiness) -> Self {
-        Self {
-            state: Arc::new(Mutex::new(State::Closed { failures: 0 })),
-            readiness,
-        }
+        let state = Arc::new(Mutex::new(State::Closed { failures: 0 }));
+        Self { state, readiness }
     }
 
     /// # Errors
@@ -70,113 +69,113 @@ impl CircuitBreaker {
     pub(super) fn admit(&self) -> Result<Admission<'_>, Error> {
         let mut state = lock(&self.state);
         let now = Instant::now();
-        let (is_trial, pause) = match *state {
-            State::Closed { .. } => (false, None),
-            State::Open {
-                until,
-                failed_trials,
-            } if until <= now => {
-                *state = State::HalfOpen { failed_trials };
-                (true, None)
+        let pause = match *state {
+            State::Closed { .. } => return Ok(self.admission(false)),
+            State::Open { until, trials } if until <= now => {
+                *state = State::HalfOpen { trials };
+                return Ok(self.admission(true));
             }
-            State::Open { until, .. } => (false, Some(until - now)),
-            State::HalfOpen { .. } => (false, Some(Duration::ZERO)),
+            State::Open { until, .. } => until - now,
+            State::HalfOpen { .. } => Duration::ZERO,
         };
-        match pause {
-            None => Ok(Admission {
-                breaker: self,
-                is_trial,
-            }),
-            Some(pause) => Err(Error::CircuitOpen {
-                pause: pause.clamp(MIN_RETRY_DELAY, LONGEST_PAUSE),
-            }),
-        }
+        let pause = pause.clamp(MIN_RETRY_DELAY, LONGEST_PAUSE);
+        Err(Error::CircuitOpen { pause })
+    }
+
+    fn admission(&self, is_trial: bool) -> Admission<'_> {
+        let breaker = self;
+        Admission { breaker, is_trial }
     }
 
     pub(super) fn is_closed(&self) -> bool {
-        matches!(*lock(&self.state), State::Closed { .. })
+        lock(&self.state).is_closed()
     }
 
-    /// Tells whether the circuit is closed, for as long as anybody asks.
+    /// Tells whether the circuit is closed, for a metric.
     pub(crate) fn gauge(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let state = Arc::clone(&self.state);
-        move || matches!(*lock(&state), State::Closed { .. })
+        move || lock(&state).is_closed()
     }
 
     fn connected(&self, is_trial: bool) {
         let mut state = lock(&self.state);
-        match *state {
-            State::HalfOpen { .. } if is_trial => {
-                info!("the API can be reached again");
-                self.readiness.api_reachable();
-            }
-            State::Closed { .. } => {}
-            // A late response to an earlier call closes nothing.
-            State::Open { .. } | State::HalfOpen { .. } => return,
+        if is_trial {
+            info!("the API can be reached again");
+            self.readiness.api_reachable();
+        } else if !state.is_closed() {
+            // A late response to an earlier call.
+            return;
         }
         *state = State::Closed { failures: 0 };
     }
 
     fn failed(&self, is_trial: bool, error: &Error) {
         let mut state = lock(&self.state);
-        let failed_trials = match *state {
-            State::Closed { failures } if failures + 1 < FAILURES => {
-                *state = State::Closed {
-                    failures: failures + 1,
-                };
-                return;
-            }
-            State::Closed { .. } => {
+        let trials = match &mut *state {
+            State::Closed { failures } => {
+                *failures += 1;
+                if *failures < FAILURES {
+                    return;
+                }
                 warn!(
                     error = chain(error),
                     "the API cannot be reached: calls fail at once until it can be again"
                 );
                 0
             }
-            State::HalfOpen { failed_trials } if is_trial => failed_trials + 1,
+            State::HalfOpen { trials } if is_trial => *trials + 1,
             State::Open { .. } | State::HalfOpen { .. } => return,
         };
-        let until = Instant::now() + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, failed_trials);
-        *state = State::Open {
-            until,
-            failed_trials,
-        };
-        if failed_trials >= FAILED_TRIALS {
+        let until = Instant::now() + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, trials);
+        *state = State::Open { until, trials };
+        if trials >= FAILED_TRIALS {
             self.readiness.api_unreachable(until);
         }
+    }
+}
+
+impl State {
+    fn is_closed(&self) -> bool {
+        matches!(self, Self::Closed { .. })
     }
 }
 
 impl Admission<'_> {
     /// Learns from the result of the request, which took this long.
     pub(super) fn record(mut self, result: &Result<ApiResponse, Error>, took: Duration) {
-        let has_connected = match result {
-            Ok(_) | Err(Error::ConnectionLost(_) | Error::TooLarge { .. }) => true,
-            // There is a connection, but maybe an old one: only a trial call needs no better proof.
-            Err(Error::TimedOut { sent: true }) if self.is_trial => true,
-            Err(Error::Unreachable(_)) => false,
-            Err(Error::TimedOut { sent: false }) if took >= SLOW => false,
-            // The request was given up too early to tell.
-            Err(_) => return,
-        };
-        let is_trial = mem::take(&mut self.is_trial);
         match result {
-            Err(error) if !has_connected => self.breaker.failed(is_trial, error),
-            _ => self.breaker.connected(is_trial),
+            Ok(_) | Err(Error::ConnectionLost(_) | Error::TooLarge { .. }) => {
+                self.breaker.connected(mem::take(&mut self.is_trial));
+            }
+            // There is a connection, but maybe an old one: that is proof enough for a trial call.
+            Err(Error::TimedOut { sent: true }) if self.is_trial => {
+                self.breaker.connected(mem::take(&mut self.is_trial));
+            }
+            Err(error) if is_failure_to_connect(error, took) => {
+                self.breaker.failed(mem::take(&mut self.is_trial), error);
+            }
+            // The request ended too early to tell.
+            Err(_) => {}
         }
+    }
+}
+
+fn is_failure_to_connect(error: &Error, took: Duration) -> bool {
+    match error {
+        Error::Unreachable(_) => true,
+        Error::TimedOut { sent } => !sent && took >= SLOW,
+        _ => false,
     }
 }
 
 impl Drop for Admission<'_> {
     fn drop(&mut self) {
         let mut state = lock(&self.breaker.state);
-        if let State::HalfOpen { failed_trials } = *state
+        if let State::HalfOpen { trials } = *state
             && self.is_trial
         {
-            *state = State::Open {
-                until: Instant::now(),
-                failed_trials,
-            };
+            let until = Instant::now();
+            *state = State::Open { until, trials };
         }
     }
 }

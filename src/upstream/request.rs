@@ -1,6 +1,6 @@
 //! The REST request of a call.
 
-use std::{fmt, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
@@ -21,7 +21,7 @@ pub(crate) enum Payload<'a> {
 }
 
 /// What all attempts at a request have in common.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(super) struct ApiRequest<'a> {
     pub(super) call: &'a Call,
     pub(super) app_key: &'a HeaderValue,
@@ -57,11 +57,5 @@ impl ApiRequest<'_> {
             }
         });
         request
-    }
-}
-
-impl fmt::Debug for Payload<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Payload([redacted])")
     }
 }

@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use http::{HeaderName, header};
 use reqwest::Response;
 
-use super::{broken, retry_after};
+use super::retry_after;
 use crate::{
     call::Call,
     envelope::{ApiResponse, RequestValues},
@@ -29,7 +29,11 @@ pub(super) async fn read(response: &mut Response, call: &Call) -> Result<ApiResp
         return Err(too_large);
     }
     let mut body = BytesMut::new();
-    while let Some(chunk) = response.chunk().await.map_err(|e| broken(e, call))? {
+    while let Some(chunk) = response
+        .chunk()
+        .await
+        .map_err(|error| connection_error(error, call))?
+    {
         if body.len() + chunk.len() > MAX_RESPONSE {
             return Err(too_large);
         }
@@ -47,4 +51,14 @@ pub(super) async fn read(response: &mut Response, call: &Call) -> Result<ApiResp
 
 fn text<'a>(response: &'a Response, name: &HeaderName) -> Option<&'a str> {
     response.headers().get(name)?.to_str().ok()
+}
+
+/// Why there is no response. The error loses its URL, which may hold a user name.
+pub(super) fn connection_error(error: reqwest::Error, call: &Call) -> Error {
+    let error = error.without_url();
+    if error.is_connect() || !call.record.was_sent() {
+        Error::Unreachable(error)
+    } else {
+        Error::ConnectionLost(error)
+    }
 }

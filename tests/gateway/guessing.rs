@@ -1,4 +1,4 @@
-//! Guessing at codes and answers: how many guesses get through to the API, and who is not in their way.
+//! The limits on guessing codes and answers: how many guesses reach the API, and that others still do.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use crate::support::{
 type Client = PasswordResetServiceClient<Channel>;
 
 const REFUSED: &str = r#"{"Model":null,"Errors":["Code is incorrect"],"ErrorsCode":["ErrorIncorrectCode"],"IsSucceed":false}"#;
-/// How a refused code is told; a refused answer to a code that is no answer's is told in the same way.
+/// The status of a refused code. A refused answer has the same, if the API's code is not about answers.
 const UPSTREAM_REFUSED: &str = "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200 upstreamCodes=ErrorIncorrectCode \"Code is incorrect\"";
 const TOO_MANY: &str = "ResourceExhausted TOO_MANY_ATTEMPTS caller not_sent retry=";
 /// The code that the fake API accepts.
 const RIGHT: &str = "741175";
 
-/// One code is right.
+/// Accepts one code.
 fn codes(request: &str) -> Reply {
     if request.contains(RIGHT) {
         Reply::json(200, Call::Token.success())
@@ -34,7 +34,7 @@ fn codes(request: &str) -> Reply {
     }
 }
 
-/// One code is right, and the others take a while.
+/// Accepts one code, and takes a while to refuse the others.
 fn slow_codes(request: &str) -> Reply {
     if request.contains(RIGHT) {
         codes(request)
@@ -58,7 +58,7 @@ fn gateway(api: &Api, options: &[&str]) -> Gateway {
     Gateway::with(&api.url(), &[&["--app-key", KEY][..], options].concat())
 }
 
-/// Tries a code; the error's summary, or nothing.
+/// Tries a code. Returns the summary of the error, or an empty string.
 async fn try_code(client: &mut Client, code: &str, metadata: &[(&'static str, &str)]) -> String {
     let mut request = Request::new(GenerateTokenRequest {
         code: code.to_owned(),
@@ -92,7 +92,8 @@ fn told<T>(result: Result<T, Status>) -> String {
     )
 }
 
-/// Tries a code in a call that may take so long by its own word; of a client that has a timer itself either may be first.
+/// Tries a code with a deadline of 500 ms. It uses raw HTTP/2, because a client with a timer of its own
+/// might give up first.
 async fn within_500_ms(gateway: &Gateway) -> String {
     let path = format!(
         "/autoshares.passwordreset.v1.PasswordResetService/{}",
@@ -102,7 +103,7 @@ async fn within_500_ms(gateway: &Gateway) -> String {
     status_of(&send(gateway, request, Call::Token.framed()).await.1)
 }
 
-/// How many of the requests tried a wrong code.
+/// Counts the requests with a wrong code.
 fn wrong(requests: &[String]) -> usize {
     requests
         .iter()
@@ -111,7 +112,7 @@ fn wrong(requests: &[String]) -> usize {
 }
 
 #[tokio::test]
-async fn a_guesser_gets_no_further_whatever_it_opens_and_is_in_nobodys_way() {
+async fn a_guesser_with_many_connections_is_limited_and_others_are_not() {
     let api = Api::start(Reply::By(slow_codes)).await;
     let limits = [
         "--code-attempts",
@@ -167,7 +168,7 @@ async fn a_guesser_gets_no_further_whatever_it_opens_and_is_in_nobodys_way() {
     let requests = api.requests();
     assert_eq!((refused, wrong(&requests), requests.len()), (20, 20, 70));
 
-    // One who can pretend to be many gets as far as all together may.
+    // A guesser who can pretend to be many is limited by the total.
     let callers: Vec<_> = (0..500).map(|n| format!("caller {n}")).collect();
     join_all(
         callers
@@ -180,7 +181,7 @@ async fn a_guesser_gets_no_further_whatever_it_opens_and_is_in_nobodys_way() {
 }
 
 #[tokio::test]
-async fn any_number_of_codes_that_are_right_pass() {
+async fn correct_codes_and_answers_are_not_limited() {
     let api = Api::start(Reply::By(codes)).await;
     let limits = [
         "--code-attempts",
@@ -217,7 +218,7 @@ async fn any_number_of_codes_that_are_right_pass() {
 }
 
 #[tokio::test]
-async fn what_is_no_refusal_costs_nothing() {
+async fn only_a_refusal_costs() {
     let api = Api::start(Reply::Silence).await;
     let limits = [
         "--code-attempts",
@@ -259,7 +260,7 @@ async fn what_is_no_refusal_costs_nothing() {
         assert_eq!(api.requests().len(), 4);
     }
 
-    // A question that has to be answered first is no attempt, and neither is what is not sent.
+    // Neither is a call that asks whether there is a question, nor one that is not sent.
     api.reply(Reply::json(
         200,
         r#"{"Errors":["Answer is incorrect"],"IsSucceed":false}"#,
@@ -274,7 +275,7 @@ async fn what_is_no_refusal_costs_nothing() {
         );
     }
 
-    // What is one does.
+    // Refusals do cost.
     api.reply(Reply::json(200, REFUSED));
     assert_eq!(try_code(&mut client, "000000", &[]).await, UPSTREAM_REFUSED);
     assert_eq!(
@@ -322,7 +323,7 @@ async fn an_api_that_cannot_be_reached_costs_nothing() {
 }
 
 #[tokio::test]
-async fn every_way_to_say_no_counts() {
+async fn every_kind_of_refusal_costs() {
     let api = Api::start(Reply::Silence).await;
     for (http_status, body) in [
         (200, REFUSED),
@@ -356,7 +357,7 @@ async fn every_way_to_say_no_counts() {
 }
 
 #[tokio::test]
-async fn answers_are_counted_for_each_user_however_the_name_is_written() {
+async fn answers_are_limited_for_each_user_however_the_name_is_spelled() {
     let api = Api::start(Reply::json(200, REFUSED)).await;
     let gateway = gateway(&api, &["--answer-attempts", "3/1h"]);
     let mut clients = [gateway.client().await, gateway.client().await];
@@ -383,7 +384,7 @@ async fn answers_are_counted_for_each_user_however_the_name_is_written() {
         try_answer(&mut clients[0], "jane.doe").await,
         UPSTREAM_REFUSED
     );
-    // Without an answer nothing is guessed.
+    // A call without an answer is not a guess.
     assert_eq!(
         told(clients[0].reset_password(reset_without_answer()).await),
         UPSTREAM_REFUSED
@@ -428,7 +429,7 @@ async fn each_limit_can_be_turned_off() {
 }
 
 #[tokio::test]
-async fn the_limits_without_any_option_are_those_of_the_readme() {
+async fn the_default_limits_are_those_of_the_readme() {
     let api = Api::start(Reply::json(200, REFUSED)).await;
     let gateway = gateway(&api, &["--caller-metadata", "x-caller"]);
     let mut client = gateway.client().await;
@@ -445,7 +446,7 @@ async fn the_limits_without_any_option_are_those_of_the_readme() {
 }
 
 #[tokio::test]
-async fn after_the_time_that_the_refusal_names_a_call_passes() {
+async fn a_call_passes_after_the_retry_delay() {
     let api = Api::start(Reply::json(200, REFUSED)).await;
     let gateway = gateway(
         &api,
@@ -463,7 +464,7 @@ async fn after_the_time_that_the_refusal_names_a_call_passes() {
 }
 
 #[tokio::test]
-async fn a_call_waits_for_the_attempts_that_are_under_way() {
+async fn a_call_waits_for_pending_attempts() {
     let api = Api::start(late(Duration::from_millis(300), Call::Token.success())).await;
     let gateway = gateway(&api, &["--code-attempts", "1/1h"]);
     let client = gateway.client().await;
@@ -488,7 +489,7 @@ async fn a_call_waits_for_the_attempts_that_are_under_way() {
 }
 
 #[tokio::test]
-async fn a_call_waits_no_longer_than_its_deadline_and_has_sent_nothing() {
+async fn a_call_that_waits_until_its_deadline_has_sent_nothing() {
     let api = Api::start(Reply::Silence).await;
     let gateway = gateway(&api, &["--code-attempts", "1/1h", "--timeout", "3s"]);
     let (mut client, mut waiting) = (gateway.client().await, gateway.client().await);
@@ -508,13 +509,13 @@ async fn a_call_waits_no_longer_than_its_deadline_and_has_sent_nothing() {
         "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown"
     );
     assert!(api.requests().is_empty());
-    // The one that waited has cost nothing, nor has the API that does not answer.
+    // Neither the call that waited nor the one without an answer has cost anything.
     api.reply(Reply::json(200, Call::Token.success()));
     assert_eq!(try_code(&mut waiting, "000002", &[]).await, "");
 }
 
 #[tokio::test]
-async fn who_does_not_wait_for_the_answer_has_spent_the_attempt() {
+async fn cancelled_calls_and_short_deadlines_cost() {
     let api = Api::start(Reply::Silence).await;
     let gateway = gateway(&api, &["--code-attempts", "2/1h"]);
     let mut client = gateway.client().await;
@@ -540,7 +541,7 @@ async fn who_does_not_wait_for_the_answer_has_spent_the_attempt() {
 }
 
 #[tokio::test]
-async fn who_leaves_while_waiting_is_not_waited_for() {
+async fn a_call_that_is_cancelled_while_it_waits_is_never_sent() {
     let api = Api::start(late(Duration::from_secs(1), Call::Token.success())).await;
     let gateway = gateway(&api, &["--code-attempts", "1/1h"]);
     let client = gateway.client().await;
@@ -556,15 +557,11 @@ async fn who_leaves_while_waiting_is_not_waited_for() {
     let last = spawn_call("000002");
     assert_eq!(first.await.unwrap(), "");
     assert_eq!(last.await.unwrap(), "");
-    assert_eq!(
-        api.requests().len(),
-        1,
-        "of those that had gone nothing was sent"
-    );
+    assert_eq!(api.requests().len(), 1, "no cancelled call was sent");
 }
 
 #[tokio::test]
-async fn callers_are_told_apart_by_metadata_or_else_by_their_connection() {
+async fn callers_are_told_apart_by_metadata_or_else_by_connection() {
     let api = Api::start(Reply::json(200, REFUSED)).await;
     let folder = tempfile::tempdir().unwrap();
     let socket = format!("unix:{}", folder.path().join("gateway.sock").display());
@@ -580,7 +577,7 @@ async fn callers_are_told_apart_by_metadata_or_else_by_their_connection() {
         &api,
         &[&options[..], &["--caller-metadata", "x-caller"]].concat(),
     );
-    // The user of the socket and the address are callers of their own, over any number of connections.
+    // The address and the socket's user are one caller each, over any number of connections.
     for address in [gateway.address(), &socket] {
         for expected in [UPSTREAM_REFUSED, TOO_MANY, TOO_MANY] {
             let mut client = PasswordResetServiceClient::new(connect(address).await);
@@ -624,7 +621,7 @@ async fn the_sandbox_has_the_same_limits() {
 }
 
 #[tokio::test]
-async fn nothing_that_tells_callers_or_users_apart_is_logged() {
+async fn no_user_and_no_caller_is_logged() {
     let api = Api::start(Reply::json(200, REFUSED)).await;
     let limits = [
         "--code-attempts",

@@ -1,4 +1,4 @@
-//! What is sent again and what never is; and what becomes of a connection that is no more.
+//! Which requests are repeated and which never are, and what happens when a connection breaks.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ use crate::support::{
 
 use Call::{Password, Question};
 
-/// What may be gone the next time, and the status of a read that it is not gone for.
-fn passing() -> Vec<(Reply, &'static str)> {
+/// Failures that may pass, and the status of a read that meets only them.
+fn transient_failures() -> Vec<(Reply, &'static str)> {
     vec![
         (
             Reply::json(502, ""),
@@ -43,7 +43,7 @@ fn passing() -> Vec<(Reply, &'static str)> {
 #[tokio::test]
 async fn a_read_is_sent_up_to_three_times_and_a_write_once() {
     let api = Api::start(Reply::Silence).await;
-    for (reply, expected) in passing() {
+    for (reply, expected) in transient_failures() {
         let gateway = Gateway::before(&api.url());
         let mut client = gateway.client().await;
         for call in Call::ALL {
@@ -76,7 +76,7 @@ async fn a_read_is_sent_up_to_three_times_and_a_write_once() {
 }
 
 #[tokio::test]
-async fn what_another_try_would_not_change_is_told_at_once() {
+async fn a_failure_that_would_be_the_same_again_is_not_retried() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
@@ -88,7 +88,7 @@ async fn what_another_try_would_not_change_is_told_at_once() {
 }
 
 #[tokio::test]
-async fn each_attempt_has_its_span_and_its_place_in_the_trace() {
+async fn each_attempt_has_a_span_of_its_own_in_the_trace() {
     let api = Api::start(Reply::json(200, Question.success())).await;
     let collector = Collector::grpc().await;
     let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
@@ -164,7 +164,7 @@ async fn each_attempt_has_its_span_and_its_place_in_the_trace() {
 }
 
 #[tokio::test]
-async fn retry_after_is_waited_for_or_told_at_once() {
+async fn a_short_retry_after_is_waited_for_and_a_long_one_passed_on() {
     let api = Api::start(Reply::json(200, Question.success())).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
@@ -199,12 +199,12 @@ async fn the_deadline_and_the_caller_end_the_retries() {
     let api = Api::start(Reply::json(503, "")).await;
     let gateway = Gateway::before(&api.url());
     let path = "/autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion";
-    // There is no time for a try after the shortest pause.
+    // There is no time for an attempt after the shortest pause.
     let request = post(path, "application/grpc").header("grpc-timeout", "70m");
     let status = status_of(&send(&gateway, request, Question.framed()).await.1);
     assert!(api.requests().len() <= 1, "{status}");
 
-    // The second attempt gets no answer: the deadline says what it said before there were any retries.
+    // The second attempt gets no response.
     api.first([Reply::json(503, ""), Reply::Silence]);
     let request = post(path, "application/grpc").header("grpc-timeout", "1500m");
     let status = status_of(&send(&gateway, request, Question.framed()).await.1);
@@ -218,7 +218,7 @@ async fn the_deadline_and_the_caller_end_the_retries() {
     waiting.abort();
     gateway.logged("CANCELLED").await;
     tokio::time::sleep(Duration::from_millis(1500)).await;
-    assert!(api.requests().is_empty(), "nobody waits for it any more");
+    assert!(api.requests().is_empty(), "the caller has left");
 }
 
 #[tokio::test]
@@ -247,7 +247,7 @@ async fn an_outage_is_not_multiplied() {
 }
 
 #[tokio::test]
-async fn what_was_sent_once_stays_sent() {
+async fn a_retry_that_cannot_connect_does_not_hide_that_the_call_was_sent() {
     let api = Api::start(Reply::json(503, "")).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
@@ -269,7 +269,7 @@ async fn what_was_sent_once_stays_sent() {
 }
 
 #[tokio::test]
-async fn a_connection_that_the_api_closed_while_idle_costs_nobody_an_error() {
+async fn an_idle_connection_that_the_api_closed_causes_no_error() {
     const ROUNDS: usize = 40;
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::before(&api.url());
@@ -297,12 +297,12 @@ async fn a_connection_that_the_api_closed_while_idle_costs_nobody_an_error() {
 }
 
 #[tokio::test]
-async fn a_write_whose_connection_broke_in_use_is_never_sent_again() {
+async fn a_write_whose_connection_broke_is_never_repeated() {
     let api = Api::start(Reply::json(200, Password.success())).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
     for reply in [Reply::Last(Vec::new()), Reply::Reset] {
-        // On a connection that has been in use before, where a retry would be tempting.
+        // The connection has been in use before, where HTTP clients like to retry.
         Password.make(&mut client, Plain).await.unwrap();
         assert_eq!(api.requests().len(), 1);
         api.first([reply]);

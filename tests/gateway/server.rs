@@ -347,7 +347,7 @@ async fn a_rejected_key_counts_for_30_seconds_from_the_last_rejection() {
 }
 
 #[tokio::test]
-async fn a_callers_rejected_key_changes_nothing_for_others() {
+async fn a_rejected_key_of_a_caller_does_not_affect_readiness() {
     let api = Api::start(Reply::json(401, "")).await;
     let gateway = Gateway::with(&api.url(), &[]);
     let metadata = crate::support::gateway::Metadata(&[("et-app-key", "callers-key")]);

@@ -1,4 +1,4 @@
-//! The four steps: the request that goes to the API, byte for byte, and what comes back.
+//! The four steps: the exact request that the API receives, and the response to the caller.
 
 use reset_gateway::proto::{
     GenerateTokenRequest, GetSecretQuestionRequest, ResetPasswordRequest, UpdatePasswordRequest,
@@ -11,7 +11,7 @@ use crate::support::{
     status::summary,
 };
 
-/// The request as it must be, `HOST` standing for the API's address.
+/// The exact request. `HOST` stands for the API's address.
 const RESET: &str = "POST /v1.0/users/password/reset HTTP/1.1\r\n\
     et-app-key: test-key\r\n\
     content-type: application/json\r\n\
@@ -59,7 +59,7 @@ const PASSWORD: &str = "PUT /v1.0/users/passwords/reset/ HTTP/1.1\r\n\
     \r\n\
     {\"Token\":\"someToken-bd26-825db0\",\"Password\":\" pässword\\u0000\",\"PasswordConfirmation\":\" pässword\\u0000\"}";
 
-/// Asserts that the API received that request and no other.
+/// Asserts that the API received this request and no other.
 #[track_caller]
 fn assert_received(api: &Api, expected: &str) {
     let version = concat!("reset-gateway/", env!("CARGO_PKG_VERSION"));
@@ -162,7 +162,7 @@ async fn an_account_without_a_question_has_none_in_the_answer() {
 }
 
 #[tokio::test]
-async fn another_base_path_and_version_go_into_every_path() {
+async fn the_base_path_and_the_version_are_part_of_every_path() {
     let api = Api::start(Reply::json(200, Call::Password.success())).await;
     let url = format!("{}/base/", api.url());
     let gateway = Gateway::with(&url, &["--app-key", KEY, "--upstream-api-version", "2.1"]);
@@ -174,7 +174,7 @@ async fn another_base_path_and_version_go_into_every_path() {
 }
 
 #[tokio::test]
-async fn the_gateways_key_comes_before_the_callers() {
+async fn the_gateways_key_wins_over_the_callers() {
     let api = Api::start(Reply::json(200, Call::Reset.success())).await;
     let gateway = Gateway::before(&api.url());
     Call::Reset
@@ -192,7 +192,7 @@ async fn the_gateways_key_comes_before_the_callers() {
 }
 
 #[tokio::test]
-async fn proxies_of_the_environment_are_not_used() {
+async fn proxies_in_the_environment_are_ignored() {
     let api = Api::start(Reply::json(200, Call::Reset.success())).await;
     let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
     command
