@@ -1,12 +1,11 @@
-//! `explain`: the gRPC status that an answer of the API becomes, as JSON, without a call.
+//! The `explain` command: prints the gRPC status that a response of the API becomes, without making a call.
 
 use std::{
     fs,
     io::{self, Read},
-    time::Duration,
 };
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tonic::Status;
 use tonic_types::StatusExt;
 
@@ -19,115 +18,97 @@ use crate::{
     upstream::MAX_RESPONSE,
 };
 
-/// Reads the answer's body and says what becomes of it.
+/// Reads the response's body from the file or standard input, and returns the status as JSON.
 ///
 /// # Errors
 ///
 /// If the body cannot be read.
 pub(crate) fn explain(config: &config::Explain) -> io::Result<String> {
-    let body = match &config.body {
-        Some(path) => fs::read(path)?,
-        None => {
-            let mut body = Vec::new();
-            io::stdin().lock().read_to_end(&mut body)?;
-            body
+    let mut body = Vec::new();
+    match &config.body {
+        Some(path) => body = fs::read(path)?,
+        None => drop(io::stdin().lock().read_to_end(&mut body)?),
+    }
+    let status = match parse(config, body) {
+        Ok(()) => Status::new(tonic::Code::Ok, ""),
+        Err(error) => {
+            Classification::of(&error, config.rpc.is_read_only(), config.key_owner).status(&error)
         }
     };
-    let error = error(config, body);
-    let status = error.map_or(Status::new(tonic::Code::Ok, ""), |error| {
-        Classification::of(&error, config.rpc.is_read_only(), config.key_owner).status(&error)
-    });
     Ok(format!("{:#}", to_json(&status)))
 }
 
-/// The error that the gateway would make of the answer; `None` if it is a success.
-fn error(config: &config::Explain, body: Vec<u8>) -> Option<Error> {
+fn parse(config: &config::Explain, body: Vec<u8>) -> Result<(), Error> {
+    let http_status = config.http_status;
     if body.len() > MAX_RESPONSE {
-        return Some(Error::TooLarge {
-            http_status: config.http_status,
-        });
+        return Err(Error::TooLarge { http_status });
     }
-    let answer = ApiResponse {
-        http_status: config.http_status,
+    let response = ApiResponse {
+        http_status,
         content_type: Some(config.content_type.clone()),
         retry_after: config.retry_after,
         body: body.into(),
         values: RequestValues::default(),
     };
-    steps::parse(config.rpc, &answer, config.answered)
-        .err()
-        .map(Error::Refused)
+    steps::parse(config.rpc, &response, config.answered).map_err(Error::Refused)
 }
 
-/// A status in the JSON form of `google.rpc.Status`, but with the code's name.
+/// The JSON form of `google.rpc.Status`, with the name of the code in place of its number.
 fn to_json(status: &Status) -> Value {
-    let found = status.get_error_details();
+    let error_details = status.get_error_details();
     let mut details = Vec::new();
-    let mut add = |kind: &str, members: Value| {
-        let mut detail = Map::from_iter([(
-            "@type".to_owned(),
-            json!(format!("type.googleapis.com/google.rpc.{kind}")),
-        )]);
-        if let Value::Object(members) = without_empty(members) {
-            detail.extend(members);
-        }
-        details.push(Value::Object(detail));
-    };
-    if let Some(info) = found.error_info() {
-        let metadata: Map<_, _> = info
-            .metadata
-            .iter()
-            .map(|(key, value)| (key.clone(), json!(value)))
-            .collect();
-        add(
-            "ErrorInfo",
-            json!({ "reason": info.reason, "domain": info.domain, "metadata": metadata }),
-        );
+    if let Some(info) = error_details.error_info() {
+        details.push(json!({
+            "@type": type_url("ErrorInfo"),
+            "reason": info.reason,
+            "domain": info.domain,
+            "metadata": info.metadata,
+        }));
     }
-    if let Some(delay) = found.retry_info().and_then(|info| info.retry_delay) {
-        add("RetryInfo", json!({ "retryDelay": seconds(delay) }));
+    if let Some(delay) = error_details.retry_info().and_then(|info| info.retry_delay) {
+        // The API asks for whole seconds.
+        let delay = format!("{}s", delay.as_secs());
+        details.push(json!({ "@type": type_url("RetryInfo"), "retryDelay": delay }));
     }
-    if let Some(failure) = found.precondition_failure() {
+    if let Some(failure) = error_details.precondition_failure() {
         let violations = failure.violations.iter();
         let violations: Vec<_> = violations
             .map(
                 |v| json!({ "type": v.r#type, "subject": v.subject, "description": v.description }),
             )
             .collect();
-        add("PreconditionFailure", json!({ "violations": violations }));
+        details.push(json!({ "@type": type_url("PreconditionFailure"), "violations": violations }));
     }
-    if let Some(request) = found.bad_request() {
+    if let Some(request) = error_details.bad_request() {
         let violations = request.field_violations.iter();
         let violations: Vec<_> = violations
-            .map(|violation| json!({ "field": violation.field, "description": violation.description }))
+            .map(|v| json!({ "field": v.field, "description": v.description }))
             .collect();
-        add("BadRequest", json!({ "fieldViolations": violations }));
+        details.push(json!({ "@type": type_url("BadRequest"), "fieldViolations": violations }));
     }
-    if let Some(message) = found.localized_message() {
-        add(
-            "LocalizedMessage",
-            json!({ "locale": message.locale, "message": message.message }),
-        );
+    if let Some(message) = error_details.localized_message() {
+        details.push(json!({
+            "@type": type_url("LocalizedMessage"),
+            "locale": message.locale,
+            "message": message.message,
+        }));
     }
+    details.iter_mut().for_each(remove_empty_strings);
     json!({ "code": code_name(status.code()), "message": status.message(), "details": details })
 }
 
-/// Protobuf's JSON leaves out what is empty.
-fn without_empty(value: Value) -> Value {
-    match value {
-        Value::Object(members) => {
-            let kept = members.into_iter().filter(|(_, value)| *value != json!(""));
-            Value::Object(
-                kept.map(|(name, value)| (name, without_empty(value)))
-                    .collect(),
-            )
-        }
-        Value::Array(values) => Value::Array(values.into_iter().map(without_empty).collect()),
-        other => other,
-    }
+fn type_url(name: &str) -> String {
+    format!("type.googleapis.com/google.rpc.{name}")
 }
 
-/// A duration in JSON's form for protobuf: `7s`. The API asks for whole seconds.
-fn seconds(delay: Duration) -> String {
-    format!("{}s", delay.as_secs())
+/// Removes empty strings, which the JSON form of protobuf omits.
+fn remove_empty_strings(value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            object.retain(|_, value| value != "");
+            object.values_mut().for_each(remove_empty_strings);
+        }
+        Value::Array(values) => values.iter_mut().for_each(remove_empty_strings),
+        _ => {}
+    }
 }

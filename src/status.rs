@@ -1,21 +1,21 @@
-//! Error → gRPC status: the one table, and the details that clients can act on.
+//! Turns an error into a gRPC status: this table, and the details that clients can act on.
 //!
-//! **UNAVAILABLE always means: safe to call again.** Clients retry it by themselves, so a call that may have mailed a code
-//! or changed a password never gets it.
+//! **UNAVAILABLE always means that it is safe to call again.** Clients retry it automatically, so a call that may have
+//! mailed a code or changed a password never gets it.
 //!
 //! | what happened | code | reason |
 //! | --- | --- | --- |
 //! | a field is empty, too long, or the confirmation differs | INVALID_ARGUMENT | `INVALID_REQUEST` |
-//! | the message is over the limit; cannot be read; no such method | RESOURCE_EXHAUSTED; INTERNAL; UNIMPLEMENTED | `INVALID_REQUEST` |
-//! | `ErrorIncorrectAnswer`, no answer was given | FAILED_PRECONDITION | `SECRET_QUESTION_ANSWER_REQUIRED` |
-//! | `ErrorIncorrectAnswer`, an answer was given | INVALID_ARGUMENT | `SECRET_QUESTION_ANSWER_INCORRECT` |
+//! | the message is too long; cannot be decoded; no such method | RESOURCE_EXHAUSTED; INTERNAL; UNIMPLEMENTED | `INVALID_REQUEST` |
+//! | `ErrorIncorrectAnswer`, the caller gave no answer | FAILED_PRECONDITION | `SECRET_QUESTION_ANSWER_REQUIRED` |
+//! | `ErrorIncorrectAnswer`, the caller gave an answer | INVALID_ARGUMENT | `SECRET_QUESTION_ANSWER_INCORRECT` |
 //! | any other entry in `Errors` | FAILED_PRECONDITION, or by `StatusCode` | `UPSTREAM_REFUSED` |
 //! | `IsSucceed: false`, no `Errors` (steps 2–4) | UNKNOWN | `UPSTREAM_UNEXPLAINED` |
 //! | 400 | INVALID_ARGUMENT | `UPSTREAM_REFUSED` |
 //! | 422, `ModelState` | INVALID_ARGUMENT | `VALIDATION_FAILED` |
-//! | 401, 403: the caller's application key is rejected | UNAUTHENTICATED | `APP_KEY_REJECTED` |
-//! | the same: the gateway's own key | INTERNAL | `APP_KEY_REJECTED` |
-//! | no key configured and none sent by the caller | UNAUTHENTICATED | `APP_KEY_MISSING` |
+//! | 401, 403: the API rejects the caller's application key | UNAUTHENTICATED | `APP_KEY_REJECTED` |
+//! | the same for the gateway's own key | INTERNAL | `APP_KEY_REJECTED` |
+//! | no key is configured and the caller sent none | UNAUTHENTICATED | `APP_KEY_MISSING` |
 //! | another 403 | PERMISSION_DENIED | `UPSTREAM_REFUSED` |
 //! | 404 on an entity | NOT_FOUND | `UPSTREAM_NOT_FOUND` |
 //! | 404 on the route, 405, `UnsupportedApiVersion`, 501 | UNIMPLEMENTED | `UPSTREAM_ENDPOINT_MISSING` |
@@ -24,22 +24,24 @@
 //! | any other 4xx | FAILED_PRECONDITION | `UPSTREAM_REFUSED` |
 //! | 503 | UNAVAILABLE | `UPSTREAM_UNAVAILABLE` |
 //! | 500 and any other 5xx | INTERNAL | `UPSTREAM_FAILED` |
-//! | 502, or the connection broke after the request was sent: a read | UNAVAILABLE | `UPSTREAM_UNAVAILABLE` |
+//! | 502, or the connection broke after sending: a read | UNAVAILABLE | `UPSTREAM_UNAVAILABLE` |
 //! | the same: a write | UNKNOWN | `UPSTREAM_OUTCOME_UNKNOWN` |
 //! | 408, 504, or the deadline passed while waiting | DEADLINE_EXCEEDED | `UPSTREAM_TIMEOUT` |
-//! | could not connect (refused, DNS, TLS), or not for a while | UNAVAILABLE | `UPSTREAM_UNREACHABLE` |
+//! | could not connect (refused, DNS, TLS), or the circuit breaker is open | UNAVAILABLE | `UPSTREAM_UNREACHABLE` |
 //! | 2xx that is not the documented JSON | INTERNAL | `UPSTREAM_MALFORMED` |
-//! | an answer over the size limit | INTERNAL | `UPSTREAM_RESPONSE_TOO_LARGE` |
+//! | a response over the size limit | INTERNAL | `UPSTREAM_RESPONSE_TOO_LARGE` |
 //! | a redirect | INTERNAL | `UPSTREAM_REDIRECTED` |
-//! | too many codes or answers were refused | RESOURCE_EXHAUSTED | `TOO_MANY_ATTEMPTS` |
+//! | the API refused too many codes or answers | RESOURCE_EXHAUSTED | `TOO_MANY_ATTEMPTS` |
 //! | the gateway sheds load | RESOURCE_EXHAUSTED | `GATEWAY_OVERLOADED` |
-//! | the gateway is going down, nothing was sent | UNAVAILABLE | `GATEWAY_SHUTTING_DOWN` |
+//! | the gateway is shutting down, nothing was sent | UNAVAILABLE | `GATEWAY_SHUTTING_DOWN` |
 //! | a bug in the gateway (a panic) | INTERNAL | `GATEWAY_FAILED` |
 
+mod code;
 mod details;
 
 use tonic::Code;
 
+pub(crate) use self::code::{code_name, is_server_error};
 use crate::{app_key::KeyOwner, envelope::ApiErrorKind, error::Error, proto::ErrorReason};
 
 /// The domain of every `ErrorInfo`.
@@ -53,18 +55,18 @@ pub(crate) enum Fault {
     Upstream,
 }
 
-/// What became of the call at the API.
+/// What the call did at the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// The API never saw it.
+    /// Nothing: the API never saw it.
     NotSent,
-    /// The API did nothing: it said no, or left a call that only reads without an answer.
+    /// Nothing: the API refused it, or it was a read.
     Refused,
     /// The API may have acted.
     Unknown,
 }
 
-/// What a failed call is: a row of the table.
+/// A failed call, classified: one row of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Classification {
     pub(crate) code: Code,
@@ -92,86 +94,58 @@ impl Outcome {
         }
     }
 
-    /// Of a call that was given up.
+    /// The outcome of a call that was abandoned before a response arrived.
     pub(crate) const fn if_sent(sent: bool) -> Self {
         if sent { Self::Unknown } else { Self::NotSent }
     }
 }
 
 impl Classification {
-    /// The row of an error, for a call that only reads or one that writes, with that key.
-    pub(crate) fn of(error: &Error, only_reads: bool, key: KeyOwner) -> Self {
-        use {ErrorReason as R, Fault as F, Outcome as O};
-        let row = |code, reason, fault, outcome| Self {
+    const fn new(code: Code, reason: ErrorReason, fault: Fault, outcome: Outcome) -> Self {
+        Self {
             code,
             reason,
             fault,
             outcome,
-        };
+        }
+    }
+
+    /// The row for an error, given whether the call was a read and whose application key it used.
+    pub(crate) fn of(error: &Error, is_read_only: bool, key: KeyOwner) -> Self {
+        use {ErrorReason as R, Fault as F, Outcome as O};
+        let not_sent = |code, reason, fault| Self::new(code, reason, fault, O::NotSent);
         match *error {
-            Error::Invalid(_) => row(
-                Code::InvalidArgument,
-                R::InvalidRequest,
-                F::Caller,
-                O::NotSent,
-            ),
-            // The standard's code for a message over the limit; tonic's own is OUT_OF_RANGE.
-            Error::Undecodable(Code::OutOfRange) => row(
-                Code::ResourceExhausted,
-                R::InvalidRequest,
-                F::Caller,
-                O::NotSent,
-            ),
-            Error::Undecodable(code) => row(code, R::InvalidRequest, F::Caller, O::NotSent),
-            Error::KeyMissing => row(
-                Code::Unauthenticated,
-                R::AppKeyMissing,
-                F::Caller,
-                O::NotSent,
-            ),
-            Error::TooManyAttempts { .. } => row(
-                Code::ResourceExhausted,
-                R::TooManyAttempts,
-                F::Caller,
-                O::NotSent,
-            ),
-            Error::Refused(ref refusal) => Self::of_cause(refusal.kind, only_reads, key),
-            Error::TooLarge { .. } => row(
-                Code::Internal,
-                R::UpstreamResponseTooLarge,
-                F::Upstream,
-                O::Unknown,
-            ),
-            Error::Unreachable(_) | Error::CircuitOpen { .. } => row(
-                Code::Unavailable,
-                R::UpstreamUnreachable,
-                F::Upstream,
-                O::NotSent,
-            ),
-            Error::ConnectionLost(_) => Self::cut_off(only_reads),
-            Error::TimedOut { sent } => row(
-                Code::DeadlineExceeded,
-                R::UpstreamTimeout,
-                F::Upstream,
-                O::if_sent(sent),
-            ),
-            Error::Overloaded => row(
-                Code::ResourceExhausted,
-                R::GatewayOverloaded,
-                F::Gateway,
-                O::NotSent,
-            ),
-            Error::ShuttingDown { sent: false } => row(
-                Code::Unavailable,
-                R::GatewayShuttingDown,
-                F::Gateway,
-                O::NotSent,
-            ),
+            Error::Invalid(_) => not_sent(Code::InvalidArgument, R::InvalidRequest, F::Caller),
+            // The specification's code for a message over the limit; tonic reports OUT_OF_RANGE.
+            Error::Undecodable(Code::OutOfRange) => {
+                not_sent(Code::ResourceExhausted, R::InvalidRequest, F::Caller)
+            }
+            Error::Undecodable(code) => not_sent(code, R::InvalidRequest, F::Caller),
+            Error::KeyMissing => not_sent(Code::Unauthenticated, R::AppKeyMissing, F::Caller),
+            Error::TooManyAttempts { .. } => {
+                not_sent(Code::ResourceExhausted, R::TooManyAttempts, F::Caller)
+            }
+            Error::Refused(ref error) => Self::of_api_error(error.kind, is_read_only, key),
+            Error::TooLarge { .. } => Self::failed(Code::Internal, R::UpstreamResponseTooLarge),
+            Error::Unreachable(_) | Error::CircuitOpen { .. } => {
+                not_sent(Code::Unavailable, R::UpstreamUnreachable, F::Upstream)
+            }
+            Error::ConnectionLost(_) => Self::no_response(is_read_only),
+            Error::TimedOut { sent } => Self {
+                outcome: O::if_sent(sent),
+                ..Self::failed(Code::DeadlineExceeded, R::UpstreamTimeout)
+            },
+            Error::Overloaded => {
+                not_sent(Code::ResourceExhausted, R::GatewayOverloaded, F::Gateway)
+            }
+            Error::ShuttingDown { sent: false } => {
+                not_sent(Code::Unavailable, R::GatewayShuttingDown, F::Gateway)
+            }
             Error::ShuttingDown { sent: true } => Self {
                 fault: F::Gateway,
-                ..Self::cut_off(only_reads)
+                ..Self::no_response(is_read_only)
             },
-            Error::Panicked { sent } => row(
+            Error::Panicked { sent } => Self::new(
                 Code::Internal,
                 R::GatewayFailed,
                 F::Gateway,
@@ -180,146 +154,76 @@ impl Classification {
         }
     }
 
-    /// The row of an answer that is not a success.
-    fn of_cause(kind: ApiErrorKind, only_reads: bool, key: KeyOwner) -> Self {
-        use {ErrorReason as R, Fault as F, Outcome as O};
-        let refused = |code, reason, fault| Self {
-            code,
-            reason,
-            fault,
-            outcome: O::Refused,
-        };
-        let failed = |code, reason| Self {
-            code,
-            reason,
-            fault: F::Upstream,
-            outcome: O::Unknown,
-        };
+    /// The row for a response that is not a success.
+    fn of_api_error(kind: ApiErrorKind, is_read_only: bool, key: KeyOwner) -> Self {
+        use {ApiErrorKind as Kind, ErrorReason as R};
+        let refused = |code, reason| Self::new(code, reason, Fault::Caller, Outcome::Refused);
+        let unserved = |code, reason| Self::new(code, reason, Fault::Upstream, Outcome::Refused);
         match kind {
-            ApiErrorKind::AnswerRequired => refused(
-                Code::FailedPrecondition,
-                R::SecretQuestionAnswerRequired,
-                F::Caller,
-            ),
-            ApiErrorKind::IncorrectAnswer => refused(
-                Code::InvalidArgument,
-                R::SecretQuestionAnswerIncorrect,
-                F::Caller,
-            ),
-            ApiErrorKind::Declined(status) => Self::declined(status),
-            ApiErrorKind::Unexplained => failed(Code::Unknown, R::UpstreamUnexplained),
-            ApiErrorKind::BadRequest => {
-                refused(Code::InvalidArgument, R::UpstreamRefused, F::Caller)
+            Kind::AnswerRequired => {
+                refused(Code::FailedPrecondition, R::SecretQuestionAnswerRequired)
             }
-            ApiErrorKind::Validation => {
-                refused(Code::InvalidArgument, R::ValidationFailed, F::Caller)
+            Kind::IncorrectAnswer => {
+                refused(Code::InvalidArgument, R::SecretQuestionAnswerIncorrect)
             }
-            ApiErrorKind::KeyRejected => match key {
-                KeyOwner::Caller => refused(Code::Unauthenticated, R::AppKeyRejected, F::Caller),
-                KeyOwner::Gateway => refused(Code::Internal, R::AppKeyRejected, F::Gateway),
+            Kind::Declined(status) => Self::declined(status),
+            Kind::Unexplained => Self::failed(Code::Unknown, R::UpstreamUnexplained),
+            Kind::BadRequest => refused(Code::InvalidArgument, R::UpstreamRefused),
+            Kind::Validation => refused(Code::InvalidArgument, R::ValidationFailed),
+            Kind::KeyRejected if key == KeyOwner::Gateway => Self {
+                fault: Fault::Gateway,
+                ..refused(Code::Internal, R::AppKeyRejected)
             },
-            ApiErrorKind::Forbidden => {
-                refused(Code::PermissionDenied, R::UpstreamRefused, F::Caller)
-            }
-            ApiErrorKind::NotFound => refused(Code::NotFound, R::UpstreamNotFound, F::Caller),
-            ApiErrorKind::EndpointMissing => {
-                refused(Code::Unimplemented, R::UpstreamEndpointMissing, F::Upstream)
-            }
-            ApiErrorKind::Conflict => refused(Code::Aborted, R::UpstreamConflict, F::Caller),
-            ApiErrorKind::RateLimited => {
-                refused(Code::ResourceExhausted, R::UpstreamRateLimited, F::Upstream)
-            }
-            ApiErrorKind::Unavailable => {
-                refused(Code::Unavailable, R::UpstreamUnavailable, F::Upstream)
-            }
-            ApiErrorKind::BadGateway => Self::cut_off(only_reads),
-            ApiErrorKind::Timeout => failed(Code::DeadlineExceeded, R::UpstreamTimeout),
-            ApiErrorKind::Failed => failed(Code::Internal, R::UpstreamFailed),
-            ApiErrorKind::Redirected => failed(Code::Internal, R::UpstreamRedirected),
-            ApiErrorKind::Malformed => failed(Code::Internal, R::UpstreamMalformed),
+            Kind::KeyRejected => refused(Code::Unauthenticated, R::AppKeyRejected),
+            Kind::Forbidden => refused(Code::PermissionDenied, R::UpstreamRefused),
+            Kind::NotFound => refused(Code::NotFound, R::UpstreamNotFound),
+            Kind::EndpointMissing => unserved(Code::Unimplemented, R::UpstreamEndpointMissing),
+            Kind::Conflict => refused(Code::Aborted, R::UpstreamConflict),
+            Kind::RateLimited => unserved(Code::ResourceExhausted, R::UpstreamRateLimited),
+            Kind::Unavailable => unserved(Code::Unavailable, R::UpstreamUnavailable),
+            Kind::BadGateway => Self::no_response(is_read_only),
+            Kind::Timeout => Self::failed(Code::DeadlineExceeded, R::UpstreamTimeout),
+            Kind::Failed => Self::failed(Code::Internal, R::UpstreamFailed),
+            Kind::Redirected => Self::failed(Code::Internal, R::UpstreamRedirected),
+            Kind::Malformed => Self::failed(Code::Internal, R::UpstreamMalformed),
         }
     }
 
-    /// The row of a call that was sent and got no answer.
-    fn cut_off(only_reads: bool) -> Self {
-        let (code, reason, outcome) = if only_reads {
-            (
+    /// The API failed, and may have acted before.
+    const fn failed(code: Code, reason: ErrorReason) -> Self {
+        Self::new(code, reason, Fault::Upstream, Outcome::Unknown)
+    }
+
+    /// The call was sent, and no response came from the API.
+    const fn no_response(is_read_only: bool) -> Self {
+        if is_read_only {
+            Self::new(
                 Code::Unavailable,
                 ErrorReason::UpstreamUnavailable,
+                Fault::Upstream,
                 Outcome::Refused,
             )
         } else {
-            (
-                Code::Unknown,
-                ErrorReason::UpstreamOutcomeUnknown,
-                Outcome::Unknown,
-            )
-        };
-        Self {
-            code,
-            reason,
-            fault: Fault::Upstream,
-            outcome,
+            Self::failed(Code::Unknown, ErrorReason::UpstreamOutcomeUnknown)
         }
     }
 
-    /// The row of an entry in `Errors`, by what `StatusCode` says.
-    fn declined(status: Option<u16>) -> Self {
+    /// The row for an entry in `Errors`, by the HTTP status that `StatusCode` names.
+    const fn declined(status: Option<u16>) -> Self {
         use {Fault as F, Outcome as O};
         let (code, fault, outcome) = match status {
             Some(400 | 413 | 422) => (Code::InvalidArgument, F::Caller, O::Refused),
-            // Not UNAUTHENTICATED: a key that is not accepted gets no result envelope.
+            // Not UNAUTHENTICATED: the API reports a rejected key without a result envelope.
             Some(401 | 403) => (Code::PermissionDenied, F::Caller, O::Refused),
             Some(404 | 410) => (Code::NotFound, F::Caller, O::Refused),
             Some(405 | 501) => (Code::Unimplemented, F::Upstream, O::Refused),
             Some(408 | 504) => (Code::DeadlineExceeded, F::Upstream, O::Unknown),
             Some(409) => (Code::Aborted, F::Caller, O::Refused),
             Some(429) => (Code::ResourceExhausted, F::Upstream, O::Refused),
-            // Also for "ServiceUnavailable": it was the API itself that answered, so the call was under way.
+            // This includes "ServiceUnavailable": the API itself responded, so it may have begun to act.
             Some(500..) => (Code::Internal, F::Upstream, O::Unknown),
             _ => (Code::FailedPrecondition, F::Caller, O::Refused),
         };
-        Self {
-            code,
-            reason: ErrorReason::UpstreamRefused,
-            fault,
-            outcome,
-        }
+        Self::new(code, ErrorReason::UpstreamRefused, fault, outcome)
     }
-}
-
-/// The name of a code as the gRPC specification writes it.
-pub(crate) fn code_name(code: Code) -> &'static str {
-    match code {
-        Code::Ok => "OK",
-        Code::Cancelled => "CANCELLED",
-        Code::Unknown => "UNKNOWN",
-        Code::InvalidArgument => "INVALID_ARGUMENT",
-        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
-        Code::NotFound => "NOT_FOUND",
-        Code::AlreadyExists => "ALREADY_EXISTS",
-        Code::PermissionDenied => "PERMISSION_DENIED",
-        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
-        Code::FailedPrecondition => "FAILED_PRECONDITION",
-        Code::Aborted => "ABORTED",
-        Code::OutOfRange => "OUT_OF_RANGE",
-        Code::Unimplemented => "UNIMPLEMENTED",
-        Code::Internal => "INTERNAL",
-        Code::Unavailable => "UNAVAILABLE",
-        Code::DataLoss => "DATA_LOSS",
-        Code::Unauthenticated => "UNAUTHENTICATED",
-    }
-}
-
-/// The codes that the conventions call a server's error; the others are the caller's business.
-pub(crate) fn is_server_error(code: Code) -> bool {
-    matches!(
-        code,
-        Code::Unknown
-            | Code::DeadlineExceeded
-            | Code::Unimplemented
-            | Code::Internal
-            | Code::Unavailable
-            | Code::DataLoss
-    )
 }

@@ -1,3 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| reset_gateway::properties::grpc_timeout(bytes));
+use libfuzzer_sys::{arbitrary::Unstructured, fuzz_target};
+use reset_gateway::properties::grpc_timeout;
+
+fuzz_target!(|bytes: &[u8]| drop(grpc_timeout(&mut Unstructured::new(bytes))));

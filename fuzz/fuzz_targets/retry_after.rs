@@ -1,3 +1,6 @@
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| reset_gateway::properties::retry_after(bytes));
+use libfuzzer_sys::{arbitrary::Unstructured, fuzz_target};
+use reset_gateway::properties::retry_after;
+
+fuzz_target!(|bytes: &[u8]| drop(retry_after(&mut Unstructured::new(bytes))));

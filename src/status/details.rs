@@ -1,4 +1,4 @@
-//! What a status says beyond its code: a fixed sentence, and details for programs to act on.
+//! Builds the message and the details of a status.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -12,9 +12,9 @@ use crate::{
     proto::ErrorReason,
 };
 
-/// The longest wait that is passed on from the API's `Retry-After`.
+/// The longest wait that a status suggests, whatever the API's `Retry-After` says.
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(300);
-/// When to come back to a gateway that has too much to do: by then most calls in flight have been answered.
+/// How long to stay away from an overloaded gateway. Most calls in flight end within that time.
 const OVERLOAD_RETRY_DELAY: Duration = Duration::from_secs(1);
 
 impl Classification {
@@ -30,7 +30,7 @@ impl Classification {
             ("outcome".to_owned(), self.outcome.as_str().to_owned()),
         ]);
         match error {
-            Error::Refused(refusal) => add_refusal(refusal, &mut metadata, &mut details),
+            Error::Refused(error) => add_api_error(error, &mut metadata, &mut details),
             Error::TooLarge { http_status } => {
                 metadata.insert("httpStatus".to_owned(), http_status.to_string());
             }
@@ -61,27 +61,27 @@ impl Classification {
     }
 }
 
-/// Rounded up: who comes back then is not too early.
+/// Rounds up, so that a caller who waits that long is not too early.
 fn whole_seconds(time: Duration) -> Duration {
     Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
 }
 
-/// What the API's answer adds to the details.
-fn add_refusal(
-    refusal: &ApiError,
+/// Adds what the API's response says.
+fn add_api_error(
+    error: &ApiError,
     metadata: &mut HashMap<String, String>,
     details: &mut ErrorDetails,
 ) {
     const ANSWER: &str = "secret_question_answer";
-    metadata.insert("httpStatus".to_owned(), refusal.http_status.to_string());
-    if !refusal.codes.is_empty() {
-        metadata.insert("upstreamCodes".to_owned(), refusal.codes.join(","));
+    metadata.insert("httpStatus".to_owned(), error.http_status.to_string());
+    if !error.codes.is_empty() {
+        metadata.insert("upstreamCodes".to_owned(), error.codes.join(","));
     }
-    if !refusal.text.is_empty() {
-        // The API says nothing of the language; its documentation is in English.
-        details.set_localized_message("en", &refusal.text);
+    if !error.text.is_empty() {
+        // The API does not name the language. Its documentation is in English.
+        details.set_localized_message("en", &error.text);
     }
-    match refusal.kind {
+    match error.kind {
         ApiErrorKind::AnswerRequired => {
             let rule = "call GetSecretQuestion, ask the trader, and call again with the answer";
             details.add_precondition_failure_violation("SECRET_QUESTION_ANSWER", ANSWER, rule);
@@ -93,19 +93,19 @@ fn add_refusal(
             );
         }
         ApiErrorKind::RateLimited | ApiErrorKind::Unavailable => {
-            // Not with `None`, which would be a detail that says nothing.
-            if let Some(delay) = refusal.retry_after {
+            // Without a delay there must be no RetryInfo at all.
+            if let Some(delay) = error.retry_after {
                 details.set_retry_info(Some(delay.min(MAX_RETRY_DELAY)));
             }
         }
         _ => {}
     }
-    for field in &refusal.fields {
+    for field in &error.fields {
         details.add_bad_request_violation(&field.name, &field.text);
     }
 }
 
-/// The gateway's own sentence for a reason. Nothing in it varies.
+/// The fixed sentence for a reason.
 fn message(reason: ErrorReason) -> &'static str {
     match reason {
         ErrorReason::Unspecified => "The call failed.",

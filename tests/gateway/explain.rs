@@ -1,4 +1,4 @@
-//! `explain` says what the gateway does.
+//! `explain` prints the status that the gateway returns.
 
 use std::{
     io::Write,
@@ -10,14 +10,14 @@ use serde_json::{Value, json};
 use tonic::Status;
 
 use crate::{
-    statuses::{Case, answers},
+    statuses::{Case, cases},
     support::{
         api::{Api, Reply},
         gateway::{Call, Gateway, Plain, program},
     },
 };
 
-/// What the program explains of an answer.
+/// The status that the program prints for a response.
 fn explained(args: &[&str], body: &[u8]) -> Value {
     let mut command: Command = program(&["explain"]);
     let mut child = command.args(args).stdin(Stdio::piped()).spawn().unwrap();
@@ -31,7 +31,7 @@ fn explained(args: &[&str], body: &[u8]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The status in protobuf's own JSON form, made by another library than the gateway's.
+/// The status in the JSON form of protobuf, written by another library than the gateway's.
 fn json_of(status: &Status) -> Value {
     let pool = DescriptorPool::decode(tonic_types::pb::FILE_DESCRIPTOR_SET).unwrap();
     let message = pool.get_message_by_name("google.rpc.Status").unwrap();
@@ -48,7 +48,7 @@ fn json_of(status: &Status) -> Value {
     sorted(json)
 }
 
-/// Details are found by their type; their order says nothing.
+/// Sorts the details, whose order means nothing.
 fn sorted(mut status: Value) -> Value {
     let details = status["details"].as_array_mut().unwrap();
     details.sort_by_key(|detail| detail["@type"].to_string());
@@ -70,9 +70,9 @@ fn code_name(status: &Status) -> String {
 }
 
 /// The options that describe the reply, and its body.
-fn described(call: Call, reply: &Reply) -> (Vec<String>, Vec<u8>) {
+fn options_and_body(call: Call, reply: &Reply) -> (Vec<String>, Vec<u8>) {
     let Reply::Bytes(bytes) = reply else {
-        panic!("not an answer")
+        panic!("not a response")
     };
     let end = bytes
         .windows(4)
@@ -105,15 +105,18 @@ fn described(call: Call, reply: &Reply) -> (Vec<String>, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn the_same_answer_has_the_same_status() {
+async fn explain_prints_the_status_that_the_gateway_returns() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
     let mut compared = 0;
-    for Case { call, reply, .. } in answers() {
-        let (args, body) = described(call, &reply);
-        // A date is a time to wait only to whoever knows what time it is.
-        if text(&reply).contains("GMT") {
+    for Case {
+        call, reply, row, ..
+    } in cases()
+    {
+        let (args, body) = options_and_body(call, &reply);
+        // `--retry-after` takes seconds alone.
+        if row.contains("GMT") {
             continue;
         }
         api.reply(reply);
@@ -129,21 +132,8 @@ async fn the_same_answer_has_the_same_status() {
     assert!(compared > 80, "{compared}");
 }
 
-fn text(reply: &Reply) -> String {
-    format!(
-        "{}",
-        String::from_utf8_lossy(match reply {
-            Reply::Bytes(bytes)
-            | Reply::Last(bytes)
-            | Reply::Late(_, bytes)
-            | Reply::Held(bytes) => bytes,
-            Reply::Silence | Reply::Reset | Reply::By(_) => b"",
-        })
-    )
-}
-
 #[test]
-fn a_success_is_ok() {
+fn a_success_is_printed_as_ok() {
     for call in Call::ALL {
         let status = explained(&["--rpc", call.rpc()], call.success().as_bytes());
         assert_eq!(
@@ -155,7 +145,7 @@ fn a_success_is_ok() {
 }
 
 #[test]
-fn a_rejected_key_depends_on_whose_it_is() {
+fn the_status_of_a_rejected_key_depends_on_its_owner() {
     let of = |args: &[&str]| {
         let args = [&["--rpc", "ResetPassword", "--http-status", "401"], args].concat();
         explained(&args, b"")["code"].clone()
@@ -165,7 +155,7 @@ fn a_rejected_key_depends_on_whose_it_is() {
 }
 
 #[test]
-fn the_body_may_be_in_a_file() {
+fn the_body_can_come_from_a_file() {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), Call::Token.success()).unwrap();
     let args = ["--rpc", "GenerateToken", file.path().to_str().unwrap()];

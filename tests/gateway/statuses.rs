@@ -1,4 +1,4 @@
-//! The status table: every row, by every body that the API is documented to send.
+//! The status of each response, and of each way in which a call fails without one.
 
 use std::{
     collections::HashMap,
@@ -17,816 +17,91 @@ use crate::support::{
 
 use Call::{Password, Question, Reset, ResetWithAnswer, Token};
 
-/// An answer of the API and what the caller is told.
+const TABLE: &str = include_str!("statuses.txt");
+
+/// A response of the API and the status that it becomes.
 pub struct Case {
     pub call: Call,
     pub reply: Reply,
-    pub expected: &'static str,
+    pub expected: String,
+    /// The row of the table, for messages.
+    pub row: String,
 }
 
-fn case(call: Call, http_status: u16, body: &str, expected: &'static str) -> Case {
-    Case {
-        call,
-        reply: Reply::json(http_status, body),
-        expected,
-    }
-}
-
-fn raw(call: Call, reply: Reply, expected: &'static str) -> Case {
-    Case {
-        call,
-        reply,
-        expected,
-    }
-}
-
-const HTML: &str = "<html><head><title>502 Bad Gateway</title></head><body>nginx</body></html>";
-
-/// The answers of the API itself, one or more for each row.
-pub fn answers() -> Vec<Case> {
+/// The cases of the table, and the one that is too long for it.
+pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    cases.extend(refusals());
-    cases.extend(named_statuses());
-    cases.extend(parallel_lists());
-    cases.extend(unexplained());
-    cases.extend(client_errors());
-    cases.extend(key_errors());
-    cases.extend(missing());
-    cases.extend(server_errors());
-    cases.extend(malformed());
+    let mut status = "";
+    let is_row = |line: &&str| !line.is_empty() && !line.starts_with('#');
+    for line in TABLE.lines().filter(is_row) {
+        match line.strip_prefix("  ") {
+            Some(row) => cases.push(case(row, status)),
+            None => status = line,
+        }
+    }
+    let too_long = format!("Token 200 {}", "x".repeat(64 * 1024 + 1));
+    let status = "Internal UPSTREAM_RESPONSE_TOO_LARGE upstream unknown";
+    cases.push(case(&too_long, status));
     cases
 }
 
-fn refusals() -> Vec<Case> {
-    let documented = r#"{"Errors":["Answer is incorrect, try again."],"ErrorsCode":["ErrorIncorrectAnswer"],"IsSucceed":false}"#;
-    let older = r#"{ "Errors": ["Answer is incorrect, try again."], "IsSucceed": false }"#;
-    vec![
-        case(
-            Reset,
-            200,
-            documented,
-            "FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused httpStatus=200 upstreamCodes=ErrorIncorrectAnswer <SECRET_QUESTION_ANSWER secret_question_answer call GetSecretQuestion, ask the trader, and call again with the answer> \"Answer is incorrect, try again.\"",
-        ),
-        case(
-            ResetWithAnswer,
-            200,
-            documented,
-            "InvalidArgument SECRET_QUESTION_ANSWER_INCORRECT caller refused httpStatus=200 upstreamCodes=ErrorIncorrectAnswer [secret_question_answer: must be the answer to the trader's secret question] \"Answer is incorrect, try again.\"",
-        ),
-        case(
-            Reset,
-            200,
-            older,
-            "FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused httpStatus=200 <SECRET_QUESTION_ANSWER secret_question_answer call GetSecretQuestion, ask the trader, and call again with the answer> \"Answer is incorrect, try again.\"",
-        ),
-        case(
-            ResetWithAnswer,
-            200,
-            older,
-            "InvalidArgument SECRET_QUESTION_ANSWER_INCORRECT caller refused httpStatus=200 [secret_question_answer: must be the answer to the trader's secret question] \"Answer is incorrect, try again.\"",
-        ),
-        case(
-            Reset,
-            200,
-            r#"{"ERRORS":["ANSWER IS INCORRECT"],"errorscode":null,"isSucceed":false,"statusCode":"Continue"}"#,
-            "FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused httpStatus=200 <SECRET_QUESTION_ANSWER secret_question_answer call GetSecretQuestion, ask the trader, and call again with the answer> \"ANSWER IS INCORRECT\"",
-        ),
-        case(
-            Reset,
-            200,
-            r#"{"Errors":null,"ErrorsCode":["errorincorrectanswer"],"IsSucceed":false}"#,
-            "FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused httpStatus=200 upstreamCodes=errorincorrectanswer <SECRET_QUESTION_ANSWER secret_question_answer call GetSecretQuestion, ask the trader, and call again with the answer>",
-        ),
-        case(
-            ResetWithAnswer,
-            400,
-            documented,
-            "InvalidArgument SECRET_QUESTION_ANSWER_INCORRECT caller refused httpStatus=400 upstreamCodes=ErrorIncorrectAnswer [secret_question_answer: must be the answer to the trader's secret question] \"Answer is incorrect, try again.\"",
-        ),
-        // A text that is not the answer's, though it says "incorrect", and a code that comes before any text.
-        case(
-            Reset,
-            200,
-            r#"{"Errors":["User is incorrect"],"IsSucceed":false}"#,
-            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200 \"User is incorrect\"",
-        ),
-        case(
-            Reset,
-            200,
-            r#"{"Errors":["Answer is incorrect"],"ErrorsCode":["ErrorLocked"],"IsSucceed":false}"#,
-            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200 upstreamCodes=ErrorLocked \"Answer is incorrect\"",
-        ),
-        // The other steps have no answer.
-        case(
-            Token,
-            200,
-            r#"{"Errors":["Code is incorrect"],"ErrorsCode":["ErrorIncorrectCode"],"IsSucceed":false}"#,
-            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200 upstreamCodes=ErrorIncorrectCode \"Code is incorrect\"",
-        ),
-        case(
-            Password,
-            200,
-            documented,
-            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200 upstreamCodes=ErrorIncorrectAnswer \"Answer is incorrect, try again.\"",
-        ),
-        case(
-            Token,
-            200,
-            r#"{"Model":null,"Errors":["No."],"ErrorsCode":null,"StatusCode":"Continue","IsSucceed":false}"#,
-            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200 \"No.\"",
-        ),
-        case(
-            Token,
-            200,
-            r#"{"Errors":["No.", "Never."],"IsSucceed":true}"#,
-            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200 \"No. Never.\"",
-        ),
-        case(
-            Question,
-            200,
-            r#"{"Errors":["No."],"StatusCode":"NotFound","IsSucceed":false}"#,
-            "NotFound UPSTREAM_REFUSED caller refused httpStatus=200 \"No.\"",
-        ),
-        case(
-            Password,
-            200,
-            r#"{"Errors":["No."],"StatusCode":"BadRequest","IsSucceed":false}"#,
-            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200 \"No.\"",
-        ),
-        case(
-            Password,
-            200,
-            r#"{"Errors":["No."],"StatusCode":"Unauthorized"}"#,
-            "PermissionDenied UPSTREAM_REFUSED caller refused httpStatus=200 \"No.\"",
-        ),
-        case(
-            Password,
-            200,
-            r#"{"Errors":["No."],"StatusCode":"Forbidden"}"#,
-            "PermissionDenied UPSTREAM_REFUSED caller refused httpStatus=200 \"No.\"",
-        ),
-        case(
-            Password,
-            200,
-            r#"{"Errors":["No."],"StatusCode":"Conflict"}"#,
-            "Aborted UPSTREAM_REFUSED caller refused httpStatus=200 \"No.\"",
-        ),
-        case(
-            Password,
-            200,
-            r#"{"Errors":["No."],"StatusCode":"TooManyRequests"}"#,
-            "ResourceExhausted UPSTREAM_REFUSED upstream refused httpStatus=200 \"No.\"",
-        ),
-        case(
-            Password,
-            200,
-            r#"{"Errors":["No."],"StatusCode":"NotImplemented"}"#,
-            "Unimplemented UPSTREAM_REFUSED upstream refused httpStatus=200 \"No.\"",
-        ),
-        case(
-            Password,
-            200,
-            r#"{"Errors":["No."],"StatusCode":"InternalServerError"}"#,
-            "Internal UPSTREAM_REFUSED upstream unknown httpStatus=200 \"No.\"",
-        ),
-        case(
-            Password,
-            200,
-            r#"{"Errors":["No."],"StatusCode":"ServiceUnavailable"}"#,
-            "Internal UPSTREAM_REFUSED upstream unknown httpStatus=200 \"No.\"",
-        ),
-        case(
-            Password,
-            200,
-            r#"{"Errors":["No."],"StatusCode":"GatewayTimeout"}"#,
-            "DeadlineExceeded UPSTREAM_REFUSED upstream unknown httpStatus=200 \"No.\"",
-        ),
-        case(
-            Password,
-            200,
-            r#"{"Errors":["No."],"StatusCode":"Teapot"}"#,
-            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200 \"No.\"",
-        ),
-    ]
-}
-
-/// "or by `StatusCode` when that says something"
-fn named_statuses() -> Vec<Case> {
-    [
-        (
-            "BadRequest",
-            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200",
-        ),
-        (
-            "badrequest",
-            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200",
-        ),
-        (
-            "RequestEntityTooLarge",
-            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200",
-        ),
-        (
-            "UnprocessableEntity",
-            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200",
-        ),
-        (
-            "UnprocessableContent",
-            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=200",
-        ),
-        (
-            "PaymentRequired",
-            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200",
-        ),
-        (
-            "NotAcceptable",
-            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200",
-        ),
-        (
-            "PreconditionFailed",
-            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200",
-        ),
-        (
-            "Locked",
-            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200",
-        ),
-        (
-            "OK",
-            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200",
-        ),
-        (
-            "Gone",
-            "NotFound UPSTREAM_REFUSED caller refused httpStatus=200",
-        ),
-        (
-            "MethodNotAllowed",
-            "Unimplemented UPSTREAM_REFUSED upstream refused httpStatus=200",
-        ),
-        (
-            "RequestTimeout",
-            "DeadlineExceeded UPSTREAM_REFUSED upstream unknown httpStatus=200",
-        ),
-        (
-            "BadGateway",
-            "Internal UPSTREAM_REFUSED upstream unknown httpStatus=200",
-        ),
-    ]
-    .into_iter()
-    .map(|(name, expected)| {
-        case(
-            Token,
-            200,
-            &format!(r#"{{"ErrorsCode":[null],"StatusCode":"{name}"}}"#),
-            expected,
-        )
-    })
-    .collect()
-}
-
-/// `Errors` and `ErrorsCode` are parallel, and an entry of either may be missing.
-fn parallel_lists() -> Vec<Case> {
-    let incorrect = "Answer is incorrect, try again.";
-    vec![
-        case(
-            Reset,
-            200,
-            r#"{"Errors":[null],"IsSucceed":false}"#,
-            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200",
-        ),
-        case(
-            Password,
-            200,
-            r#"{"Errors":[null],"IsSucceed":true}"#,
-            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200",
-        ),
-        case(
-            Reset,
-            200,
-            &format!(r#"{{"Errors":["{incorrect}"],"ErrorsCode":[""],"IsSucceed":false}}"#),
-            "FailedPrecondition SECRET_QUESTION_ANSWER_REQUIRED caller refused httpStatus=200 <SECRET_QUESTION_ANSWER secret_question_answer call GetSecretQuestion, ask the trader, and call again with the answer> \"Answer is incorrect, try again.\"",
-        ),
-        case(
-            ResetWithAnswer,
-            200,
-            &format!(
-                r#"{{"Errors":["{incorrect}","Locked."],"ErrorsCode":[null,"ErrorLocked"],"IsSucceed":false}}"#
-            ),
-            "InvalidArgument SECRET_QUESTION_ANSWER_INCORRECT caller refused httpStatus=200 upstreamCodes=ErrorLocked [secret_question_answer: must be the answer to the trader's secret question] \"Answer is incorrect, try again. Locked.\"",
-        ),
-    ]
-}
-
-fn unexplained() -> Vec<Case> {
-    let silent = r#"{ "Errors": [], "IsSucceed": false }"#;
-    let expected = "Unknown UPSTREAM_UNEXPLAINED upstream unknown httpStatus=200";
-    vec![
-        case(Question, 200, silent, expected),
-        case(Token, 200, silent, expected),
-        case(Password, 200, r#"{ "IsSucceed": false }"#, expected),
-        case(
-            Password,
-            200,
-            r#"{ "errors": [], "issucceed": false }"#,
-            expected,
-        ),
-        case(
-            Password,
-            200,
-            r#"{ "Errors": null, "ErrorsCode": null, "Model": null, "StatusCode": null, "IsSucceed": false }"#,
-            expected,
-        ),
-    ]
-}
-
-fn client_errors() -> Vec<Case> {
-    let state = r#"{"Message":"Validation error occured while processing entity","ModelState":{"userPassword.OldPassword":["Password is required"]}}"#;
-    vec![
-        case(
-            Password,
-            400,
-            r#"{"Message":"The request is invalid."}"#,
-            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400",
-        ),
-        case(
-            Reset,
-            400,
-            r#"{"message":"The request is invalid."}"#,
-            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400",
-        ),
-        case(
-            Reset,
-            400,
-            r#"{"MESSAGE":null}"#,
-            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400",
-        ),
-        case(
-            Reset,
-            400,
-            "",
-            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400",
-        ),
-        raw(
-            Reset,
-            Reply::with(400, &[("Content-Type", "text/html")], HTML),
-            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400",
-        ),
-        case(
-            Password,
-            422,
-            state,
-            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422 [old_password: Password is required]",
-        ),
-        case(
-            Password,
-            422,
-            r#"{"message":"…","modelstate":{"PasswordConfirmation":"must equal","x.token":["is used","is old"]}}"#,
-            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422 [password_confirmation: must equal] [token: is used is old]",
-        ),
-        case(
-            Password,
-            422,
-            r#"{"Message":"Validation error occured","ModelState":null}"#,
-            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422",
-        ),
-        case(
-            Password,
-            422,
-            r#"{"Message":"Validation error occured"}"#,
-            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422",
-        ),
-        case(
-            Password,
-            422,
-            r#"{"MODELSTATE":{"USERPASSWORD.PASSWORDCONFIRMATION":["x",null],"x.oldPassword":"y","x.token[0]":[null]}}"#,
-            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422 [password_confirmation: x] [old_password: y] [token: ]",
-        ),
-        case(
-            Password,
-            422,
-            r#"{"ModelState":{"":["a"],"x. b":["c"],"x.<i>":["d"]}}"#,
-            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422 [: a] [: c] [: d]",
-        ),
-        case(
-            Password,
-            422,
-            r#"{"Errors":["no"],"ErrorsCode":["Error Locked","1Error","<b>","ErrorOk"]}"#,
-            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422 upstreamCodes=ErrorOk \"no\"",
-        ),
-        case(
-            Password,
-            422,
-            "",
-            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422",
-        ),
-        case(
-            Reset,
-            400,
-            r#"{"Message":"The request is invalid.","ModelState":{"reset.User":["is required"]}}"#,
-            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=400 [user: is required]",
-        ),
-        case(
-            Reset,
-            403,
-            r#"{"Message":"Not from here."}"#,
-            "PermissionDenied UPSTREAM_REFUSED caller refused httpStatus=403",
-        ),
-        raw(
-            Reset,
-            Reply::with(403, &[("Content-Type", "text/html")], HTML),
-            "PermissionDenied UPSTREAM_REFUSED caller refused httpStatus=403",
-        ),
-        case(
-            Password,
-            409,
-            r#"{"Message":"Conflict"}"#,
-            "Aborted UPSTREAM_CONFLICT caller refused httpStatus=409",
-        ),
-        case(
-            Password,
-            409,
-            r#"{"message":null}"#,
-            "Aborted UPSTREAM_CONFLICT caller refused httpStatus=409",
-        ),
-        case(
-            Password,
-            409,
-            "",
-            "Aborted UPSTREAM_CONFLICT caller refused httpStatus=409",
-        ),
-        case(
-            Token,
-            429,
-            r#"{"Message":"Too many"}"#,
-            "ResourceExhausted UPSTREAM_RATE_LIMITED upstream refused httpStatus=429",
-        ),
-        raw(
-            Token,
-            Reply::with(429, &[("Retry-After", "7")], ""),
-            "ResourceExhausted UPSTREAM_RATE_LIMITED upstream refused httpStatus=429 retry=7s",
-        ),
-        raw(
-            Token,
-            Reply::with(429, &[("Retry-After", "86400")], ""),
-            "ResourceExhausted UPSTREAM_RATE_LIMITED upstream refused httpStatus=429 retry=300s",
-        ),
-        raw(
-            Token,
-            Reply::with(429, &[("Retry-After", "Sat, 21 Nov 2015 12:00:00 GMT")], ""),
-            "ResourceExhausted UPSTREAM_RATE_LIMITED upstream refused httpStatus=429 retry=0s",
-        ),
-        raw(
-            Token,
-            Reply::with(429, &[("Retry-After", "Fri, 31 Dec 9999 23:59:59 GMT")], ""),
-            "ResourceExhausted UPSTREAM_RATE_LIMITED upstream refused httpStatus=429 retry=300s",
-        ),
-        case(
-            Token,
-            418,
-            "",
-            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=418",
-        ),
-        case(
-            Token,
-            408,
-            "",
-            "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown httpStatus=408",
-        ),
-    ]
-}
-
-/// With the gateway's own key.
-fn key_errors() -> Vec<Case> {
-    let key = r#"{"error":"Application key is not defined or does not exist"}"#;
-    vec![
-        case(
-            Reset,
-            403,
-            key,
-            "Internal APP_KEY_REJECTED gateway refused httpStatus=403",
-        ),
-        case(
-            Question,
-            403,
-            r#"{"Error":"APPLICATION KEY is not defined"}"#,
-            "Internal APP_KEY_REJECTED gateway refused httpStatus=403",
-        ),
-        case(
-            Token,
-            401,
-            r#"{"Message":"Authorization has been denied for this request."}"#,
-            "Internal APP_KEY_REJECTED gateway refused httpStatus=401",
-        ),
-        case(
-            Password,
-            401,
-            "",
-            "Internal APP_KEY_REJECTED gateway refused httpStatus=401",
-        ),
-    ]
-}
-
-fn missing() -> Vec<Case> {
-    let found = "NotFound UPSTREAM_NOT_FOUND caller refused httpStatus=404";
-    let missing = |status: u16| match status {
-        400 => {
-            "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=400 upstreamCodes=UnsupportedApiVersion"
-        }
-        _ => {
-            "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=405 upstreamCodes=UnsupportedApiVersion"
-        }
+fn case(row: &str, status: &str) -> Case {
+    let mut words = row.splitn(3, ' ');
+    let name = words.next().unwrap();
+    let http_status = words.next().unwrap();
+    let reply = words.next().unwrap_or_default().replace("\\r\\n", "\r\n");
+    let (header, body) = match reply.strip_prefix('(') {
+        Some(reply) => reply.split_once(')').unwrap(),
+        None => ("Content-Type: application/json; charset=utf-8", &*reply),
     };
-    let version = r#"{"Error":{"Code":"UnsupportedApiVersion","Message":"The requested resource with API version '1.0' does not support HTTP method 'GET'."}}"#;
-    vec![
-        case(
-            Question,
-            404,
-            r#"{"Message":"Resource was not found"}"#,
-            found,
+    let headers: Vec<_> = header.split_once(": ").into_iter().collect();
+    // The HTTP status comes after "CODE REASON fault outcome".
+    let end = status.match_indices(' ').nth(3);
+    let (fixed, rest) = status.split_at(end.map_or(status.len(), |(end, _)| end));
+    let calls = [Reset, ResetWithAnswer, Question, Token, Password];
+    Case {
+        call: calls
+            .into_iter()
+            .find(|call| format!("{call:?}") == name)
+            .unwrap(),
+        reply: Reply::with(
+            http_status.parse().unwrap(),
+            &headers,
+            body.trim_start_matches(' '),
         ),
-        case(
-            Question,
-            404,
-            r#"{"message":"Resource was not found"}"#,
-            found,
-        ),
-        case(Question, 404, r#"{"Message":null}"#, found),
-        case(Question, 404, "{}", found),
-        case(Question, 404, "null", found),
-        case(Question, 404, "\r\n", found),
-        raw(
-            Question,
-            Reply::with(
-                404,
-                &[("Content-Type", "text/html")],
-                r#"{"Message":"Resource was not found"}"#,
-            ),
-            found,
-        ),
-        case(Question, 404, "", found),
-        case(
-            Reset,
-            404,
-            r#"{"message":"no http resource was found that matches the request URI 'https://api/'."}"#,
-            "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=404",
-        ),
-        case(
-            Reset,
-            404,
-            r#"{"Message":"No HTTP resource was found that matches the request URI 'https://api/v1.0/users?username=some.trader'."}"#,
-            "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=404",
-        ),
-        raw(
-            Reset,
-            Reply::with(404, &[("Content-Type", "text/html")], HTML),
-            "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=404",
-        ),
-        raw(
-            Reset,
-            Reply::with(404, &[("Content-Type", "text/plain")], "404 page not found"),
-            "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=404",
-        ),
-        case(
-            Token,
-            405,
-            "",
-            "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=405",
-        ),
-        case(Token, 405, version, missing(405)),
-        case(Token, 400, version, missing(400)),
-        case(
-            Token,
-            400,
-            r#"{"error":{"code":"unsupportedapiversion","message":"…"}}"#,
-            "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=400 upstreamCodes=unsupportedapiversion",
-        ),
-        case(
-            Token,
-            405,
-            r#"{"error":{"code":"UnsupportedApiVersion"}}"#,
-            missing(405),
-        ),
-        case(
-            Token,
-            400,
-            r#"{"Error":null}"#,
-            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400",
-        ),
-        case(
-            Token,
-            400,
-            r#"{"Error":{"Code":null}}"#,
-            "InvalidArgument UPSTREAM_REFUSED caller refused httpStatus=400",
-        ),
-        case(
-            Token,
-            501,
-            "",
-            "Unimplemented UPSTREAM_ENDPOINT_MISSING upstream refused httpStatus=501",
-        ),
-    ]
-}
-
-fn server_errors() -> Vec<Case> {
-    let fault = r#"{"message":"An error occurred while processing your request","error":"Unexpected server error","ExceptionMessage":"secret","ExceptionType":"T","StackTrace":"at"}"#;
-    vec![
-        case(
-            Reset,
-            500,
-            fault,
-            "Internal UPSTREAM_FAILED upstream unknown httpStatus=500",
-        ),
-        case(
-            Reset,
-            500,
-            r#"{"Message":"An error has occurred.","Error":null}"#,
-            "Internal UPSTREAM_FAILED upstream unknown httpStatus=500",
-        ),
-        case(
-            Question,
-            500,
-            "",
-            "Internal UPSTREAM_FAILED upstream unknown httpStatus=500",
-        ),
-        // The texts of a server fault are not passed on.
-        case(
-            Password,
-            500,
-            r#"{"Errors":["at System.Data.SqlClient"],"ErrorsCode":["ErrorSql"],"IsSucceed":false}"#,
-            "Internal UPSTREAM_FAILED upstream unknown httpStatus=500 upstreamCodes=ErrorSql",
-        ),
-        case(
-            Password,
-            507,
-            "",
-            "Internal UPSTREAM_FAILED upstream unknown httpStatus=507",
-        ),
-        raw(
-            Question,
-            Reply::with(502, &[("Content-Type", "text/html")], HTML),
-            "Unavailable UPSTREAM_UNAVAILABLE upstream refused httpStatus=502",
-        ),
-        raw(
-            Password,
-            Reply::with(502, &[("Content-Type", "text/html")], HTML),
-            "Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown httpStatus=502",
-        ),
-        case(
-            Reset,
-            502,
-            "",
-            "Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown httpStatus=502",
-        ),
-        case(
-            Token,
-            502,
-            "",
-            "Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown httpStatus=502",
-        ),
-        case(
-            Password,
-            503,
-            "",
-            "Unavailable UPSTREAM_UNAVAILABLE upstream refused httpStatus=503",
-        ),
-        raw(
-            Question,
-            Reply::with(503, &[("Retry-After", "7")], HTML),
-            "Unavailable UPSTREAM_UNAVAILABLE upstream refused httpStatus=503 retry=7s",
-        ),
-        case(
-            Question,
-            504,
-            "",
-            "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown httpStatus=504",
-        ),
-        case(
-            Password,
-            504,
-            HTML,
-            "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown httpStatus=504",
-        ),
-        raw(
-            Password,
-            Reply::with(
-                307,
-                &[("Location", "http://elsewhere.invalid/?x=secret")],
-                "",
-            ),
-            "Internal UPSTREAM_REDIRECTED upstream unknown httpStatus=307",
-        ),
-        raw(
-            Question,
-            Reply::with(302, &[("Location", "/login")], HTML),
-            "Internal UPSTREAM_REDIRECTED upstream unknown httpStatus=302",
-        ),
-    ]
-}
-
-fn malformed() -> Vec<Case> {
-    let malformed = "Internal UPSTREAM_MALFORMED upstream unknown httpStatus=200";
-    let json = |body: &str| (Question, Reply::json(200, body));
-    let mut cases: Vec<_> = [
-        json(""),
-        json("null"),
-        json("[]"),
-        json("\"ok\""),
-        json("{}"),
-        json(r#"{"Model":"cut o"#),
-        json(r#"{"Model":7,"Errors":[],"IsSucceed":true}"#),
-        json(r#"{"Model":"x","Errors":[],"IsSucceed":"true"}"#),
-        json(r#"{"Model":"x","Errors":"none","IsSucceed":true}"#),
-        json(r#"{"Model":"x","Errors":[],"IsSucceed":true,"issucceed":false}"#),
-        json(r#"{"Model":"x","Errors":[],"IsSucceed":true} trailing"#),
-        (Token, Reply::json(200, r#"{"Errors":[],"IsSucceed":true}"#)),
-        (
-            Token,
-            Reply::json(200, r#"{"Model":"","Errors":[],"IsSucceed":true}"#),
-        ),
-        (
-            Token,
-            Reply::json(200, r#"{"Model":null,"Errors":[],"IsSucceed":true}"#),
-        ),
-        (Reset, Reply::json(200, r#"{"Errors":[]}"#)),
-        (
-            Reset,
-            Reply::with(
-                200,
-                &[("Content-Type", "text/html")],
-                "<html>Welcome</html>",
-            ),
-        ),
-        (
-            Password,
-            Reply::with(
-                200,
-                &[("Content-Type", "text/html")],
-                r#"{"Errors":[],"IsSucceed":true}"#,
-            ),
-        ),
-        (
-            Password,
-            Reply::with(
-                200,
-                &[("Content-Type", "TEXT/HTML")],
-                r#"{"Errors":[],"IsSucceed":true}"#,
-            ),
-        ),
-        (
-            Password,
-            Reply::json(
-                200,
-                r#"{"Errors":["Half an answer."],"Model":[],"IsSucceed":7}"#,
-            ),
-        ),
-        (
-            Password,
-            Reply::with(200, &[("Content-Type", "text/plain")], "OK"),
-        ),
-    ]
-    .into_iter()
-    .map(|(call, reply)| raw(call, reply, malformed))
-    .collect();
-    cases.push(raw(
-        Password,
-        Reply::with(204, &[], ""),
-        "Internal UPSTREAM_MALFORMED upstream unknown httpStatus=204",
-    ));
-    let long = "x".repeat(64 * 1024 + 1);
-    cases.push(case(
-        Token,
-        200,
-        &long,
-        "Internal UPSTREAM_RESPONSE_TOO_LARGE upstream unknown httpStatus=200",
-    ));
-    cases
+        expected: format!("{fixed} httpStatus={http_status}{rest}"),
+        row: row.chars().take(300).collect(),
+    }
 }
 
 #[tokio::test]
-async fn every_answer_becomes_the_status_of_the_table() {
+async fn every_response_becomes_the_status_of_the_table() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::with(&api.url(), &[&["--app-key", KEY][..], &UNLIMITED].concat());
     let mut client = gateway.client().await;
-    let mut sentences = HashMap::new();
+    let mut messages = HashMap::new();
     for Case {
         call,
         reply,
         expected,
-    } in answers()
+        row,
+    } in cases()
     {
-        let shown = format!("{call:?} {}", text(&reply));
         api.reply(reply);
-        let status = call.make(&mut client, Plain).await.expect_err(&shown);
+        let status = call.make(&mut client, Plain).await.expect_err(&row);
         check(&status);
-        let reason = expected.split(' ').nth(1).unwrap();
-        let sentence = sentences
+        assert_eq!(summary(&status), expected, "{row}");
+        let reason = expected.split(' ').nth(1).unwrap().to_owned();
+        let message = messages
             .entry(reason)
             .or_insert_with(|| status.message().to_owned());
-        assert_eq!(status.message(), sentence, "one sentence a reason: {shown}");
-        assert_eq!(summary(&status), expected, "{shown}");
-        let passes = call == Question
-            && ["502", "504"]
-                .iter()
-                .any(|it| expected.ends_with(&format!("httpStatus={it}")));
-        assert_eq!(api.requests().len(), if passes { 3 } else { 1 }, "{shown}");
+        assert_eq!(status.message(), message, "one message per reason: {row}");
+        let is_retried = row.starts_with("Question 502") || row.starts_with("Question 504");
+        assert_eq!(
+            api.requests().len(),
+            if is_retried { 3 } else { 1 },
+            "{row}"
+        );
     }
 }
 
@@ -835,54 +110,56 @@ async fn every_documented_success_is_ok() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
-    let mut successes: Vec<_> = Call::ALL
-        .into_iter()
-        .map(|call| (call, call.success()))
-        .collect();
-    successes.extend([
+    let bodies = [
         (Reset, r#"{ "Errors": [], "IsSucceed": true }"#),
         (
             Reset,
             r#"{ "Errors": null, "ErrorsCode": null, "Model": null, "StatusCode": "Continue", "IsSucceed": false }"#,
         ),
         (Reset, r#"{ "isSucceed": false }"#),
-        (Reset, r#"{ "Errors": [], "StatusCode": "BadRequest", "IsSucceed": false }"#),
-        (Question, r#"{ "model": "x", "errors": [], "errorsCode": [], "statusCode": "OK", "isSucceed": true }"#),
-        (Question, r#"{ "Model": "", "Errors": [], "IsSucceed": true }"#),
+        (
+            Reset,
+            r#"{ "Errors": [], "StatusCode": "BadRequest", "IsSucceed": false }"#,
+        ),
+        (
+            Question,
+            r#"{ "model": "x", "errors": [], "errorsCode": [], "statusCode": "OK", "isSucceed": true }"#,
+        ),
+        (
+            Question,
+            r#"{ "Model": "", "Errors": [], "IsSucceed": true }"#,
+        ),
         (Question, r#"{ "Model": null, "IsSucceed": true }"#),
         (Password, "\u{feff}{ \"Errors\": [], \"IsSucceed\": true }"),
-        (Password, r#"{ "Model": {"any": ["thing"]}, "Errors": [], "IsSucceed": true, "More": {"nested": [1]} }"#),
-    ]);
-    for (call, body) in successes {
-        api.reply(Reply::json(200, body));
-        assert!(
-            call.make(&mut client, Plain).await.is_ok(),
-            "{call:?} {body}"
-        );
-    }
-    for http_status in [201, 202] {
-        api.reply(Reply::json(http_status, Token.success()));
-        assert!(
-            Token.make(&mut client, Plain).await.is_ok(),
-            "{http_status}"
-        );
-    }
-    // Whatever the type that the API forgets or gets wrong.
-    for headers in [
+        (
+            Password,
+            r#"{ "Model": {"any": ["thing"]}, "Errors": [], "IsSucceed": true, "More": {"nested": [1]} }"#,
+        ),
+    ];
+    let documented = Call::ALL.map(|call| (call, Reply::json(200, call.success())));
+    let bodies = bodies.map(|(call, body)| (call, Reply::json(200, body)));
+    let created = [201, 202].map(|status| (Token, Reply::json(status, Token.success())));
+    // The API may omit the content type or send a wrong one.
+    let types = [
         &[][..],
         &[("Content-Type", "text/json")],
         &[("Content-Type", "text/plain")],
-    ] {
-        api.reply(Reply::with(200, headers, Password.success()));
-        assert!(
-            Password.make(&mut client, Plain).await.is_ok(),
-            "{headers:?}"
-        );
+    ];
+    let types = types.map(|headers| (Password, Reply::with(200, headers, Password.success())));
+    for (call, reply) in documented
+        .into_iter()
+        .chain(bodies)
+        .chain(created)
+        .chain(types)
+    {
+        api.reply(reply.clone());
+        let result = call.make(&mut client, Plain).await;
+        assert!(result.is_ok(), "{call:?} {reply:?}");
     }
 }
 
 #[tokio::test]
-async fn a_rejected_key_is_the_callers_when_the_caller_sent_it() {
+async fn a_rejected_key_is_the_callers_fault_if_the_caller_sent_it() {
     let api = Api::start(Reply::json(
         403,
         r#"{"error":"Application key is not defined or does not exist"}"#,
@@ -932,13 +209,13 @@ async fn without_any_key_nothing_is_sent() {
 }
 
 #[tokio::test]
-async fn an_api_that_cannot_be_reached_is_unavailable() {
+async fn an_unreachable_api_is_unavailable() {
     let closed = TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
         .unwrap();
     let plain = no_tls().await;
-    // No name has a part of more than 63 characters, so this one is looked up nowhere.
+    // A label of a name has at most 63 characters, so no resolver is asked for this one.
     let unresolvable = format!("http://{}.invalid", "x".repeat(64));
     for url in [
         format!("http://{closed}"),
@@ -946,7 +223,7 @@ async fn an_api_that_cannot_be_reached_is_unavailable() {
         format!("https://{plain}"),
     ] {
         for call in Call::ALL {
-            // A new one each time, which has not yet found out.
+            // A new gateway for each call, because the circuit breaker would answer the second one.
             let gateway = Gateway::before(&url);
             let status = call
                 .make(&mut gateway.client().await, Plain)
@@ -962,7 +239,7 @@ async fn an_api_that_cannot_be_reached_is_unavailable() {
     }
 }
 
-/// The address of a server that does not understand TLS.
+/// The address of a server that does not speak TLS.
 async fn no_tls() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -977,7 +254,7 @@ async fn no_tls() -> SocketAddr {
 }
 
 #[tokio::test]
-async fn a_connection_that_breaks_is_unknown_for_writes_alone() {
+async fn a_broken_connection_leaves_the_outcome_of_writes_unknown() {
     let api = Api::start(Reply::Last(Vec::new())).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
@@ -1009,7 +286,7 @@ async fn a_connection_that_breaks_is_unknown_for_writes_alone() {
 }
 
 #[tokio::test]
-async fn a_passed_deadline_tells_whether_the_call_was_sent() {
+async fn a_deadline_status_says_whether_the_call_was_sent() {
     let silent = Api::start(Reply::Silence).await;
     let gateway = Gateway::before(&silent.url());
     for call in Call::ALL {
@@ -1037,7 +314,7 @@ async fn a_passed_deadline_tells_whether_the_call_was_sent() {
     }
 }
 
-/// The status of a call whose caller has no more patience than that, and no timer of its own.
+/// The status of a call with a `grpc-timeout` of 500 ms, whose client has no timer of its own.
 async fn within_500_ms(gateway: &Gateway, call: Call) -> String {
     let path = format!(
         "/autoshares.passwordreset.v1.PasswordResetService/{}",
@@ -1048,7 +325,7 @@ async fn within_500_ms(gateway: &Gateway, call: Call) -> String {
 }
 
 #[tokio::test]
-async fn the_gateways_own_deadline_counts_without_a_callers() {
+async fn the_gateways_timeout_applies_to_calls_without_a_deadline() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::with(&api.url(), &["--app-key", "k", "--timeout", "100ms"]);
     let mut client = gateway.client().await;
@@ -1060,7 +337,7 @@ async fn the_gateways_own_deadline_counts_without_a_callers() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_never_made_is_unreachable() {
+async fn a_connection_that_is_not_made_in_time_is_unreachable() {
     let full = FullListener::start().await;
     for call in Call::ALL {
         let gateway = Gateway::with(
@@ -1097,83 +374,59 @@ async fn calls_beyond_the_limit_are_refused_at_once() {
 }
 
 #[tokio::test]
-async fn what_the_api_says_is_cut_to_size_and_never_repeats_the_request() {
+async fn texts_fields_and_codes_are_cut_to_size() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
-    let field = |n: usize| {
+    let field = |n| {
         format!(
-            r#""x.Field{n}{}":["{} a-token {} A NEW PASSWORD"]"#,
+            r#""x.Field{n}{}":["<p>{}"]"#,
             "y".repeat(40),
-            "ü".repeat(600),
-            "<p>"
+            "ü".repeat(600)
         )
     };
-    let state: Vec<_> = (0..30).map(field).collect();
+    let fields = (0..30).map(field).collect::<Vec<_>>().join(",");
     let codes = vec![format!("\"{}\"", "E".repeat(64)); 100].join(",");
-    let body = format!(
-        r#"{{"ModelState":{{{}}},"ErrorsCode":[{codes}],"Errors":["a%20new%20password","no a-token"]}}"#,
-        state.join(",")
-    );
+    let body = format!(r#"{{"ModelState":{{{fields}}},"ErrorsCode":[{codes}],"Errors":["no"]}}"#);
     api.reply(Reply::json(422, &body));
     let status = Password.make(&mut client, Plain).await.unwrap_err();
     check(&status);
     let text = summary(&status);
-    for private in ["a-token", "A NEW PASSWORD", "a%20new%20password"] {
-        assert!(
-            !text.to_lowercase().contains(&private.to_lowercase()),
-            "{text}"
-        );
-    }
-    assert!(
-        text.matches('[').count() <= 8 && text.matches("EEEE,").count() <= 8,
-        "{text}"
-    );
-    let passed_on: usize = text.matches('ü').count() * 'ü'.len_utf8();
-    assert!(
-        (400..=512).contains(&passed_on),
-        "{passed_on} bytes of {text}"
-    );
+    assert_eq!(text.matches('[').count(), 8, "{text}");
+    assert_eq!(text.matches(&"E".repeat(64)).count(), 8, "{text}");
+    assert_eq!(text.matches('ü').count() * 'ü'.len_utf8(), 512, "{text}");
 }
 
 #[tokio::test]
-async fn no_code_name_or_text_repeats_a_value_or_the_key() {
+async fn no_code_field_or_text_repeats_a_value_or_the_key() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::with(&api.url(), &["--app-key", "GWKEY-0f3a9"]);
     let mut client = gateway.client().await;
-    for (http_status, body) in [
+    for (http_status, body, expected) in [
         (
             200,
-            r#"{"Errors":["Application GWKEY-0f3a9 is over its quota"],"ErrorsCode":["GWKEY-0f3a9","a-token","ErrorQuota"]}"#,
+            r#"{"Errors":["Application GWKEY-0f3a9 is over its quota","Wait."],"ErrorsCode":["GWKEY-0f3a9","a-token","ErrorQuota"]}"#,
+            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200 upstreamCodes=ErrorQuota \"Wait.\"",
         ),
         (
             422,
             r#"{"ModelState":{"x.aNewPassword":["no"],"x.GWKEY_0f3a9":["gwkey-0F3A9"],"x.A_TOKEN":["a&#45;token"]}}"#,
+            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422 [: no] [: ] [: ]",
+        ),
+        (
+            422,
+            r#"{"ModelState":{"x.Token":["no a-token","is A NEW PASSWORD"]},"Errors":["a%20new%20password"]}"#,
+            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422 [token: ]",
         ),
     ] {
         api.reply(Reply::json(http_status, body));
         let status = Password.make(&mut client, Plain).await.unwrap_err();
-        let text = format!(
-            "{} {}",
-            summary(&status),
-            String::from_utf8_lossy(status.details())
-        )
-        .to_lowercase();
-        for private in [
-            "gwkey",
-            "0f3a9",
-            "a-token",
-            "a_token",
-            "a_new_password",
-            "&#45;",
-        ] {
-            assert!(!text.contains(private), "{private}: {text}");
-        }
+        assert_eq!(summary(&status), expected);
     }
 }
 
 #[tokio::test]
-async fn an_answer_without_a_length_is_cut_off_at_the_limit() {
+async fn a_response_without_a_length_is_cut_off_at_the_limit() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
@@ -1191,17 +444,7 @@ async fn an_answer_without_a_length_is_cut_off_at_the_limit() {
     );
 }
 
-fn text(reply: &Reply) -> String {
-    match reply {
-        Reply::Bytes(bytes) | Reply::Last(bytes) | Reply::Late(_, bytes) | Reply::Held(bytes) => {
-            String::from_utf8_lossy(&bytes[..bytes.len().min(300)]).into_owned()
-        }
-        Reply::Silence | Reply::By(_) => "nothing".to_owned(),
-        Reply::Reset => "a reset".to_owned(),
-    }
-}
-
-/// An address where connections are neither made nor refused: the listener's queue is full.
+/// A listener whose queue is full, so that connections to it are neither made nor refused.
 pub struct FullListener {
     listener: tokio::net::TcpListener,
     _queued: Vec<tokio::net::TcpStream>,

@@ -1,11 +1,11 @@
-//! A status as a client sees it.
+//! Reads a status as a client does.
 
 use std::fmt::Write;
 
 use tonic::Status;
 use tonic_types::StatusExt;
 
-/// Everything that a status says, on one line: `CODE REASON fault outcome key=value… detail…`.
+/// The whole status on one line: `CODE REASON fault outcome key=value… detail…`.
 pub fn summary(status: &Status) -> String {
     let details = status.check_error_details().unwrap();
     let info = details
@@ -58,7 +58,7 @@ pub fn summary(status: &Status) -> String {
     text
 }
 
-/// How much the status takes of a client's header limit, in bytes.
+/// The size of the status by the rules of a client's header limit, in bytes.
 pub fn size(status: &Status) -> usize {
     let headers = status.clone().into_http::<()>().headers().clone();
     headers
@@ -67,7 +67,7 @@ pub fn size(status: &Status) -> usize {
         .sum()
 }
 
-/// What holds for every status.
+/// Asserts what holds for every status.
 pub fn check(status: &Status) {
     let text = summary(status);
     assert!(size(status) < 4096, "{} bytes: {text}", size(status));
