@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Uri};
 use reqwest::{Certificate, Identity, Url};
 
 use super::{NUMBER, milliseconds, one_of, pair};
-use crate::config::environment::Variables;
+use crate::config::environment::{Ignored, Variables};
 
 /// How a collector is reached. The SDK reads headers and compression itself.
 pub struct Otlp {
@@ -93,7 +93,6 @@ fn check_headers(variables: &mut Variables, signal: &str) {
 
 /// The client certificate with its key. Neither is used without the other.
 fn identity(variables: &mut Variables, signal: &str) -> Option<(Vec<u8>, Vec<u8>)> {
-    let ignored = variables.ignored.len();
     let certificate = variables.otlp(signal, "CLIENT_CERTIFICATE", CERTIFICATES, certificates);
     let key = variables.otlp(signal, "CLIENT_KEY", KEY, |path| {
         let key = fs::read(path).ok()?;
@@ -102,7 +101,8 @@ fn identity(variables: &mut Variables, signal: &str) -> Option<(Vec<u8>, Vec<u8>
         let client = reqwest::Client::builder().identity(Identity::from_pem(&both).ok()?);
         client.build().is_ok().then_some(key)
     });
-    if certificate.is_some() && key.is_none() && variables.ignored.len() == ignored {
+    let is_key_ignored = |ignored: &Ignored| ignored.variable.ends_with("CLIENT_KEY");
+    if certificate.is_some() && key.is_none() && !variables.ignored.iter().any(is_key_ignored) {
         let expected = "takes effect only together with OTEL_EXPORTER_OTLP_CLIENT_KEY";
         variables.ignore("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", expected);
     }
