@@ -26,6 +26,7 @@ mod exporters;
 use std::{
     sync::{
         Arc,
+        atomic::{AtomicU64, Ordering},
         mpsc::{self, Receiver},
     },
     thread,
@@ -42,11 +43,7 @@ use opentelemetry_sdk::{
 use opentelemetry_semantic_conventions::attribute;
 use tracing::warn;
 
-use self::{
-    exporters::{FailedSpans, Reporting},
-    logging::LogLevel,
-    prometheus::Page,
-};
+use self::{exporters::Reporting, logging::LogLevel, prometheus::Page};
 use crate::config::{
     self,
     otel::{Exporter, OpenTelemetry},
@@ -61,9 +58,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(3);
 pub(crate) struct Telemetry {
     pub(crate) log_level: LogLevel,
     traces: Option<SdkTracerProvider>,
-    /// `None` unless metrics are pushed somewhere.
     metrics: Option<SdkMeterProvider>,
-    failed_spans: Arc<FailedSpans>,
+    /// Spans whose export failed.
+    failed_spans: Arc<AtomicU64>,
     page: Option<Page>,
 }
 
@@ -71,7 +68,7 @@ impl Telemetry {
     /// Starts logging, measuring and exporting. Must be called within a tokio runtime.
     pub(crate) fn start(config: &config::Telemetry) -> Self {
         let log_level = logging::start(config);
-        let failed_spans = Arc::new(FailedSpans::default());
+        let failed_spans = Arc::<AtomicU64>::default();
         // First the meter provider: the span processor counts what it drops.
         let (metrics, page) = meter_provider(&config.otel).unzip();
         if let Some(provider) = &metrics {
@@ -82,11 +79,10 @@ impl Telemetry {
         if let Some(provider) = &traces {
             global::set_tracer_provider(provider.clone());
         }
-        let is_pushed = !matches!(config.otel.metrics, Exporter::None);
         Self {
             log_level,
             traces,
-            metrics: metrics.filter(|_| is_pushed),
+            metrics,
             failed_spans,
             page,
         }
@@ -111,7 +107,7 @@ impl Telemetry {
             matches!(end.recv_timeout(left), Ok(Ok(())))
         };
         let ends: Vec<_> = traces.into_iter().chain(metrics).map(is_sent).collect();
-        let dropped = self.failed_spans.count();
+        let dropped = self.failed_spans.load(Ordering::Relaxed);
         if ends.contains(&false) || dropped > 0 {
             warn!(dropped, "not all spans and metrics could be sent");
         }
@@ -131,9 +127,10 @@ fn in_a_thread(end: impl FnOnce() -> OTelSdkResult + Send + 'static) -> Receiver
 
 fn tracer_provider(
     config: &OpenTelemetry,
-    failed_spans: &Arc<FailedSpans>,
+    failed_spans: &Arc<AtomicU64>,
 ) -> Option<SdkTracerProvider> {
     let processor = match &config.traces {
+        _ if config.is_disabled => return None,
         Exporter::None => return None,
         Exporter::Console => {
             let exporter = opentelemetry_stdout::SpanExporter::default();
@@ -151,12 +148,12 @@ fn tracer_provider(
 fn span_processor(
     exporter: impl SpanExporter + 'static,
     config: &OpenTelemetry,
-    failed_spans: &Arc<FailedSpans>,
+    failed_spans: &Arc<AtomicU64>,
 ) -> BatchSpanProcessor {
     let queue = BatchConfigBuilder::default()
-        .with_max_queue_size(config.span_queue.size)
-        .with_max_export_batch_size(config.span_queue.batch)
-        .with_scheduled_delay(config.span_queue.delay);
+        .with_max_queue_size(config.span_queue_size)
+        .with_max_export_batch_size(config.span_batch_size)
+        .with_scheduled_delay(config.span_delay);
     BatchSpanProcessor::builder(Reporting::new(exporter, failed_spans))
         .with_batch_config(queue.build())
         .build()

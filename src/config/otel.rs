@@ -1,5 +1,5 @@
-//! OpenTelemetry's `OTEL_*` variables. The values are handed to the SDK's builders, so that its own reading of a value that
-//! is wrong never matters. The variables that only the SDK reads are checked here, because it ignores such values silently.
+//! OpenTelemetry's `OTEL_*` variables. The values are handed to the SDK's builders, so that its own reading of a wrong value
+//! never matters.
 
 pub(crate) mod collector;
 
@@ -28,21 +28,14 @@ pub struct OpenTelemetry {
     pub resource: Vec<(String, String)>,
     /// Which calls have spans (`OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`).
     pub sampler: Sampler,
-    /// How spans wait to be sent (`OTEL_BSP_*`).
-    pub span_queue: SpanQueue,
+    /// The most spans that may wait to be sent (`OTEL_BSP_MAX_QUEUE_SIZE`).
+    pub span_queue_size: usize,
+    /// The most spans in one request (`OTEL_BSP_MAX_EXPORT_BATCH_SIZE`).
+    pub span_batch_size: usize,
+    /// How long a batch that is not full waits (`OTEL_BSP_SCHEDULE_DELAY`).
+    pub span_delay: Duration,
     /// The values that were not understood.
     pub ignored: Vec<Ignored>,
-}
-
-/// How many spans may wait to be sent, and how long.
-#[derive(Clone, Copy, Debug)]
-pub struct SpanQueue {
-    /// The most that may wait.
-    pub size: usize,
-    /// The most in one request.
-    pub batch: usize,
-    /// How long a batch that is not full waits.
-    pub delay: Duration,
 }
 
 /// Where a signal goes.
@@ -56,126 +49,94 @@ pub enum Exporter {
     Otlp(Otlp),
 }
 
-const BOOLEAN: &str = "takes true or false";
 const NUMBER: &str = "takes a whole number from 1 to 2147483647";
-const QUEUE_SIZE: &str = "takes a whole number from 1 to 100000";
 const PAIRS: &str = "takes key=value pairs, separated by commas";
 
 impl OpenTelemetry {
     pub(super) fn from_environment() -> Self {
         let mut variables = Variables::default();
-        check_what_the_sdk_reads(&mut variables);
-        let variables = &mut variables;
-        let is_disabled = variables.get("OTEL_SDK_DISABLED", BOOLEAN, boolean) == Some(true);
-        let (traces, metrics) = (
-            exporter(variables, "TRACES"),
-            exporter(variables, "METRICS"),
-        );
-        let mut resource = variables.list("OTEL_RESOURCE_ATTRIBUTES", PAIRS, pair);
-        let name = variables.get("OTEL_SERVICE_NAME", "takes text", |name| {
+        let from = &mut variables;
+        let booleans = one_of(&["true", "false"]);
+        let disabled = from.get("OTEL_SDK_DISABLED", "takes true or false", booleans);
+        let mut resource = from.list("OTEL_RESOURCE_ATTRIBUTES", PAIRS, pair);
+        resource.extend(from.get("OTEL_SERVICE_NAME", "takes text", |name| {
             Some(("service.name".to_owned(), name.to_owned()))
-        });
-        resource.extend(name);
-        let size = |text: &str| number(text).filter(|number| *number <= 100_000);
+        }));
         Self {
-            traces: if is_disabled { Exporter::None } else { traces },
-            metrics: if is_disabled { Exporter::None } else { metrics },
-            metric_interval: variables
-                .get("OTEL_METRIC_EXPORT_INTERVAL", NUMBER, milliseconds)
-                .unwrap_or(Duration::from_secs(60)),
-            is_disabled,
-            propagates_trace_context: propagates_trace_context(variables),
+            is_disabled: disabled == Some("true"),
+            traces: exporter(from, "TRACES", &["otlp", "console", "none"]),
+            metrics: exporter(from, "METRICS", &["otlp", "console", "none", "prometheus"]),
+            metric_interval: duration(from, "OTEL_METRIC_EXPORT_INTERVAL", 60),
+            propagates_trace_context: propagates_trace_context(from),
             resource,
-            sampler: sampler(variables),
-            span_queue: SpanQueue {
-                size: variables
-                    .get("OTEL_BSP_MAX_QUEUE_SIZE", QUEUE_SIZE, size)
-                    .unwrap_or(2048),
-                batch: variables
-                    .get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE", QUEUE_SIZE, size)
-                    .unwrap_or(512),
-                delay: variables
-                    .get("OTEL_BSP_SCHEDULE_DELAY", NUMBER, milliseconds)
-                    .unwrap_or(Duration::from_secs(5)),
-            },
-            ignored: std::mem::take(&mut variables.ignored),
+            sampler: sampler(from),
+            span_queue_size: size(from, "OTEL_BSP_MAX_QUEUE_SIZE", 2048),
+            span_batch_size: size(from, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
+            span_delay: duration(from, "OTEL_BSP_SCHEDULE_DELAY", 5),
+            ignored: variables.ignored,
         }
     }
 }
 
 /// The exporter that `OTEL_{signal}_EXPORTER` names. Without a name, a collector if there is an endpoint.
-fn exporter(variables: &mut Variables, signal: &str) -> Exporter {
-    let (otlp, has_endpoint) = Otlp::read(variables, signal);
-    let (known, expected): (&[_], _) = match signal {
-        "METRICS" => (
-            &["otlp", "console", "none", "prometheus"],
-            "takes otlp, console, prometheus or none",
-        ),
-        _ => (&["otlp", "console", "none"], "takes otlp, console or none"),
+fn exporter(from: &mut Variables, signal: &str, known: &[&'static str]) -> Exporter {
+    let otlp = Otlp::read(from, signal);
+    let expected = match signal {
+        "METRICS" => "takes otlp, console, prometheus or none",
+        _ => "takes otlp, console or none",
     };
-    let name = variables.get(&format!("OTEL_{signal}_EXPORTER"), expected, one_of(known));
-    match name.unwrap_or(if has_endpoint { "otlp" } else { "none" }) {
-        "otlp" => Exporter::Otlp(otlp),
-        "console" => Exporter::Console,
-        _ => Exporter::None,
+    let variable = format!("OTEL_{signal}_EXPORTER");
+    match from.get(&variable, expected, one_of(known)) {
+        None if !otlp.has_endpoint => Exporter::None,
+        None | Some("otlp") => Exporter::Otlp(otlp),
+        Some("console") => Exporter::Console,
+        Some(_) => Exporter::None,
     }
 }
 
+fn size(from: &mut Variables, variable: &str, default: usize) -> usize {
+    let expected = "takes a whole number from 1 to 100000";
+    let parse = |text: &str| number(text).filter(|number| *number <= 100_000);
+    from.get(variable, expected, parse).unwrap_or(default)
+}
+
+fn duration(from: &mut Variables, variable: &str, default: u64) -> Duration {
+    let duration = from.get(variable, NUMBER, milliseconds);
+    duration.unwrap_or(Duration::from_secs(default))
+}
+
 /// Only `tracecontext` has an effect: baggage never goes to the API.
-fn propagates_trace_context(variables: &mut Variables) -> bool {
+fn propagates_trace_context(from: &mut Variables) -> bool {
     let expected = "takes a list of tracecontext and baggage, or none";
-    let known = ["tracecontext", "baggage", "none"];
-    let names = variables.list("OTEL_PROPAGATORS", expected, |name| {
-        one_of(&known)(name.trim())
-    });
+    let known = one_of(&["tracecontext", "baggage", "none"]);
+    let names = from.list("OTEL_PROPAGATORS", expected, |name| known(name.trim()));
     names.is_empty() || (names.contains(&"tracecontext") && !names.contains(&"none"))
 }
 
-fn sampler(variables: &mut Variables) -> Sampler {
+fn sampler(from: &mut Variables) -> Sampler {
     let expected = "takes a number from 0 to 1";
-    let ratio = variables.get("OTEL_TRACES_SAMPLER_ARG", expected, |text| {
+    let ratio = from.get("OTEL_TRACES_SAMPLER_ARG", expected, |text| {
         let ratio = text.parse().ok();
         ratio.filter(|ratio| (0.0..=1.0).contains(ratio))
     });
+    let parent_based = |root| Sampler::ParentBased(Box::new(root));
     let expected = "takes one of always_on, always_off, traceidratio, parentbased_always_on, \
                     parentbased_always_off, parentbased_traceidratio";
-    let sampler = variables.get("OTEL_TRACES_SAMPLER", expected, |name| {
+    let sampler = from.get("OTEL_TRACES_SAMPLER", expected, |name| {
         let name = name.to_ascii_lowercase();
-        let root = match name.trim_start_matches("parentbased_") {
+        let below_parent = name.strip_prefix("parentbased_");
+        let root = match below_parent.unwrap_or(&name) {
             "always_on" => Sampler::AlwaysOn,
             "always_off" => Sampler::AlwaysOff,
             "traceidratio" => Sampler::TraceIdRatioBased(ratio.unwrap_or(1.0)),
             _ => return None,
         };
-        let is_root = !name.starts_with("parentbased_");
-        Some(if is_root { root } else { parent_based(root) })
+        Some(match below_parent {
+            Some(_) => parent_based(root),
+            None => root,
+        })
     });
     sampler.unwrap_or_else(|| parent_based(Sampler::AlwaysOn))
-}
-
-fn parent_based(root: Sampler) -> Sampler {
-    Sampler::ParentBased(Box::new(root))
-}
-
-fn check_what_the_sdk_reads(variables: &mut Variables) {
-    for limit in ["ATTRIBUTE", "EVENT", "LINK"] {
-        variables.get(&format!("OTEL_SPAN_{limit}_COUNT_LIMIT"), NUMBER, number);
-    }
-    for signal in ["TRACES", "METRICS"] {
-        let compressions = one_of(&["gzip", "none"]);
-        variables.otlp(signal, "COMPRESSION", "takes gzip or none", compressions);
-        variables.otlp(signal, "INSECURE", BOOLEAN, boolean);
-    }
-    let temporalities = one_of(&["cumulative", "delta", "lowmemory"]);
-    variables.get(
-        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
-        "takes cumulative, delta or lowmemory",
-        temporalities,
-    );
-}
-
-fn boolean(text: &str) -> Option<bool> {
-    one_of(&["true", "false"])(text).map(|text| text == "true")
 }
 
 fn number(text: &str) -> Option<usize> {

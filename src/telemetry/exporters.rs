@@ -30,36 +30,31 @@ use crate::config::otel::collector::Otlp;
 /// How often an error that keeps recurring is logged.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The exporter that a builder of either signal makes; `None` if the settings do not fit together.
+macro_rules! otlp_exporter {
+    ($builder:expr, $config:expr) => {{
+        let (builder, config) = ($builder, $config);
+        let exporter = if config.is_grpc {
+            let builder = builder.with_tonic().with_timeout(config.timeout);
+            builder.with_channel(channel(config)?).build()
+        } else {
+            let builder = builder.with_http().with_protocol(Protocol::HttpBinary);
+            let builder = builder.with_endpoint(&config.endpoint);
+            let builder = builder.with_timeout(config.timeout);
+            builder.with_http_client(client(config)?).build()
+        };
+        exporter.ok().or_else(unusable)
+    }};
+}
+
 /// The exporter of spans. Must be called within a tokio runtime.
 pub(super) fn spans(config: &Otlp) -> Option<opentelemetry_otlp::SpanExporter> {
-    let builder = opentelemetry_otlp::SpanExporter::builder();
-    let exporter = if config.is_grpc {
-        let builder = builder.with_tonic().with_timeout(config.timeout);
-        builder.with_channel(channel(config)?).build()
-    } else {
-        let builder = builder.with_http().with_protocol(Protocol::HttpBinary);
-        let builder = builder
-            .with_endpoint(&config.endpoint)
-            .with_timeout(config.timeout);
-        builder.with_http_client(client(config)?).build()
-    };
-    exporter.ok().or_else(unusable)
+    otlp_exporter!(opentelemetry_otlp::SpanExporter::builder(), config)
 }
 
 /// The exporter of metrics. Must be called within a tokio runtime.
 pub(super) fn metrics(config: &Otlp) -> Option<MetricExporter> {
-    let builder = MetricExporter::builder();
-    let exporter = if config.is_grpc {
-        let builder = builder.with_tonic().with_timeout(config.timeout);
-        builder.with_channel(channel(config)?).build()
-    } else {
-        let builder = builder.with_http().with_protocol(Protocol::HttpBinary);
-        let builder = builder
-            .with_endpoint(&config.endpoint)
-            .with_timeout(config.timeout);
-        builder.with_http_client(client(config)?).build()
-    };
-    exporter.ok().or_else(unusable)
+    otlp_exporter!(MetricExporter::builder(), config)
 }
 
 /// Leaves out the error: it may hold the endpoint, and with it a password.
@@ -118,26 +113,17 @@ fn build_client(config: &Otlp) -> reqwest::Result<Client> {
     client.build()
 }
 
-/// The number of spans whose export failed. The SDK counts them as processed.
-#[derive(Debug, Default)]
-pub(super) struct FailedSpans(AtomicU64);
-
-impl FailedSpans {
-    pub(super) fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// An exporter that counts spans whose export fails, and warns of failures at most once a minute.
+/// An exporter that counts the spans whose export fails, which the SDK counts as processed, and warns of failures at most
+/// once a minute.
 #[derive(Debug)]
 pub(super) struct Reporting<E> {
     exporter: E,
-    failed_spans: Arc<FailedSpans>,
+    failed_spans: Arc<AtomicU64>,
     warning: RateLimitedWarning,
 }
 
 impl<E> Reporting<E> {
-    pub(super) fn new(exporter: E, failed_spans: &Arc<FailedSpans>) -> Self {
+    pub(super) fn new(exporter: E, failed_spans: &Arc<AtomicU64>) -> Self {
         Self {
             exporter,
             failed_spans: Arc::clone(failed_spans),
@@ -154,7 +140,7 @@ impl<E: SpanExporter> SpanExporter for Reporting<E> {
         let size = batch.len() as u64;
         let result = self.exporter.export(batch).await;
         if let Err(error) = &result {
-            let dropped = self.failed_spans.0.fetch_add(size, Ordering::Relaxed) + size;
+            let dropped = self.failed_spans.fetch_add(size, Ordering::Relaxed) + size;
             let why = format!("the collector does not take them: {error}");
             self.warning
                 .log(|| warn!(why, dropped, "spans are dropped"));

@@ -1,7 +1,13 @@
 //! The metrics, by OpenTelemetry's semantic conventions where they have a name. No attribute ever holds anything that a
 //! caller or the API wrote, so the number of series is bounded.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use opentelemetry::{
     KeyValue, global,
@@ -11,7 +17,7 @@ use opentelemetry_semantic_conventions::{attribute, metric};
 use tokio::sync::Semaphore;
 use tonic::Code;
 
-use super::{exporters::FailedSpans, log_writer};
+use super::log_writer;
 use crate::{
     app_key::KeyOwner,
     endpoint::Endpoint,
@@ -270,13 +276,15 @@ fn gauge(
 
 /// Registers the telemetry that is lost. Spans that find the queue full are counted by the SDK, as
 /// `otel.sdk.processor.span.processed`.
-pub(super) fn observe_losses(failed_spans: Arc<FailedSpans>) {
+pub(super) fn observe_losses(failed_spans: Arc<AtomicU64>) {
     let reason = [KeyValue::new("reason", "export_failed")];
     meter()
         .u64_observable_counter("reset_gateway.spans.dropped")
         .with_unit("{span}")
         .with_description("Spans that were not delivered.")
-        .with_callback(move |counter| counter.observe(failed_spans.count(), &reason))
+        .with_callback(move |counter| {
+            counter.observe(failed_spans.load(Ordering::Relaxed), &reason)
+        })
         .build();
     meter()
         .u64_observable_counter("reset_gateway.log.lines.dropped")

@@ -1,10 +1,23 @@
 //! One line a call, and a level that changes while the program runs.
 
+use std::{
+    io::{BufRead, BufReader},
+    os::fd::{AsFd, OwnedFd},
+    process::{Child, Command, Stdio},
+    time::Duration,
+};
+
+use reset_gateway::proto::password_reset_service_client::PasswordResetServiceClient;
+use rustix::{
+    pipe::{PipeFlags, fcntl_setpipe_size, pipe_with},
+    process::{Pid, Signal, kill_process},
+};
 use serde_json::Value;
+use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 
 use crate::support::{
     api::{Api, Reply},
-    gateway::{Call, Gateway, KEY, Metadata, Plain, get, http, program},
+    gateway::{Call, Gateway, KEY, Metadata, Plain, connect, get, http, program, within},
 };
 
 /// The lines of calls, parsed.
@@ -215,4 +228,114 @@ async fn libraries_write_no_lines_at_any_level() {
         let target = line["target"].as_str().unwrap();
         assert!(target.starts_with("reset_gateway"), "{line}");
     }
+}
+
+/// A process, killed when the test is over.
+struct Process(Child);
+
+impl Process {
+    /// Sends SIGTERM, and asserts that the program ends with status 0.
+    async fn stop(mut self) {
+        let pid = Pid::from_child(&self.0);
+        kill_process(pid, Signal::TERM).unwrap();
+        let mut status = None;
+        within(|| {
+            status = self.0.try_wait().unwrap();
+            status.is_some()
+        })
+        .await;
+        assert_eq!(status.unwrap().code(), Some(0));
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_nobody_reads_stops_nothing() {
+    const CALLS: u64 = 2000;
+    let api = Api::start(Reply::json(200, Call::Question.success())).await;
+    let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
+    command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    let mut gateway = Process(command.spawn().unwrap());
+    let unread = gateway.0.stderr.take().unwrap();
+    fcntl_setpipe_size(unread.as_fd(), 4096).unwrap();
+    let mut lines = BufReader::new(gateway.0.stdout.take().unwrap()).lines();
+    let mut announced = |beginning: &str| {
+        let line = lines.next().unwrap().unwrap();
+        line.strip_prefix(beginning).unwrap().to_owned()
+    };
+    let (address, admin) = (announced("gRPC on "), announced("admin on "));
+
+    let channel = connect(&address).await;
+    let mut client = PasswordResetServiceClient::new(channel.clone());
+    for _ in 0..CALLS {
+        let call = Call::Question.make(&mut client, Plain);
+        let answered = tokio::time::timeout(Duration::from_secs(10), call).await;
+        answered.expect("the call is answered").unwrap();
+    }
+    let service = String::new();
+    HealthClient::new(channel)
+        .check(HealthCheckRequest { service })
+        .await
+        .unwrap();
+    assert_eq!(get(&format!("{admin}/livez")).await.0, 200);
+    let (_, page) = get(&format!("{admin}/metrics")).await;
+    let dropped: Option<u64> = page.lines().find_map(|line| {
+        let line = line.strip_prefix("reset_gateway_log_lines_dropped_total")?;
+        line.rsplit(' ').next()?.parse().ok()
+    });
+    assert!(matches!(dropped, Some(1..CALLS)), "{dropped:?}: {page}");
+    gateway.stop().await;
+    drop(unread);
+}
+
+/// A pipe of 4 KiB that is full, and is never read while the first end is there.
+fn full_pipe() -> (OwnedFd, OwnedFd) {
+    let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap();
+    fcntl_setpipe_size(&write, 4096).unwrap();
+    while rustix::io::write(&write, &[b'x'; 4096]).is_ok() {}
+    rustix::fs::fcntl_setfl(&write, rustix::fs::OFlags::empty()).unwrap();
+    (read, write)
+}
+
+#[tokio::test]
+async fn standard_output_that_nobody_reads_stops_nothing() {
+    let api = Api::start(Reply::json(200, Call::Question.success())).await;
+    let folder = tempfile::tempdir().unwrap();
+    let address = format!("unix:{}", folder.path().join("gateway.sock").display());
+    let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
+    command.args(["--listen", &address, "--admin-listen", "off"]);
+    command.envs([
+        ("OTEL_TRACES_EXPORTER", "console"),
+        ("OTEL_METRICS_EXPORTER", "console"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "20"),
+    ]);
+    let (_unread, full) = full_pipe();
+    let gateway = Process(command.stdout(full).spawn().unwrap());
+    within(|| folder.path().join("gateway.sock").exists()).await;
+    let mut client = PasswordResetServiceClient::new(connect(&address).await);
+    for _ in 0..50 {
+        Call::Question.make(&mut client, Plain).await.unwrap();
+    }
+    gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_start_that_fails_ends_although_nobody_reads_why() {
+    let (_unread, full) = full_pipe();
+    let mut command: Command = program(&["serve"]);
+    let mut start = Process(command.stdout(Stdio::null()).stderr(full).spawn().unwrap());
+    let mut status = None;
+    within(|| {
+        status = start.0.try_wait().unwrap();
+        status.is_some()
+    })
+    .await;
+    assert_eq!(status.unwrap().code(), Some(2));
 }

@@ -380,7 +380,13 @@ async fn a_disabled_sdk_measures_nothing() {
 #[tokio::test]
 async fn the_page_has_exactly_the_metrics_that_alerts_and_dashboard_are_made_for() {
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
-    let gateway = Gateway::before(&api.url());
+    let collector = Collector::http().await;
+    let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
+    command.env(
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        format!("http://{}", collector.address),
+    );
+    let gateway = Gateway::start(command);
     Call::Question
         .make(&mut gateway.client().await, Plain)
         .await

@@ -1,14 +1,17 @@
 //! Every way to misconfigure the program ends with one line that names the setting and what it takes, never its value,
-//! and with exit status 2, before a port is bound.
+//! and with exit status 2, before a port is bound. OpenTelemetry's variables are the exception: they are warned of.
 
 use std::{
+    ffi::OsStr,
     fs,
     net::TcpListener,
+    os::unix::ffi::OsStrExt,
     process::{Command, Output},
 };
 
 use crate::support::{
     api::{Api, Reply},
+    collector::Collector,
     gateway::{Call, Gateway, KEY, Metadata, Plain, program, run},
     status::summary,
     tls::SelfSigned,
@@ -315,51 +318,56 @@ fn a_file_that_cannot_be_used_is_named_by_its_setting() {
 }
 
 #[test]
-fn a_wrong_variable_of_another_standard_is_named() {
+fn wrong_log_directives_are_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let expected = "RUST_LOG takes a level, or targets such as reset_gateway=debug,info";
+    for value in [
+        "info,",
+        "=info",
+        "[s3cret-value]=trace",
+        VALUE,
+        "a=s3cret-value=c",
+    ] {
+        let mut command = serve(&taken, "", &["--upstream-url", "http://127.0.0.1:1"]);
+        let output = command.env("RUST_LOG", value).output().unwrap();
+        assert_misconfigured(&output, expected);
+    }
+}
+
+/// Starts a gateway with these variables, makes a call, and gives what it warned of: variables, and what they take.
+async fn warnings(variables: &[(&str, &OsStr)]) -> Vec<(String, String)> {
+    let api = Api::start(Reply::json(200, Call::Reset.success())).await;
+    let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
+    command.envs(variables.iter().copied());
+    let gateway = Gateway::start(command);
+    let mut client = gateway.client().await;
+    Call::Reset.make(&mut client, Plain).await.unwrap();
+    let log = gateway.stopped().await;
+    assert!(!log.contains("s3cret"), "{variables:?}: {log}");
+    let lines = log.lines().filter(|line| line.contains("WARN"));
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    lines
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .map(|line| (text(&line["variable"]), text(&line["expected"])))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_variable_of_opentelemetry_that_is_not_understood_is_one_warning_and_ignored() {
     let url = "takes an http or https URL, such as http://127.0.0.1:4317";
-    let (number, pairs) = (
-        "takes a whole number from 1 to 2147483647",
-        "takes key=value pairs, separated by commas",
-    );
+    let number = "takes a whole number from 1 to 2147483647";
+    let pairs = "takes key=value pairs, separated by commas";
     let headers = "takes headers as key=value pairs, separated by commas";
     let samplers = "takes one of always_on, always_off, traceidratio, parentbased_always_on, parentbased_always_off, parentbased_traceidratio";
-    for (name, value, takes) in [
-        (
-            "RUST_LOG",
-            "info,",
-            "takes a level, or targets such as reset_gateway=debug,info",
-        ),
-        (
-            "RUST_LOG",
-            "=info",
-            "takes a level, or targets such as reset_gateway=debug,info",
-        ),
-        (
-            "RUST_LOG",
-            "[s3cret-value]=trace",
-            "takes a level, or targets such as reset_gateway=debug,info",
-        ),
-        (
-            "RUST_LOG",
-            "s3cret-value",
-            "takes a level, or targets such as reset_gateway=debug,info",
-        ),
-        (
-            "RUST_LOG",
-            "a=s3cret-value=c",
-            "takes a level, or targets such as reset_gateway=debug,info",
-        ),
-        ("OTEL_SDK_DISABLED", VALUE, "takes true or false"),
-        (
-            "OTEL_PROPAGATORS",
-            "tracecontext,s3cret-value",
-            "takes a list of tracecontext and baggage, or none",
-        ),
-        ("OTEL_TRACES_EXPORTER", VALUE, "takes otlp, console or none"),
+    let protocols = "takes grpc or http/protobuf";
+    let propagators = "takes a list of tracecontext and baggage, or none";
+    for (name, value, expected) in [
+        ("OTEL_SDK_DISABLED", "1", "takes true or false"),
+        ("OTEL_PROPAGATORS", "tracecontext,baggage,b3", propagators),
+        ("OTEL_PROPAGATORS", "tracecontext,", propagators),
         (
             "OTEL_TRACES_EXPORTER",
-            "prometheus",
+            "zipkin",
             "takes otlp, console or none",
         ),
         (
@@ -367,21 +375,8 @@ fn a_wrong_variable_of_another_standard_is_named() {
             VALUE,
             "takes otlp, console, prometheus or none",
         ),
-        (
-            "OTEL_EXPORTER_OTLP_PROTOCOL",
-            VALUE,
-            "takes grpc or http/protobuf",
-        ),
-        (
-            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL",
-            VALUE,
-            "takes grpc or http/protobuf",
-        ),
-        (
-            "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL",
-            VALUE,
-            "takes grpc or http/protobuf",
-        ),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", protocols),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", VALUE, protocols),
         ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://s3cret value", url),
         ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", VALUE, url),
         (
@@ -392,61 +387,99 @@ fn a_wrong_variable_of_another_standard_is_named() {
         (
             "OTEL_EXPORTER_OTLP_CERTIFICATE",
             "/no/s3cret-value",
-            "takes a PEM file (No such file or directory (os error 2))",
+            "takes a PEM file of certificates",
         ),
         (
             "OTEL_EXPORTER_OTLP_METRICS_CERTIFICATE",
             "/dev/null",
             "takes a PEM file of certificates",
         ),
-        ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s", number),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "0", number),
+        ("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "10s", number),
         (
             "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION",
             VALUE,
             "takes gzip or none",
         ),
-        ("OTEL_EXPORTER_OTLP_INSECURE", VALUE, "takes true or false"),
-        ("OTEL_EXPORTER_OTLP_HEADERS", VALUE, headers),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "a=b,", headers),
         ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "a b=c", headers),
         ("OTEL_EXPORTER_OTLP_HEADERS", "a=%0a", headers),
         (
             "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
             VALUE,
-            "takes cumulative or delta or lowmemory",
+            "takes cumulative, delta or lowmemory",
         ),
         ("OTEL_BSP_SCHEDULE_DELAY", VALUE, number),
-        ("OTEL_BSP_EXPORT_TIMEOUT", VALUE, number),
-        ("OTEL_METRIC_EXPORT_TIMEOUT", VALUE, number),
-        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", VALUE, number),
-        ("OTEL_RESOURCE_ATTRIBUTES", VALUE, pairs),
-        ("OTEL_TRACES_SAMPLER", VALUE, samplers),
-        (
-            "OTEL_TRACES_SAMPLER_ARG",
-            "1.5",
-            "takes a number from 0 to 1",
-        ),
+        ("OTEL_BSP_EXPORT_TIMEOUT", "0", number),
         (
             "OTEL_BSP_MAX_QUEUE_SIZE",
             "1000000000000",
             "takes a whole number from 1 to 100000",
         ),
-        (
-            "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
-            "0",
-            "takes a whole number from 1 to 100000",
-        ),
+        ("OTEL_METRIC_EXPORT_TIMEOUT", VALUE, number),
         ("OTEL_METRIC_EXPORT_INTERVAL", "0", number),
+        ("OTEL_RESOURCE_ATTRIBUTES", "a=b,", pairs),
+        ("OTEL_RESOURCE_ATTRIBUTES", VALUE, pairs),
+        ("OTEL_TRACES_SAMPLER", "jaeger_remote", samplers),
+        (
+            "OTEL_TRACES_SAMPLER_ARG",
+            "endpoint=http://x",
+            "takes a number from 0 to 1",
+        ),
     ] {
-        let mut command = serve(&taken, "", &["--upstream-url", "http://127.0.0.1:1"]);
-        assert_misconfigured(
-            &command.env(name, value).output().unwrap(),
-            &format!("{name} {takes}"),
+        assert_eq!(
+            warnings(&[(name, value.as_ref())]).await,
+            [(name.to_owned(), expected.to_owned())],
+            "{name}={value}"
         );
+        assert_eq!(warnings(&[(name, "".as_ref())]).await, [], "{name}");
     }
+    let name = "OTEL_EXPORTER_OTLP_ENDPOINT";
+    assert_eq!(
+        warnings(&[(name, OsStr::from_bytes(b"http://s3cret-value\xff"))]).await,
+        [(name.to_owned(), url.to_owned())]
+    );
 }
 
-#[test]
-fn a_client_certificate_and_its_key_go_together() {
+#[tokio::test]
+async fn what_is_left_of_a_value_that_is_understood_in_part_takes_effect() {
+    let api = Api::start(Reply::json(200, Call::Token.success())).await;
+    let collector = Collector::http().await;
+    let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
+    command.envs([
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT",
+            &*format!("http://{}/", collector.address),
+        ),
+        ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/json"),
+        ("OTEL_EXPORTER_OTLP_TRACES_COMPRESSION", "brotli"),
+        ("OTEL_EXPORTER_OTLP_TIMEOUT", "0"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "x-tenant=a,"),
+        (
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "deployment.environment.name=b,,c",
+        ),
+        ("OTEL_PROPAGATORS", "tracecontext,b3"),
+        ("OTEL_TRACES_SAMPLER", "xray"),
+    ]);
+    let gateway = Gateway::start(command);
+    let caller = Metadata(&[(
+        "traceparent",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+    )]);
+    let mut client = gateway.client().await;
+    Call::Token.make(&mut client, caller).await.unwrap();
+    gateway.stopped().await;
+    let spans = collector.spans();
+    assert_eq!(spans.len(), 2);
+    assert!(spans[0].trace_id.starts_with(&[0x0a, 0xf7, 0x65]));
+    assert_eq!(collector.header("x-tenant").as_deref(), Some("a"));
+    let environment = collector.resource("deployment.environment.name");
+    assert_eq!(environment.as_deref(), Some("b"));
+}
+
+#[tokio::test]
+async fn a_client_certificate_and_its_key_go_together() {
     let (one, other) = (SelfSigned::new(), SelfSigned::new());
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &str| {
@@ -460,30 +493,35 @@ fn a_client_certificate_and_its_key_go_together() {
         "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE",
         "OTEL_EXPORTER_OTLP_CLIENT_KEY",
     );
-    let takes_key = format!("{k} takes a PEM file with the key of the client certificate");
-    for (variables, expected) in [
+    let key_expected = "takes a PEM file with the key of the client certificate";
+    for (variables, ignored) in [
+        (&[(c, &certificate), (k, &key)][..], None),
         (
-            &[(c, &certificate)][..],
-            "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY is missing: CLIENT_CERTIFICATE goes with it"
-                .to_owned(),
+            &[(c, &certificate)],
+            Some((
+                c,
+                "takes effect only together with OTEL_EXPORTER_OTLP_CLIENT_KEY",
+            )),
+        ),
+        (&[(k, &key)], Some((k, key_expected))),
+        (
+            &[(c, &certificate), (k, &wrong_key)],
+            Some((k, key_expected)),
         ),
         (
-            &[(k, &key)],
-            "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE is missing: CLIENT_KEY goes with it"
-                .to_owned(),
-        ),
-        (&[(c, &certificate), (k, &wrong_key)], takes_key.clone()),
-        (&[(c, &certificate), (k, &certificate)], takes_key),
-        (
-            &[(c, &key), (k, &key)],
-            format!("{c} takes a PEM file of certificates"),
+            &[(c, &certificate), (k, &certificate)],
+            Some((k, key_expected)),
         ),
     ] {
-        let mut command = program(&["serve", "--upstream-url", "http://127.0.0.1:1"]);
-        assert_misconfigured(
-            &command.envs(variables.iter().copied()).output().unwrap(),
-            &expected,
-        );
+        let variables: Vec<_> = variables
+            .iter()
+            .map(|(name, value)| (*name, OsStr::new(value.as_str())))
+            .collect();
+        let expected: Vec<_> = ignored
+            .map(|(name, expected)| (name.to_owned(), expected.to_owned()))
+            .into_iter()
+            .collect();
+        assert_eq!(warnings(&variables).await, expected, "{variables:?}");
     }
 }
 
@@ -521,12 +559,7 @@ fn an_address_is_listened_on_once() {
 fn a_value_that_is_not_text_is_named() {
     use std::os::unix::ffi::OsStringExt;
     let odd = || std::ffi::OsString::from_vec(b"s3cret-value\xff".to_vec());
-    for name in [
-        "RESET_GATEWAY_APP_KEY",
-        "RESET_GATEWAY_TIMEOUT",
-        "RUST_LOG",
-        "OTEL_EXPORTER_OTLP_ENDPOINT",
-    ] {
+    for name in ["RESET_GATEWAY_APP_KEY", "RESET_GATEWAY_TIMEOUT", "RUST_LOG"] {
         let output = program(&["serve", "--upstream-url", "http://127.0.0.1:1"])
             .env(name, odd())
             .output()

@@ -735,3 +735,53 @@ async fn a_call_that_the_caller_gives_up_leaves_its_spans() {
     let cancelled = "rpc.response.status_code=CANCELLED".to_owned();
     assert!(attributes(of_kind(&spans, SpanKind::Server)).contains(&cancelled));
 }
+
+#[tokio::test]
+async fn several_tracestate_fields_are_one_list() {
+    const STATES: Metadata = Metadata(&[
+        (
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
+        ("tracestate", "one=1"),
+        ("tracestate", "two=2,three=3"),
+    ]);
+    let api = Api::start(Reply::json(200, Call::Question.success())).await;
+    let gateway = Gateway::before(&api.url());
+    let mut client = gateway.client().await;
+    Call::Question.make(&mut client, STATES).await.unwrap();
+    let request = &api.requests()[0];
+    assert!(
+        request.contains("\r\ntracestate: one=1,two=2,three=3\r\n"),
+        "{request}"
+    );
+}
+
+#[tokio::test]
+async fn two_traceparent_fields_start_a_new_trace() {
+    const PARENTS: Metadata = Metadata(&[
+        (
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+        ),
+        (
+            "traceparent",
+            "00-0af7651916cd43dd8448eb211c80319c-00f067aa0ba902b7-01",
+        ),
+        ("tracestate", "vendor=value"),
+    ]);
+    let api = Api::start(Reply::json(200, Call::Question.success())).await;
+    let collector = Collector::grpc().await;
+    let gateway = exporting(&api, &collector, "grpc");
+    let mut client = gateway.client().await;
+    Call::Question.make(&mut client, PARENTS).await.unwrap();
+    gateway.stopped().await;
+    let request = &api.requests()[0];
+    assert!(
+        request.contains("traceparent: 00-") && !request.contains("tracestate"),
+        "{request}"
+    );
+    for span in collector.spans() {
+        assert_ne!(hex(&span.trace_id), TRACE);
+    }
+}

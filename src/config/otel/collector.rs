@@ -1,4 +1,4 @@
-//! How a collector is reached: the `OTEL_EXPORTER_OTLP_*` variables, each for one signal or for all.
+//! How a collector is reached: the `OTEL_EXPORTER_OTLP_*` from, each for one signal or for all.
 
 use std::{fmt, fs, time::Duration};
 
@@ -6,12 +6,14 @@ use http::{HeaderName, HeaderValue, Uri};
 use reqwest::{Certificate, Identity, Url};
 
 use super::{NUMBER, milliseconds, one_of, pair};
-use crate::config::environment::Variables;
+use crate::config::environment::{Ignored, Variables};
 
 /// How a collector is reached. The SDK reads headers and compression itself.
 pub struct Otlp {
     /// Whether gRPC is spoken, not HTTP.
     pub is_grpc: bool,
+    /// Whether a variable names an endpoint.
+    pub has_endpoint: bool,
     /// The URL that requests go to.
     pub endpoint: String,
     /// The most that an export may take: the exporter's time-out or that of the processor that feeds it, whichever is
@@ -25,86 +27,82 @@ pub struct Otlp {
 
 const URL: &str = "takes an http or https URL, such as http://127.0.0.1:4317";
 const CERTIFICATES: &str = "takes a PEM file of certificates";
+const HEADERS: &str = "takes headers as key=value pairs, separated by commas";
 const KEY: &str = "takes a PEM file with the key of the client certificate";
 
 impl Otlp {
-    /// The settings of a signal, `TRACES` or `METRICS`; and whether an endpoint is among them.
-    pub(super) fn read(variables: &mut Variables, signal: &str) -> (Self, bool) {
+    /// The settings of a signal, `TRACES` or `METRICS`.
+    pub(super) fn read(from: &mut Variables, signal: &str) -> Self {
+        check_what_the_sdk_reads(from, signal);
         let protocols = one_of(&["grpc", "http/protobuf"]);
-        let protocol = variables.otlp(signal, "PROTOCOL", "takes grpc or http/protobuf", protocols);
+        let protocol = from.otlp(signal, "PROTOCOL", "takes grpc or http/protobuf", protocols);
         let is_grpc = protocol == Some("grpc");
-        check_headers(variables, signal);
-        let endpoint = endpoint(variables, signal, is_grpc);
-        let has_endpoint = endpoint.is_some();
-        let default = if is_grpc {
-            "http://localhost:4317".to_owned()
-        } else {
-            format!("http://localhost:4318/v1/{}", signal.to_lowercase())
+        let (port, path) = match is_grpc {
+            true => (4317, String::new()),
+            false => (4318, format!("/v1/{}", signal.to_lowercase())),
         };
-        let ca = variables.otlp(signal, "CERTIFICATE", CERTIFICATES, certificates);
-        let otlp = Self {
+        // The endpoint for all signals is a base URL, that of one signal is complete.
+        let own = from.get(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"), URL, url);
+        let endpoint = own.or_else(|| {
+            let base = from.get("OTEL_EXPORTER_OTLP_ENDPOINT", URL, url)?;
+            Some(base.trim_end_matches('/').to_owned() + &path)
+        });
+        Self {
             is_grpc,
-            endpoint: endpoint.unwrap_or(default),
-            timeout: timeout(variables, signal),
-            ca,
-            identity: identity(variables, signal),
-        };
-        (otlp, has_endpoint)
+            has_endpoint: endpoint.is_some(),
+            endpoint: endpoint.unwrap_or(format!("http://localhost:{port}{path}")),
+            timeout: timeout(from, signal),
+            ca: from.otlp(signal, "CERTIFICATE", CERTIFICATES, certificates),
+            identity: identity(from, signal),
+        }
     }
 }
 
-/// The endpoint of a signal is taken as it is; over HTTP, the one for all signals is a base URL.
-fn endpoint(variables: &mut Variables, signal: &str, is_grpc: bool) -> Option<String> {
-    let own = format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT");
-    variables.get(&own, URL, url).or_else(|| {
-        let base = variables.get("OTEL_EXPORTER_OTLP_ENDPOINT", URL, url)?;
-        if is_grpc {
-            return Some(base);
-        }
-        let base = base.trim_end_matches('/');
-        Some(format!("{base}/v1/{}", signal.to_lowercase()))
-    })
-}
-
-fn timeout(variables: &mut Variables, signal: &str) -> Duration {
+fn timeout(from: &mut Variables, signal: &str) -> Duration {
     let processor = match signal {
         "TRACES" => "OTEL_BSP_EXPORT_TIMEOUT",
         _ => "OTEL_METRIC_EXPORT_TIMEOUT",
     };
-    let exporter = variables.otlp(signal, "TIMEOUT", NUMBER, milliseconds);
-    let processor = variables.get(processor, NUMBER, milliseconds);
+    let exporter = from.otlp(signal, "TIMEOUT", NUMBER, milliseconds);
     let exporter = exporter.unwrap_or(Duration::from_secs(10));
+    let processor = from.get(processor, NUMBER, milliseconds);
     processor.map_or(exporter, |processor| processor.min(exporter))
 }
 
-fn check_headers(variables: &mut Variables, signal: &str) {
-    for name in [
-        format!("OTEL_EXPORTER_OTLP_{signal}_HEADERS"),
-        "OTEL_EXPORTER_OTLP_HEADERS".to_owned(),
-    ] {
-        let expected = "takes headers as key=value pairs, separated by commas";
-        variables.list(&name, expected, |text| {
+/// The SDK ignores what it does not understand of these, but silently.
+fn check_what_the_sdk_reads(from: &mut Variables, signal: &str) {
+    let compressions = one_of(&["gzip", "none"]);
+    from.otlp(signal, "COMPRESSION", "takes gzip or none", compressions);
+    let temporalities = one_of(&["cumulative", "delta", "lowmemory"]);
+    from.get(
+        "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE",
+        "takes cumulative, delta or lowmemory",
+        temporalities,
+    );
+    for signal in [&format!("{signal}_"), ""] {
+        let variable = format!("OTEL_EXPORTER_OTLP_{signal}HEADERS");
+        from.list(&variable, HEADERS, |text| {
             let (name, value) = pair(text)?;
-            name.parse::<HeaderName>().ok()?;
-            HeaderValue::from_str(&value).ok()
+            let is_name = name.parse::<HeaderName>().is_ok();
+            HeaderValue::from_str(&value).ok().filter(|_| is_name)
         });
     }
 }
 
 /// The client certificate with its key. Neither is used without the other.
-fn identity(variables: &mut Variables, signal: &str) -> Option<(Vec<u8>, Vec<u8>)> {
-    let ignored = variables.ignored.len();
-    let certificate = variables.otlp(signal, "CLIENT_CERTIFICATE", CERTIFICATES, certificates);
-    let key = variables.otlp(signal, "CLIENT_KEY", KEY, |path| {
+fn identity(from: &mut Variables, signal: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    let certificate = from.otlp(signal, "CLIENT_CERTIFICATE", CERTIFICATES, certificates);
+    let key = from.otlp(signal, "CLIENT_KEY", KEY, |path| {
         let key = fs::read(path).ok()?;
         let both = [certificate.as_deref()?, b"\n", &key].concat();
         // Whether they belong together only shows when they are used.
         let client = reqwest::Client::builder().identity(Identity::from_pem(&both).ok()?);
         client.build().is_ok().then_some(key)
     });
-    if certificate.is_some() && key.is_none() && variables.ignored.len() == ignored {
+    let is_key_ignored = |ignored: &Ignored| ignored.variable.ends_with("CLIENT_KEY");
+    if certificate.is_some() && key.is_none() && !from.ignored.iter().any(is_key_ignored) {
         let expected = "takes effect only together with OTEL_EXPORTER_OTLP_CLIENT_KEY";
-        variables.ignore("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", expected);
+        from.ignore("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", expected);
     }
     certificate.zip(key)
 }
