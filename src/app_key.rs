@@ -1,9 +1,10 @@
-//! The application key: the gateway's own or each caller's. No key is ever shown: the values are marked sensitive, which
-//! silences their `Debug`.
+//! The application key: the gateway's own or each caller's. Keys are marked sensitive, so `Debug` does
+//! not show them.
 
 use std::{
     fs::{self, File},
     io::{self, Read},
+    mem,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,23 +14,23 @@ use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
 use tracing::{info, warn};
 
-use crate::{error::Error, readiness::Readiness};
+use crate::error::Error;
 
 /// The metadata in which a caller sends its key.
 const METADATA: &str = "et-app-key";
-/// How often a key file is looked at. Kubernetes replaces a mounted secret by swapping a link, which no watch on the file
-/// itself would see.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How often a key file is read. Kubernetes replaces a mounted secret by swapping a symbolic link,
+/// which a watch on the file itself would not see.
+const READ_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest key, in bytes.
 const MAX_LEN: u64 = 1024;
-/// What a key takes, for error messages.
-pub(crate) const TAKES: &str =
+/// What is expected of a key, for error messages.
+pub(crate) const EXPECTED: &str =
     "takes an application key: 1 to 1024 printable ASCII characters, no spaces";
 
-/// Whose key a call goes out with.
+/// Whose key a call is sent with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyOwner {
-    /// The gateway's, so a rejection is the operator's to mend.
+    /// The gateway's, so the operator has to act on a rejection.
     Gateway,
     /// The caller's.
     Caller,
@@ -47,14 +48,13 @@ impl KeyOwner {
 /// Where the keys come from.
 #[derive(Clone, Debug)]
 pub(crate) enum AppKeys {
-    /// One key for all calls; what callers send is ignored.
+    /// One key for all calls. Keys that callers send are ignored.
     Gateway(watch::Receiver<HeaderValue>),
-    /// Each call brings its own.
+    /// Each caller sends its own.
     Callers,
 }
 
 impl AppKeys {
-    /// Whose keys these are.
     pub(crate) fn owner(&self) -> KeyOwner {
         match self {
             Self::Gateway(_) => KeyOwner::Gateway,
@@ -66,7 +66,7 @@ impl AppKeys {
     ///
     /// # Errors
     ///
-    /// [`Error::KeyMissing`] if the caller had to send one and did not, or sent none that could be one.
+    /// [`Error::KeyMissing`] if the caller has to send a key and sends none, or something else.
     pub(crate) fn of_call(&self, metadata: &MetadataMap) -> Result<HeaderValue, Error> {
         match self {
             Self::Gateway(key) => Ok(key.borrow().clone()),
@@ -78,7 +78,7 @@ impl AppKeys {
     }
 }
 
-/// A key as a header value that is marked sensitive; `None` if the text cannot be one.
+/// The key as a sensitive header value; `None` if the text is no key.
 pub(crate) fn parse(text: &str) -> Option<HeaderValue> {
     let is_key =
         (1..=MAX_LEN).contains(&(text.len() as u64)) && text.bytes().all(|b| b.is_ascii_graphic());
@@ -87,14 +87,14 @@ pub(crate) fn parse(text: &str) -> Option<HeaderValue> {
     Some(key)
 }
 
-/// Reads a key from a file, line breaks at its end left out.
+/// Reads a key from a file. Line breaks at its end are not part of the key.
 ///
 /// # Errors
 ///
 /// Why the file cannot be read, or that it holds no key.
 pub(crate) fn read(path: &Path) -> io::Result<HeaderValue> {
     let no_key = |what| io::Error::new(io::ErrorKind::InvalidData, what);
-    // Others may never end, or never begin.
+    // A pipe or a device may never end, or never begin.
     if !fs::metadata(path)?.is_file() {
         return Err(no_key("not a regular file"));
     }
@@ -105,41 +105,47 @@ pub(crate) fn read(path: &Path) -> io::Result<HeaderValue> {
     parse(text.trim_end_matches(['\r', '\n'])).ok_or_else(|| no_key("no key in it"))
 }
 
-/// Reads the file again whenever it changes, for as long as anybody uses the key. While the file is unusable, the key
-/// stays the one that was last read.
-pub(crate) async fn follow(path: PathBuf, key: watch::Sender<HeaderValue>, readiness: Readiness) {
-    let mut trouble = None;
+/// Reads the file every second and at each `reload`, for as long as anybody uses the key. Calls
+/// `on_change` when the key has changed. While the file is unusable, the last key stays.
+pub(crate) async fn watch_file(
+    path: PathBuf,
+    key: watch::Sender<HeaderValue>,
+    mut reload: watch::Receiver<()>,
+    on_change: impl Fn() + Send + 'static,
+) {
+    let mut last_error = None;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+            () = tokio::time::sleep(READ_INTERVAL) => {}
+            Ok(()) = reload.changed() => {}
             () = key.closed() => return,
         }
-        let file = path.clone();
-        let found = tokio::task::spawn_blocking(move || read(&file))
-            .await
-            .unwrap_or_else(|panic| Err(panic.into()));
-        match found {
-            Ok(found) => {
-                trouble = None;
-                let changed =
-                    key.send_if_modified(|key| std::mem::replace(key, found.clone()) != found);
-                if changed {
+        match read_in_background(path.clone()).await {
+            Ok(new) => {
+                last_error = None;
+                if key.send_if_modified(|key| mem::replace(key, new.clone()) != new) {
                     info!("the application key has changed");
-                    readiness.key_works();
+                    on_change();
                 }
             }
             Err(error) => {
-                let error = error.to_string();
-                if trouble.as_ref() != Some(&error) {
+                let error = Some(error.to_string());
+                if last_error != error {
                     warn!(
                         error,
                         "the application key file cannot be used; the last key stays"
                     );
-                    trouble = Some(error);
+                    last_error = error;
                 }
             }
         }
     }
+}
+
+async fn read_in_background(path: PathBuf) -> io::Result<HeaderValue> {
+    tokio::task::spawn_blocking(move || read(&path))
+        .await
+        .unwrap_or_else(|panic| Err(panic.into()))
 }
 
 #[cfg(test)]
@@ -147,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_is_marked_sensitive_and_does_not_show() {
+    fn debug_does_not_show_a_key() {
         let key = parse("the-key").unwrap();
         assert!(key.is_sensitive());
         assert!(!format!("{key:?}").contains("the-key"));

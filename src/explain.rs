@@ -35,7 +35,7 @@ pub(crate) fn explain(config: &config::Explain) -> io::Result<String> {
     };
     let error = error(config, body);
     let status = error.map_or(Status::new(tonic::Code::Ok, ""), |error| {
-        Classification::of(&error, config.rpc.only_reads(), config.key_owner).status(&error)
+        Classification::of(&error, config.rpc.only_reads(), config.key_owner()).status(&error)
     });
     Ok(format!("{:#}", to_json(&status)))
 }

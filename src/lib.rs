@@ -73,6 +73,8 @@ mod probe;
 
 mod sandbox;
 
+mod signals;
+
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod properties;
