@@ -23,6 +23,8 @@ mod shutdown;
 
 mod restart;
 
+mod reload;
+
 mod faults;
 
 mod retries;

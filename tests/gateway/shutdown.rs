@@ -17,8 +17,8 @@ use crate::{
 };
 
 #[tokio::test]
-async fn calls_in_flight_survive_either_signal() {
-    for signal in ["TERM", "INT"] {
+async fn calls_in_flight_survive_every_signal_to_stop() {
+    for signal in ["TERM", "INT", "QUIT"] {
         let late = bytes(
             200,
             &[("Content-Type", "application/json")],
