@@ -1,10 +1,6 @@
 //! SIGHUP: the files that are followed are read at once, and no call notices.
 
-use std::{
-    fs,
-    path::Path,
-    time::{Duration, Instant},
-};
+use std::{fs, path::Path, time::Instant};
 
 use crate::support::{
     api::{Api, Reply, bytes},
@@ -58,15 +54,16 @@ async fn sighup_ends_no_call_in_flight() {
         &[("Content-Type", "application/json")],
         Call::Password.success().as_bytes(),
     );
-    let api = Api::start(Reply::Late(Duration::from_millis(500), success)).await;
+    let api = Api::start(Reply::Held(success)).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
     let call = tokio::spawn(async move { Call::Password.make(&mut client, Plain).await });
-    within(|| api.requests().len() == 1).await;
+    within(|| api.waiting() == 1).await;
     gateway.signal("HUP");
     gateway.logged("SIGHUP").await;
+    api.release();
     call.await.unwrap().unwrap();
-    assert_eq!(api.requests().len(), 0, "the request was sent once");
+    assert_eq!(api.requests().len(), 1);
     gateway.stopped().await;
 }
 

@@ -490,7 +490,8 @@ fn a_client_certificate_and_its_key_go_together() {
 #[test]
 fn a_unix_address_that_grpc_libraries_read_in_another_way_is_refused() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let expected = "--listen (RESET_GATEWAY_LISTEN) takes IP:port or unix:/absolute/path (at most 107 bytes)";
+    let expected =
+        "--listen (RESET_GATEWAY_LISTEN) takes IP:port or unix:/absolute/path (at most 107 bytes)";
     for address in [
         "unix://no-such-folder/x.sock",
         "unix:no-such-folder/x.sock",
