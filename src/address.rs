@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 /// An address to listen on, `IP:port` or `unix:/path`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Address {
-    /// `127.0.0.1:50051`; port 0: one that the system picks.
+    /// `127.0.0.1:50051`. With port 0 the system picks a port.
     Tcp(SocketAddr),
     /// `unix:/run/reset-gateway.sock`
     Unix(PathBuf),
@@ -22,17 +22,20 @@ impl Address {
 const MAX_PATH: usize = 107;
 
 impl FromStr for Address {
-    type Err = String;
+    type Err = &'static str;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let takes = || "takes IP:port or unix:/absolute/path (at most 107 bytes)".to_owned();
-        match text.strip_prefix("unix:") {
-            Some(path) if path.starts_with('/') && path.len() <= MAX_PATH => {
-                Ok(Self::Unix(path.into()))
+    /// Reads `IP:port`, `unix:/path` or `unix:///path`. In `unix://run/x.sock`, which looks like an
+    /// absolute path, gRPC libraries see an authority or a relative path, so it is an error.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let address = match text.strip_prefix("unix:") {
+            Some(rest) => {
+                let path = rest.strip_prefix("//").unwrap_or(rest);
+                let is_absolute = path.starts_with('/') && !path.starts_with("//");
+                (is_absolute && path.len() <= MAX_PATH).then(|| Self::Unix(path.into()))
             }
-            Some(_) => Err(takes()),
-            None => text.parse().map(Self::Tcp).map_err(|_| takes()),
-        }
+            None => text.parse().map(Self::Tcp).ok(),
+        };
+        address.ok_or("takes IP:port or unix:/absolute/path (at most 107 bytes)")
     }
 }
 

@@ -29,7 +29,7 @@ pub(crate) const EXPECTED: &str =
 
 /// Whose key a call is sent with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyOwner {
+pub(crate) enum KeyOwner {
     /// The gateway's, so the operator has to act on a rejection.
     Gateway,
     /// The caller's.

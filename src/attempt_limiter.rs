@@ -26,7 +26,7 @@ use crate::{
 
 /// How many attempts the API may refuse; `None` is no limit.
 #[derive(Clone, Copy, Debug)]
-pub struct Rates {
+pub(crate) struct Rates {
     /// Codes of each caller.
     pub codes: Option<Rate>,
     /// Codes of all callers together.

@@ -1,4 +1,4 @@
-//! What a start prints on standard output: where it listens, and what to try next.
+//! The text on standard output at the start: the addresses, and what to try next.
 
 use std::io;
 
@@ -11,7 +11,7 @@ use crate::{
     server::{Listeners, listener::Listener},
 };
 
-/// Tells where the gateway listens and where its API is; for the sandbox also how to walk through the flow.
+/// The addresses of the gateway and its API; for the sandbox also commands to walk through the flow.
 pub(crate) fn gateway(listeners: &Listeners, api: &Url, is_sandbox: bool) -> io::Result<String> {
     let addresses = listeners
         .grpc
@@ -29,15 +29,14 @@ pub(crate) fn gateway(listeners: &Listeners, api: &Url, is_sandbox: bool) -> io:
         text += &format!("sandbox API on {api}\n");
         text += &addresses
             .first()
-            .map(|address| next_lines(address, api))
-            .unwrap_or_default();
+            .map_or_else(String::new, |address| try_next(address, api));
     } else {
         text += &format!("API at {api}\n");
     }
     Ok(text)
 }
 
-/// Tells where the stand-in API listens.
+/// The address of the stand-in API.
 pub(crate) fn sandbox(listener: &TcpListener) -> io::Result<String> {
     let url = url_of(listener)?;
     Ok(format!(
@@ -45,17 +44,17 @@ pub(crate) fn sandbox(listener: &TcpListener) -> io::Result<String> {
     ))
 }
 
-/// The base URL of what listens there.
+/// The base URL of a listener.
 pub(crate) fn url_of(listener: &TcpListener) -> io::Result<Url> {
     let url = format!("http://{}", listener.local_addr()?);
     Ok(Url::parse(&url).expect("an address makes a URL"))
 }
 
-/// The flow by hand, one line a step.
-fn next_lines(address: &Address, sandbox: &Url) -> String {
+/// Commands that walk through the flow, one a line.
+fn try_next(address: &Address, sandbox: &Url) -> String {
     let target = match address {
         Address::Tcp(address) => address.to_string(),
-        // Without a name of its own the target's path would be sent as the authority, which HTTP/2 does not allow.
+        // By default grpcurl sends the path as the authority, which HTTP/2 does not allow.
         Address::Unix(path) => format!("-authority localhost -unix '{}'", path.display()),
     };
     let line = |rpc: Rpc, message: &str| {

@@ -1,142 +1,157 @@
-//! The settings, typed and checked before any port is bound. Nothing else reads the environment, apart from the
-//! OpenTelemetry SDK, which reads its own standard variables.
-
-mod error;
-
-mod environment;
+//! The settings: read from the command line and the environment, and checked before a port is bound.
+//! Apart from the OpenTelemetry SDK, which reads its own variables, nothing else reads the environment.
 
 mod cli;
-
+mod environment;
+mod error;
 pub(crate) mod otel;
-
+mod parse;
 pub(crate) mod telemetry;
 
-mod parse;
+use std::ffi::OsString;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use clap::{CommandFactory, FromArgMatches};
+use http::HeaderValue;
 
-use http::{HeaderName, HeaderValue};
-use reqwest::{Certificate, Url};
-
+use self::{cli::Cli, environment::check_encoding};
 pub use self::{
-    cli::parse,
+    cli::{
+        AppKeyOptions, AttemptRate, Attempts, Command, Explain, Limits, LogOptions, OrOff, Probe,
+        Sandbox, SandboxListen, Serve,
+    },
     error::ConfigError,
     telemetry::{LogFormat, Telemetry},
 };
-use crate::{address::Address, app_key, attempt_limiter::Rates, rpc::Rpc};
+use crate::{
+    address::Address,
+    app_key::{self, KeyOwner},
+};
 
-/// What the program is asked to do.
-#[derive(Debug)]
-pub enum Command {
-    /// Runs the gateway.
-    Serve(Box<Serve>),
-    /// Runs only the stand-in API.
-    Sandbox(Box<Sandbox>),
-    /// Asks a running gateway whether it serves.
-    Probe(Address),
-    /// Prints the status that an answer becomes.
-    Explain(Explain),
-}
-
-/// The settings of `serve`.
-#[derive(Debug)]
-pub struct Serve {
-    /// Where to take calls.
-    pub listen: Vec<Address>,
-    /// Where probes ask, if anywhere.
-    pub admin_listen: Option<SocketAddr>,
-    /// Where the API is.
-    pub api: Api,
-    /// The version in the API's paths, `1.0`.
-    pub api_version: String,
-    /// The most that connecting to the API may take.
-    pub connect_timeout: Duration,
-    /// Certificates to trust beside the system's.
-    pub ca: Vec<Certificate>,
-    /// Whose application key calls go out with.
-    pub key: Key,
-    /// What calls and connections may take.
-    pub limits: Limits,
-    /// The most attempts to guess that the API may refuse.
-    pub rates: Rates,
-    /// The metadata that tells callers apart.
-    pub caller_metadata: Option<HeaderName>,
-    /// The threads that answer calls; none: as many as the CPUs that the process may use.
-    pub worker_threads: Option<u16>,
-    /// Logs and traces.
-    pub telemetry: Telemetry,
-}
-
-/// What calls and connections may take.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// The most that one call may take.
-    pub timeout: Duration,
-    /// The most calls at a time.
-    pub max_in_flight: u32,
-    /// The most connections of callers at a time.
-    pub max_connections: u32,
-    /// How long a connection takes new calls; none: for as long as it is there.
-    pub max_connection_age: Option<Duration>,
-    /// How long calls are still taken after the signal to stop.
-    pub drain_delay: Duration,
-    /// The most that all of it may take from the signal to stop on.
-    pub drain_timeout: Duration,
-}
-
-/// Where the API is.
-#[derive(Debug)]
-pub enum Api {
-    /// At that URL.
-    Url(Url),
-    /// In the same process, listening there.
-    Sandbox(SocketAddr),
-}
-
-impl Api {
-    /// Whether it is reached over TLS.
-    pub(crate) fn is_over_tls(&self) -> bool {
-        matches!(self, Self::Url(url) if url.scheme() == "https")
+/// Reads the command line and the environment.
+///
+/// # Errors
+///
+/// The first setting that is wrong or missing.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigError> {
+    check_encoding("RESET_GATEWAY_")?;
+    let cli = with_variables(Cli::command())
+        .try_get_matches_from(with_default_command(args))
+        .and_then(|matches| Cli::from_arg_matches(&matches));
+    match cli {
+        Ok(Cli { command }) => {
+            if let Command::Serve(serve) = &command {
+                serve.check()?;
+            }
+            Ok(command)
+        }
+        Err(error) if !error.use_stderr() => Ok(Command::Help(error.render().to_string())),
+        Err(error) => Err(ConfigError::from_clap(&error)),
     }
 }
 
-/// Whose application key calls go out with.
-#[derive(Debug)]
-pub enum Key {
-    /// The caller's, sent as metadata.
-    Callers,
-    /// The gateway's.
-    Fixed(HeaderValue),
-    /// The gateway's, from a file that is read again when it changes; and what was in it just now.
-    File(PathBuf, HeaderValue),
+/// Gives each flag its variable: `RESET_GATEWAY_TIMEOUT` for `--timeout`.
+fn with_variables(cli: clap::Command) -> clap::Command {
+    cli.mut_subcommands(|command| {
+        command.mut_args(|arg| {
+            let Some(flag) = arg.get_long() else {
+                return arg;
+            };
+            // clap keeps it for as long as the program runs.
+            let variable: &str = error::variable_of(flag).leak();
+            // Flags without a value refuse the last setting.
+            let takes_value = arg.get_action().takes_values();
+            let arg = arg.env(variable).hide_env_values(true);
+            arg.allow_negative_numbers(takes_value)
+        })
+    })
 }
 
-/// The settings of the stand-in API.
-#[derive(Debug)]
-pub struct Sandbox {
-    /// Where it listens.
-    pub listen: SocketAddr,
-    /// The application key that it asks for, if any.
-    pub key: Option<HeaderValue>,
-    /// Logs.
-    pub telemetry: Telemetry,
+/// Inserts `serve` if no command is named.
+fn with_default_command(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<_> = args.into_iter().collect();
+    let is_option = |arg: &OsString| arg.as_encoded_bytes().starts_with(b"-");
+    let is_about_all = |arg: &OsString| {
+        ["-h", "--help", "-V", "--version"]
+            .iter()
+            .any(|flag| arg == flag)
+    };
+    let names_none = args
+        .get(1)
+        .is_none_or(|arg| is_option(arg) && !is_about_all(arg));
+    if names_none {
+        args.insert(1.min(args.len()), "serve".into());
+    }
+    args
 }
 
-/// What `explain` is to explain.
-#[derive(Debug)]
-pub struct Explain {
-    /// The rpc that the answer is for.
-    pub rpc: Rpc,
-    /// The answer's HTTP status.
-    pub http_status: u16,
-    /// The answer's `Content-Type`.
-    pub content_type: String,
-    /// The answer's `Retry-After`.
-    pub retry_after: Option<Duration>,
-    /// Whether the request held an answer to the secret question.
-    pub answered: bool,
-    /// Whose application key the request went out with.
-    pub key_owner: app_key::KeyOwner,
-    /// The file with the body; none: standard input.
-    pub body: Option<PathBuf>,
+impl Serve {
+    /// Checks what has to hold between the options.
+    fn check(&self) -> Result<(), ConfigError> {
+        match (&self.upstream_url, self.sandbox) {
+            (None, false) => Err(ConfigError::flag(
+                "--upstream-url",
+                "is missing: it takes the API's base URL, such as https://api.example.com; or use --sandbox",
+            )),
+            (Some(_), true) => Err(ConfigError::flag(
+                "--sandbox",
+                "cannot be given together with --upstream-url",
+            )),
+            (Some(_), false) if self.sandbox_listen.sandbox_listen.is_some() => {
+                Err(ConfigError::flag("--sandbox-listen", "goes with --sandbox"))
+            }
+            _ => self.check_addresses(),
+        }
+    }
+
+    /// No address may be listened on twice. Port 0 is a different port each time.
+    fn check_addresses(&self) -> Result<(), ConfigError> {
+        let sandbox = self.sandbox.then(|| self.sandbox_listen.address());
+        let others = [
+            ("--admin-listen", self.admin_listen),
+            ("--sandbox-listen", sandbox),
+        ];
+        let others = others
+            .into_iter()
+            .filter_map(|(flag, address)| Some((flag, Address::Tcp(address?))));
+        let listen = self.listen.iter().cloned();
+        let mut seen = Vec::new();
+        for (flag, address) in listen.map(|address| ("--listen", address)).chain(others) {
+            if seen.contains(&address) && !address.is_any_port() {
+                return Err(ConfigError::flag(
+                    flag,
+                    "takes an address that no other listener has",
+                ));
+            }
+            seen.push(address);
+        }
+        Ok(())
+    }
+}
+
+impl AppKeyOptions {
+    /// The application key that is used at the start; `None` if callers send their own.
+    ///
+    /// # Errors
+    ///
+    /// The key file cannot be used.
+    pub(crate) fn read(&self) -> Result<Option<HeaderValue>, ConfigError> {
+        let Some(path) = &self.app_key_file else {
+            return Ok(self.app_key.clone());
+        };
+        app_key::read(path).map(Some).map_err(|error| {
+            let expected = format!("takes a file with an application key ({error})");
+            ConfigError::flag("--app-key-file", expected)
+        })
+    }
+}
+
+impl Explain {
+    /// Whose application key the request was sent with.
+    pub(crate) fn key_owner(&self) -> KeyOwner {
+        if self.callers_key {
+            KeyOwner::Caller
+        } else {
+            KeyOwner::Gateway
+        }
+    }
 }

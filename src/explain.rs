@@ -32,7 +32,7 @@ pub(crate) fn explain(config: &config::Explain) -> io::Result<String> {
     let status = match parse(config, body) {
         Ok(()) => Status::new(tonic::Code::Ok, ""),
         Err(error) => {
-            Classification::of(&error, config.rpc.is_read_only(), config.key_owner).status(&error)
+            Classification::of(&error, config.rpc.is_read_only(), config.key_owner()).status(&error)
         }
     };
     Ok(format!("{:#}", to_json(&status)))

@@ -1,50 +1,57 @@
-//! A gRPC gateway in front of the password-reset REST API of AutoShares.
+//! A gRPC gateway in front of AutoShares' password-reset REST API.
 //!
-//! A call goes down the left side and its answer comes up the right one:
+//! A call goes down on the left, and its response comes up on the right:
 //!
 //! ```text
-//!   gRPC caller
-//!     │                                        ▲
-//!     ▼                                        │
-//!   server   listeners, layer around each call │
-//!     │                                        │
-//!     ▼                                        │
-//!   service  four one-line handlers ──────▶ status   the one table: error → gRPC status
-//!     │                                        ▲
-//!     ▼                                        │
-//!   steps    one file per rpc ────────────▶ error    by who has to act
-//!     │                                        ▲
-//!     ▼                                        │
-//!   rest     the one HTTP client ─────────▶ envelope every quirk of the API
-//!     │                                        ▲
-//!     ▼                                        │
-//!   REST API ──────────────────────────────────┘
+//!                  gRPC caller
+//!              call │       ▲ message, or status
+//!                   ▼       │
+//!   server          │       │  connections; around each call: deadline, span, metrics, log line
+//!                   ▼       │
+//!   service         │       │◀─ status    the one table: error → gRPC status and details
+//!                   ▼       │
+//!   steps           │       │◀─ envelope  every quirk of the API: response → message or error
+//!                   ▼       │
+//!   attempt_limiter │       │  steps 1 and 3 only: limits guessing
+//!                   ▼       │
+//!   upstream        │       │  in-flight limit, circuit breaker, retries of reads
+//!                   ▼       │
+//!      HTTP request │       │ response
+//!                   ▼       │
+//!                   REST API
 //! ```
 //!
-//! The modules below are in reading order: the contract, the way of a call, its way back, and then what stands around it.
+//! The modules are listed in reading order: the contract, the way down, the way up, and then what
+//! stands around it.
 
+// The contract.
 pub mod proto;
+
+pub mod rpc;
 
 mod codec;
 
-pub mod rpc;
+// The way down.
+mod server;
 
 mod service;
 
 mod steps;
 
+mod attempt_limiter;
+
 mod upstream;
 
 mod endpoint;
 
+// What a call carries.
 mod call;
-
-mod attempt_limiter;
 
 mod connect_info;
 
 mod app_key;
 
+// The way up.
 mod envelope;
 
 mod invisible;
@@ -53,22 +60,24 @@ mod error;
 
 mod status;
 
-mod server;
-
-mod address;
+// What stands around it.
+mod telemetry;
 
 mod readiness;
 
-mod telemetry;
+mod address;
 
 pub mod config;
 
-pub mod run;
+mod signals;
 
 pub mod output;
 
 mod banner;
 
+pub mod run;
+
+// The other commands.
 mod explain;
 
 mod probe;

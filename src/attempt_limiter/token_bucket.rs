@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 /// How many attempts there may be, and how fast they come back: `20/10m`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rate {
+pub(crate) struct Rate {
     most: u32,
     /// The time in which one token comes back.
     interval: Duration,

@@ -1,20 +1,21 @@
-//! The command line. The doc comments are the text of `--help`.
+//! The commands and their options. The doc comments are the text of `--help`; `config` gives each
+//! flag its variable.
 
-mod check;
+#![expect(
+    missing_docs,
+    reason = "in --help, a text on a struct would replace the text of its command"
+)]
 
-use std::{ffi::OsString, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, Parser, Subcommand, error::ErrorKind};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
 use super::{
-    Command, ConfigError,
-    environment::check_encoding,
     parse::{
-        AdminListen, Age, RateOrOff, address_or_off, api_version, duration, duration_or_off,
-        duration_or_zero, http_status, key, metadata_name, parse_bool, positive, rate_or_off,
-        seconds, socket_address, upstream_url, worker_threads,
+        Certificates, api_version, certificates, duration, duration_or_zero, key, metadata_name,
+        number, or_off, parse_bool, rate, seconds, socket_address, upstream_url,
     },
     telemetry::LogFormat,
 };
@@ -23,339 +24,195 @@ use crate::{
     rpc::{API_VERSION, Rpc},
 };
 
+/// The value of an option that can be `off`. clap takes an option of the type `Option` for one that
+/// may be left out, and looks at the name of the type only.
+pub type OrOff<T> = Option<T>;
+
+/// A number of attempts, and the time in which as many come back: `20/10m`.
+pub type AttemptRate = (u32, Duration);
+
 /// A gRPC gateway in front of AutoShares' password-reset REST API.
 #[derive(Debug, Parser)]
 #[command(name = "reset-gateway", version)]
-struct Cli {
+pub(super) struct Cli {
     #[command(subcommand)]
-    command: CliCommand,
+    pub(super) command: Command,
 }
 
+/// The commands.
 #[derive(Debug, Subcommand)]
-enum CliCommand {
+pub enum Command {
     /// Run the gateway (the default)
     ///
-    /// Tracing is configured by the standard OTEL_* variables, the log level by RUST_LOG.
-    Serve(Box<ServeOptions>),
+    /// Tracing is configured by the standard OTEL_* variables, the log level by RUST_LOG. SIGTERM,
+    /// SIGINT and SIGQUIT end it after the calls in flight; SIGHUP reads the files that are followed.
+    Serve(Box<Serve>),
     /// Run only the stand-in REST API
-    Sandbox(SandboxOptions),
-    /// Ask a running gateway's health service; exit status 0 when it serves
-    Probe(ProbeOptions),
-    /// Print the gRPC status that an answer of the API becomes
-    Explain(ExplainOptions),
+    Sandbox(Sandbox),
+    /// Ask a running gateway's health service; exit status 0 if it serves
+    Probe(Probe),
+    /// Print the gRPC status that a response of the API becomes
+    Explain(Explain),
+    /// The text that `--help` or `--version` asks for.
+    #[command(skip)]
+    Help(String),
 }
 
 #[derive(Args, Debug)]
-struct ServeOptions {
-    /// Where to take calls, IP:port or unix:/path; repeatable, in the variable separated by commas
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_LISTEN",
-        hide_env_values = true,
-        value_delimiter = ',',
-        value_name = "ADDRESS"
-    )]
+pub struct Serve {
+    /// Address for gRPC calls, IP:port or unix:/path; repeatable, comma-separated in the variable
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
     #[arg(default_value = "127.0.0.1:50051")]
-    listen: Vec<Address>,
-    /// Where /livez and /readyz are served, IP:port, or off
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_ADMIN_LISTEN",
-        hide_env_values = true,
-        value_name = "ADDRESS"
-    )]
-    #[arg(default_value = "127.0.0.1:9464", value_parser = address_or_off)]
-    admin_listen: AdminListen,
-    /// The API's base URL; required without --sandbox
-    #[arg(long, env = "RESET_GATEWAY_UPSTREAM_URL", hide_env_values = true, value_name = "URL", value_parser = upstream_url)]
-    upstream_url: Option<Url>,
-    /// The version in the API's paths
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_UPSTREAM_API_VERSION",
-        hide_env_values = true,
-        value_name = "VERSION"
-    )]
-    #[arg(default_value = API_VERSION, value_parser = api_version)]
-    upstream_api_version: String,
-    /// A PEM file of certificates to trust beside the system's
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_UPSTREAM_CA",
-        hide_env_values = true,
-        value_name = "FILE"
-    )]
-    upstream_ca: Option<PathBuf>,
+    pub listen: Vec<Address>,
+    /// Address for /livez, /readyz and /metrics, IP:port, or off
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
+    #[arg(value_parser = or_off(socket_address))]
+    pub admin_listen: OrOff<SocketAddr>,
+    /// Base URL of the API; required without --sandbox
+    #[arg(long, value_name = "URL", value_parser = upstream_url)]
+    pub upstream_url: Option<Url>,
+    /// Version in the API's paths
+    #[arg(long, value_name = "VERSION", default_value = API_VERSION, value_parser = api_version)]
+    pub upstream_api_version: String,
+    /// PEM file of certificates to trust beside the system's
+    #[arg(long, value_name = "FILE", value_parser = certificates)]
+    pub upstream_ca: Option<Certificates>,
+    /// Longest time to connect to the API
+    #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    pub connect_timeout: Duration,
     #[command(flatten)]
-    key: KeyOptions,
-    /// The most one call may take; a caller's shorter deadline wins
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_TIMEOUT",
-        hide_env_values = true,
-        value_name = "DURATION"
-    )]
-    #[arg(default_value = "10s", value_parser = duration, allow_negative_numbers = true)]
-    timeout: Duration,
-    /// The most that connecting to the API may take
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_CONNECT_TIMEOUT",
-        hide_env_values = true,
-        value_name = "DURATION"
-    )]
-    #[arg(default_value = "2s", value_parser = duration, allow_negative_numbers = true)]
-    connect_timeout: Duration,
-    /// The most calls at a time, across all connections
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_MAX_IN_FLIGHT",
-        hide_env_values = true,
-        value_name = "NUMBER"
-    )]
-    #[arg(default_value = "1024", value_parser = positive, allow_negative_numbers = true)]
-    max_in_flight: u32,
-    /// The most connections of callers at a time; past it the one that has been idle for longest has to go
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_MAX_CONNECTIONS",
-        hide_env_values = true,
-        value_name = "NUMBER"
-    )]
-    #[arg(default_value = "1024", value_parser = positive, allow_negative_numbers = true)]
-    max_connections: u32,
-    /// How long a connection takes new calls, so that clients spread anew, or off
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_MAX_CONNECTION_AGE",
-        hide_env_values = true,
-        value_name = "DURATION"
-    )]
-    #[arg(default_value = "off", value_parser = duration_or_off, allow_negative_numbers = true)]
-    max_connection_age: Age,
-    /// The most codes of one caller that the API may refuse, and the time in which as many come back; or off
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_CODE_ATTEMPTS",
-        hide_env_values = true,
-        value_name = "NUMBER/DURATION"
-    )]
-    #[arg(default_value = "20/10m", value_parser = rate_or_off)]
-    code_attempts: RateOrOff,
-    /// The same for all callers together
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_CODE_ATTEMPTS_TOTAL",
-        hide_env_values = true,
-        value_name = "NUMBER/DURATION"
-    )]
-    #[arg(default_value = "60/10m", value_parser = rate_or_off)]
-    code_attempts_total: RateOrOff,
-    /// The same for the answers to the secret question of one user
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_ANSWER_ATTEMPTS",
-        hide_env_values = true,
-        value_name = "NUMBER/DURATION"
-    )]
-    #[arg(default_value = "5/15m", value_parser = rate_or_off)]
-    answer_attempts: RateOrOff,
-    /// The metadata that tells callers apart; without it, a caller is an IP address, or the user of a Unix socket
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_CALLER_METADATA",
-        hide_env_values = true,
-        value_name = "NAME"
-    )]
-    #[arg(value_parser = metadata_name)]
-    caller_metadata: Option<HeaderName>,
-    /// The threads that answer calls; without it, as many as the CPUs that the program may use
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_WORKER_THREADS",
-        hide_env_values = true,
-        value_name = "NUMBER"
-    )]
-    #[arg(value_parser = worker_threads, allow_negative_numbers = true)]
-    worker_threads: Option<u16>,
-    /// How long calls are still taken after the signal to stop, while health already says otherwise
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_DRAIN_DELAY",
-        hide_env_values = true,
-        value_name = "DURATION"
-    )]
-    #[arg(default_value = "0s", value_parser = duration_or_zero, allow_negative_numbers = true)]
-    drain_delay: Duration,
-    /// The most that it may all take after the signal to stop, the delay included
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_DRAIN_TIMEOUT",
-        hide_env_values = true,
-        value_name = "DURATION"
-    )]
-    #[arg(default_value = "25s", value_parser = duration_or_zero, allow_negative_numbers = true)]
-    drain_timeout: Duration,
+    pub key: AppKeyOptions,
+    #[command(flatten)]
+    pub limits: Limits,
+    #[command(flatten)]
+    pub attempts: Attempts,
+    /// Threads that handle calls; by default as many as the CPUs that the program may use
+    #[arg(long, value_name = "NUMBER", value_parser = number(1..=1024_u16))]
+    pub worker_threads: Option<u16>,
     /// Put the stand-in API behind the gateway, in the same process
-    #[arg(long, env = "RESET_GATEWAY_SANDBOX", hide_env_values = true, action = ArgAction::SetTrue, value_parser = parse_bool)]
-    sandbox: bool,
+    #[arg(long, action = ArgAction::SetTrue, value_parser = parse_bool)]
+    pub sandbox: bool,
     #[command(flatten)]
-    sandbox_listen: SandboxListen,
+    pub sandbox_listen: SandboxListen,
     #[command(flatten)]
-    log: LogOptions,
+    pub log: LogOptions,
 }
 
 #[derive(Args, Debug)]
-struct KeyOptions {
-    /// The application key; better kept in a file, since others can see a command line
-    #[arg(long, env = "RESET_GATEWAY_APP_KEY", hide_env_values = true, value_name = "KEY", value_parser = key)]
-    app_key: Option<HeaderValue>,
-    /// A file with the application key, read again when it changes. With no key each caller sends its own as et-app-key
-    /// metadata; with one, theirs are ignored
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_APP_KEY_FILE",
-        hide_env_values = true,
-        value_name = "FILE"
-    )]
-    #[arg(conflicts_with = "app_key")]
-    app_key_file: Option<PathBuf>,
+pub struct AppKeyOptions {
+    /// The application key; better kept in a file, since other users can see a command line
+    #[arg(long, value_name = "KEY", value_parser = key)]
+    pub app_key: Option<HeaderValue>,
+    /// File with the application key; it is followed. Without a key each caller sends its own in the
+    /// metadata et-app-key; with one, theirs are ignored
+    #[arg(long, value_name = "FILE", conflicts_with = "app_key")]
+    pub app_key_file: Option<PathBuf>,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub struct Limits {
+    /// Longest time of a call; a caller's shorter deadline wins
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
+    pub timeout: Duration,
+    /// Most calls at a time, across all connections
+    #[arg(long, value_name = "NUMBER", default_value = "1024")]
+    #[arg(value_parser = number(1..=1_000_000_u32))]
+    pub max_in_flight: u32,
+    /// Most connections of callers at a time; beyond it, the one that is idle for longest is closed
+    #[arg(long, value_name = "NUMBER", default_value = "1024")]
+    #[arg(value_parser = number(1..=1_000_000_u32))]
+    pub max_connections: u32,
+    /// How long a connection takes new calls, so that clients spread again, or off
+    #[arg(long, value_name = "DURATION", default_value = "off", value_parser = or_off(duration))]
+    pub max_connection_age: OrOff<Duration>,
+    /// How long calls are still taken after the signal to stop, while health says NOT_SERVING
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration_or_zero)]
+    pub drain_delay: Duration,
+    /// Longest time from the signal to stop to the end, the delay included
+    #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration_or_zero)]
+    pub drain_timeout: Duration,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Attempts {
+    /// How many codes of one caller the API may refuse, and the time in which as many come back; or off
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "20/10m")]
+    #[arg(value_parser = or_off(rate))]
+    pub code_attempts: OrOff<AttemptRate>,
+    /// The same for all callers together
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "60/10m")]
+    #[arg(value_parser = or_off(rate))]
+    pub code_attempts_total: OrOff<AttemptRate>,
+    /// The same for the answers to the secret question of one user
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "5/15m")]
+    #[arg(value_parser = or_off(rate))]
+    pub answer_attempts: OrOff<AttemptRate>,
+    /// Metadata that tells callers apart; by default a caller is an IP address, or a Unix socket's user
+    #[arg(long, value_name = "NAME", value_parser = metadata_name)]
+    pub caller_metadata: Option<HeaderName>,
 }
 
 #[derive(Args, Debug)]
-struct SandboxListen {
-    /// Where the stand-in API listens, IP:port [default: 127.0.0.1:0]
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_SANDBOX_LISTEN",
-        hide_env_values = true,
-        value_name = "ADDRESS"
-    )]
-    #[arg(value_parser = socket_address)]
-    sandbox_listen: Option<SocketAddr>,
+pub struct SandboxListen {
+    /// Address of the stand-in API, IP:port [default: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
+    pub sandbox_listen: Option<SocketAddr>,
 }
 
-#[derive(Args, Debug)]
-struct LogOptions {
-    /// How log lines are written, text or json; text on a terminal, else json
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_LOG_FORMAT",
-        hide_env_values = true,
-        value_name = "FORMAT"
-    )]
-    log_format: Option<LogFormat>,
-}
-
-#[derive(Args, Debug)]
-struct SandboxOptions {
-    #[command(flatten)]
-    listen: SandboxListen,
-    #[command(flatten)]
-    key: KeyOptions,
-    #[command(flatten)]
-    log: LogOptions,
-}
-
-#[derive(Args, Debug)]
-struct ProbeOptions {
-    /// Where the gateway listens, IP:port or unix:/path; of several the first
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_LISTEN",
-        hide_env_values = true,
-        value_delimiter = ',',
-        value_name = "ADDRESS"
-    )]
-    #[arg(default_value = "127.0.0.1:50051")]
-    listen: Vec<Address>,
-}
-
-#[derive(Args, Debug)]
-struct ExplainOptions {
-    /// The rpc that the answer is for: ResetPassword, GetSecretQuestion, GenerateToken or UpdatePassword
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_RPC",
-        hide_env_values = true,
-        value_name = "NAME"
-    )]
-    rpc: Rpc,
-    /// The answer's HTTP status
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_HTTP_STATUS",
-        hide_env_values = true,
-        value_name = "NUMBER"
-    )]
-    #[arg(default_value = "200", value_parser = http_status)]
-    http_status: u16,
-    /// The answer's Content-Type
-    #[arg(
-        long,
-        env = "RESET_GATEWAY_CONTENT_TYPE",
-        hide_env_values = true,
-        value_name = "TYPE"
-    )]
-    #[arg(default_value = "application/json")]
-    content_type: String,
-    /// The answer's Retry-After, in seconds
-    #[arg(long, env = "RESET_GATEWAY_RETRY_AFTER", hide_env_values = true, value_name = "SECONDS", value_parser = seconds)]
-    retry_after: Option<Duration>,
-    /// The request held an answer to the secret question
-    #[arg(long, env = "RESET_GATEWAY_ANSWERED", hide_env_values = true, action = ArgAction::SetTrue, value_parser = parse_bool)]
-    answered: bool,
-    /// The request went out with the caller's application key, not the gateway's
-    #[arg(long, env = "RESET_GATEWAY_CALLERS_KEY", hide_env_values = true, action = ArgAction::SetTrue, value_parser = parse_bool)]
-    callers_key: bool,
-    /// The file with the answer's body; without it, standard input
-    #[arg(value_name = "FILE")]
-    body: Option<PathBuf>,
-}
-
-/// Reads the command line and the environment.
-///
-/// # Errors
-///
-/// The first setting that is wrong or missing; or, as `Ok(Err(_))`, the text that `--help` or `--version` asks for.
-pub fn parse(
-    args: impl IntoIterator<Item = OsString>,
-) -> Result<Result<Command, String>, ConfigError> {
-    check_encoding("RESET_GATEWAY_")?;
-    let cli = match Cli::try_parse_from(with_default_command(args)) {
-        Ok(cli) => cli,
-        Err(error)
-            if matches!(
-                error.kind(),
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-            ) =>
-        {
-            return Ok(Err(error.render().to_string()));
-        }
-        Err(error) => return Err(ConfigError::of_parser(&error)),
-    };
-    let command = match cli.command {
-        CliCommand::Serve(options) => Command::Serve(Box::new(options.check()?)),
-        CliCommand::Sandbox(options) => Command::Sandbox(Box::new(options.check()?)),
-        CliCommand::Probe(options) => Command::Probe(check::first(options.listen)?),
-        CliCommand::Explain(options) => Command::Explain(options.check()),
-    };
-    Ok(Ok(command))
-}
-
-/// Puts `serve` where no command is named.
-fn with_default_command(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut args: Vec<_> = args.into_iter().collect();
-    let names_none = args
-        .get(1)
-        .is_none_or(|first| first.to_str().is_some_and(|first| first.starts_with('-')));
-    let asks_for_help = args.get(1).is_some_and(|first| {
-        ["-h", "--help", "-V", "--version"]
-            .iter()
-            .any(|flag| first == flag)
-    });
-    if names_none && !asks_for_help {
-        args.insert(1.min(args.len()), "serve".into());
+impl SandboxListen {
+    /// The address that was given, or the default.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
+        self.sandbox_listen.unwrap_or(any_port)
     }
-    args
+}
+
+#[derive(Args, Debug)]
+pub struct LogOptions {
+    /// Format of log lines, text or json; by default text on a terminal, else json
+    #[arg(long, value_name = "FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+#[derive(Args, Debug)]
+pub struct Sandbox {
+    #[command(flatten)]
+    pub listen: SandboxListen,
+    #[command(flatten)]
+    pub key: AppKeyOptions,
+    #[command(flatten)]
+    pub log: LogOptions,
+}
+
+#[derive(Args, Debug)]
+pub struct Probe {
+    /// Address of the gateway, IP:port or unix:/path; the first one if there are several
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    #[arg(default_value = "127.0.0.1:50051")]
+    pub listen: Vec<Address>,
+}
+
+#[derive(Args, Debug)]
+pub struct Explain {
+    /// The rpc: ResetPassword, GetSecretQuestion, GenerateToken or UpdatePassword
+    #[arg(long, value_name = "NAME")]
+    pub rpc: Rpc,
+    /// HTTP status of the response
+    #[arg(long, value_name = "NUMBER", default_value = "200", value_parser = number(100..=999_u16))]
+    pub http_status: u16,
+    /// Content-Type of the response
+    #[arg(long, value_name = "TYPE", default_value = "application/json")]
+    pub content_type: String,
+    /// Retry-After of the response, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub retry_after: Option<Duration>,
+    /// The request held an answer to the secret question
+    #[arg(long, action = ArgAction::SetTrue, value_parser = parse_bool)]
+    pub answered: bool,
+    /// The request was sent with the caller's application key, not the gateway's
+    #[arg(long, action = ArgAction::SetTrue, value_parser = parse_bool)]
+    pub callers_key: bool,
+    /// File with the body of the response; by default standard input
+    #[arg(value_name = "FILE")]
+    pub body: Option<PathBuf>,
 }

@@ -1,32 +1,81 @@
-//! What the values of the settings can be. An error says what would be right and does not repeat the value.
+//! Parsers of the options' values. An error says what the option takes and never repeats the value,
+//! which may be a secret in the wrong place.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{fmt::Display, fs, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use http::{HeaderName, HeaderValue};
-use reqwest::Url;
+use reqwest::{Certificate, Url};
 
-use crate::{app_key, attempt_limiter::Rate};
+use super::cli::AttemptRate;
+use crate::app_key;
 
-/// An address, or none.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct AdminListen(pub(super) Option<SocketAddr>);
+/// The certificates of one file.
+pub(super) type Certificates = Vec<Certificate>;
 
-/// A rate, or none.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct RateOrOff(pub(super) Option<Rate>);
+/// Longer is a mistake, and far below what a timer can hold.
+const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A parser as clap accepts it.
+pub(super) trait Parse<T, E>:
+    Fn(&str) -> Result<T, E> + Clone + Send + Sync + 'static
+{
+}
+
+impl<T, E, F: Fn(&str) -> Result<T, E> + Clone + Send + Sync + 'static> Parse<T, E> for F {}
+
+/// `off`, or what `parse` takes.
+pub(super) fn or_off<T, E: Display>(parse: impl Parse<T, E>) -> impl Parse<Option<T>, String> {
+    move |text: &str| match text {
+        "off" => Ok(None),
+        _ => parse(text)
+            .map(Some)
+            .map_err(|expected| format!("{expected}, or off")),
+    }
+}
+
+/// A whole number in the range.
+pub(super) fn number<T>(range: RangeInclusive<T>) -> impl Parse<T, String>
+where
+    T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
+{
+    move |text: &str| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let (least, most) = (range.start(), range.end());
+        number.ok_or_else(|| format!("takes a whole number from {least} to {most}"))
+    }
+}
+
+pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+    let duration = duration_or_zero(text).ok();
+    duration
+        .filter(|duration| *duration >= Duration::from_millis(1))
+        .ok_or("takes a duration from 1ms to 24h, such as 500ms or 10s")
+}
+
+pub(super) fn duration_or_zero(text: &str) -> Result<Duration, &'static str> {
+    let duration = humantime::parse_duration(text).ok();
+    duration
+        .filter(|duration| *duration <= MAX_DURATION)
+        .ok_or("takes a duration up to 24h, such as 25s")
+}
+
+pub(super) fn seconds(text: &str) -> Result<Duration, &'static str> {
+    let seconds = text.parse().map(Duration::from_secs);
+    seconds.map_err(|_| "takes a whole number of seconds")
+}
+
+/// A number and a duration, neither of them zero.
+pub(super) fn rate(text: &str) -> Result<AttemptRate, &'static str> {
+    let parse =
+        |(count, period)| Some((number(1..=1_000_000)(count).ok()?, duration(period).ok()?));
+    text.split_once('/')
+        .and_then(parse)
+        .ok_or("takes NUMBER/DURATION from 1/24h to 1000000/1ms, such as 20/10m")
+}
 
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse()
         .map_err(|_| "takes IP:port, such as 127.0.0.1:9464")
-}
-
-pub(super) fn address_or_off(text: &str) -> Result<AdminListen, &'static str> {
-    if text == "off" {
-        return Ok(AdminListen(None));
-    }
-    text.parse()
-        .map(|address| AdminListen(Some(address)))
-        .map_err(|_| "takes IP:port, such as 127.0.0.1:9464, or off")
 }
 
 pub(super) fn upstream_url(text: &str) -> Result<Url, &'static str> {
@@ -42,97 +91,33 @@ pub(super) fn upstream_url(text: &str) -> Result<Url, &'static str> {
 }
 
 pub(super) fn api_version(text: &str) -> Result<String, &'static str> {
-    let is_version = text
-        .split('.')
-        .all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
-    if is_version {
-        Ok(text.to_owned())
-    } else {
-        Err("takes numbers and dots, such as 1.0")
+    let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let version = text.split('.').all(is_number).then(|| text.to_owned());
+    version.ok_or("takes numbers and dots, such as 1.0")
+}
+
+/// Reads the PEM file at the path.
+pub(super) fn certificates(path: &str) -> Result<Certificates, String> {
+    let expected = |why| format!("takes a PEM file of certificates ({why})");
+    let pem = fs::read(path).map_err(|error| expected(error.to_string()))?;
+    let certificates = Certificate::from_pem_bundle(&pem).unwrap_or_default();
+    if certificates.is_empty() {
+        return Err(expected("no certificate in it".to_owned()));
     }
+    Ok(certificates)
 }
 
 pub(super) fn key(text: &str) -> Result<HeaderValue, &'static str> {
     app_key::parse(text).ok_or(app_key::EXPECTED)
 }
 
-/// A day: more is a mistake, and far from what a timer can hold.
-const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
-
-pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
-    let found = humantime::parse_duration(text).ok();
-    found
-        .filter(|found| (Duration::from_millis(1)..=MAX_DURATION).contains(found))
-        .ok_or("takes a duration from 1ms to 24h, such as 500ms or 10s")
-}
-
-pub(super) fn duration_or_zero(text: &str) -> Result<Duration, &'static str> {
-    let found = humantime::parse_duration(text).ok();
-    found
-        .filter(|found| *found <= MAX_DURATION)
-        .ok_or("takes a duration up to 24h, such as 25s")
-}
-
-/// A duration, or none.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Age(pub(super) Option<Duration>);
-
-pub(super) fn duration_or_off(text: &str) -> Result<Age, &'static str> {
-    if text == "off" {
-        return Ok(Age(None));
-    }
-    let found = duration(text).map(|age| Age(Some(age)));
-    found.map_err(|_| "takes a duration from 1ms to 24h, such as 30m, or off")
-}
-
-pub(super) fn positive(text: &str) -> Result<u32, &'static str> {
-    let found = text
-        .parse()
-        .ok()
-        .filter(|number| (1..=1_000_000).contains(number));
-    found.ok_or("takes a whole number from 1 to 1000000")
-}
-
-/// More than any machine has use for is a mistake.
-pub(super) fn worker_threads(text: &str) -> Result<u16, &'static str> {
-    text.parse()
-        .ok()
-        .filter(|threads| (1..=1024).contains(threads))
-        .ok_or("takes a whole number from 1 to 1024")
-}
-
-pub(super) fn rate_or_off(text: &str) -> Result<RateOrOff, &'static str> {
-    if text == "off" {
-        return Ok(RateOrOff(None));
-    }
-    let parts = text.split_once('/');
-    let rate =
-        parts.and_then(|(most, per)| Some(Rate::new(positive(most).ok()?, duration(per).ok()?)));
-    rate.map(|rate| RateOrOff(Some(rate)))
-        .ok_or("takes NUMBER/DURATION from 1/24h to 1000000/1ms, such as 20/10m, or off")
-}
-
 pub(super) fn metadata_name(text: &str) -> Result<HeaderName, &'static str> {
-    let is_name = text
-        .bytes()
-        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.'));
-    let name = text.parse().ok().filter(|_| is_name);
+    let is_allowed =
+        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_' | b'.');
+    let name = text.parse().ok().filter(|_| text.bytes().all(is_allowed));
     name.ok_or(
         "takes the name of metadata: small letters, digits, hyphens, dots and underscores, such as x-application",
     )
-}
-
-pub(super) fn http_status(text: &str) -> Result<u16, &'static str> {
-    text.parse()
-        .ok()
-        .filter(|status| (100..=999).contains(status))
-        .ok_or("takes a number from 100 to 999")
-}
-
-pub(super) fn seconds(text: &str) -> Result<Duration, &'static str> {
-    text.parse()
-        .map(Duration::from_secs)
-        .map_err(|_| "takes a whole number of seconds")
 }
 
 pub(super) fn parse_bool(text: &str) -> Result<bool, &'static str> {

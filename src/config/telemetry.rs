@@ -28,7 +28,7 @@ pub struct Telemetry {
 
 impl Telemetry {
     /// What the environment says; the flag for the log format comes before what the terminal suggests.
-    pub(super) fn from_environment(log_format: Option<LogFormat>) -> Result<Self, ConfigError> {
+    pub(crate) fn from_environment(log_format: Option<LogFormat>) -> Result<Self, ConfigError> {
         let on_terminal = || {
             if std::io::stderr().is_terminal() {
                 LogFormat::Text

@@ -1,4 +1,4 @@
-//! The stand-in's traders, codes and tokens: a state machine without any HTTP. Time is handed in.
+//! The stand-in's traders, codes and tokens: a state machine without HTTP. Callers pass the time.
 
 use std::{
     collections::HashMap,
@@ -7,42 +7,41 @@ use std::{
 
 use rand::Rng;
 
-/// How long a mailed code works.
-pub(super) const CODE_LIFETIME: Duration = Duration::from_secs(15 * 60);
-/// How long a token works.
-pub(super) const TOKEN_LIFETIME: Duration = Duration::from_secs(15 * 60);
+/// How long a code or a token works.
+const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// All that the stand-in knows.
+/// The state of the stand-in. Passwords are not part of it, because nothing asks for them.
 pub(super) struct Accounts {
-    traders: Vec<Trader>,
-    /// By code: six digits.
-    codes: HashMap<String, Right>,
-    tokens: HashMap<String, Right>,
+    traders: [Trader; 2],
+    /// By code, which has six digits.
+    codes: HashMap<String, Grant>,
+    /// By token.
+    tokens: HashMap<String, Grant>,
 }
 
 struct Trader {
     login: &'static str,
     email: &'static str,
     question: Option<Question>,
-    password: String,
+    /// The code that was mailed last.
     mailbox: Option<String>,
 }
 
-#[derive(Clone, Copy)]
 struct Question {
     text: &'static str,
     answer: &'static str,
 }
 
-/// What a code or a token stands for, until it is used or expires.
-struct Right {
+/// Whom a code or a token stands for, until it is used or expires.
+struct Grant {
+    /// The trader's index.
     trader: usize,
     expires: Instant,
 }
 
 /// Why a step is refused.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Refused {
+pub(super) enum Refusal {
     /// No trader has that login or e-mail address.
     UnknownUser,
     /// The answer to the secret question is missing or wrong.
@@ -55,91 +54,72 @@ pub(super) enum Refused {
 
 impl Accounts {
     pub(super) fn new() -> Self {
-        let question = Question {
-            text: "What street did you live on in third grade?",
-            answer: "Peterson",
+        let robert = Trader {
+            login: "robert.zak",
+            email: "robert.zak@autoshares.com",
+            question: Some(Question {
+                text: "What street did you live on in third grade?",
+                answer: "Peterson",
+            }),
+            mailbox: None,
         };
-        let trader = |login, email, question| Trader {
-            login,
-            email,
-            question,
-            password: "the first password".to_owned(),
+        let jane = Trader {
+            login: "jane.doe",
+            email: "hello@autoshares.com",
+            question: None,
             mailbox: None,
         };
         Self {
-            traders: vec![
-                trader("robert.zak", "robert.zak@autoshares.com", Some(question)),
-                trader("jane.doe", "hello@autoshares.com", None),
-            ],
+            traders: [robert, jane],
             codes: HashMap::new(),
             tokens: HashMap::new(),
         }
     }
 
-    /// Step 1: mails a code, which takes the place of the one before.
+    /// Step 1: mails a code, which replaces the previous one.
     pub(super) fn reset(
         &mut self,
         user: &str,
         answer: Option<&str>,
         now: Instant,
-    ) -> Result<String, Refused> {
+    ) -> Result<String, Refusal> {
         let trader = self.find(user)?;
-        if self.traders[trader]
-            .question
-            .is_some_and(|question| answer != Some(question.answer))
-        {
-            return Err(Refused::IncorrectAnswer);
+        let question = self.traders[trader].question.as_ref();
+        if question.is_some_and(|question| answer != Some(question.answer)) {
+            return Err(Refusal::IncorrectAnswer);
         }
-        self.codes.retain(|_, right| right.trader != trader);
+        self.codes.retain(|_, grant| grant.trader != trader);
         let code = loop {
             let code = format!("{:06}", rand::rng().random_range(0..1_000_000));
             if !self.codes.contains_key(&code) {
                 break code;
             }
         };
-        self.codes.insert(
-            code.clone(),
-            Right {
-                trader,
-                expires: now + CODE_LIFETIME,
-            },
-        );
+        self.codes.insert(code.clone(), Grant::new(trader, now));
         self.traders[trader].mailbox = Some(code.clone());
         Ok(code)
     }
 
-    /// Step 2: the question; none for a trader without one.
-    pub(super) fn question(&self, user: &str) -> Result<Option<&'static str>, Refused> {
-        let trader = &self.traders[self.find(user)?];
-        Ok(trader.question.map(|question| question.text))
+    /// Step 2: the secret question; `None` for a trader without one.
+    pub(super) fn question(&self, user: &str) -> Result<Option<&'static str>, Refusal> {
+        let question = self.traders[self.find(user)?].question.as_ref();
+        Ok(question.map(|question| question.text))
     }
 
     /// Step 3: exchanges a code for a token.
-    pub(super) fn token(&mut self, code: &str, now: Instant) -> Result<String, Refused> {
-        let trader = take(&mut self.codes, code, now).ok_or(Refused::IncorrectCode)?;
+    pub(super) fn token(&mut self, code: &str, now: Instant) -> Result<String, Refusal> {
+        let trader = take(&mut self.codes, code, now).ok_or(Refusal::IncorrectCode)?;
         let token = uuid::Builder::from_random_bytes(rand::random())
             .into_uuid()
             .to_string();
-        self.tokens.insert(
-            token.clone(),
-            Right {
-                trader,
-                expires: now + TOKEN_LIFETIME,
-            },
-        );
+        self.tokens.insert(token.clone(), Grant::new(trader, now));
         Ok(token)
     }
 
-    /// Step 4: sets the password.
-    pub(super) fn set_password(
-        &mut self,
-        token: &str,
-        password: &str,
-        now: Instant,
-    ) -> Result<(), Refused> {
-        let trader = take(&mut self.tokens, token, now).ok_or(Refused::IncorrectToken)?;
-        password.clone_into(&mut self.traders[trader].password);
-        Ok(())
+    /// Step 4: uses up the token.
+    pub(super) fn set_password(&mut self, token: &str, now: Instant) -> Result<(), Refusal> {
+        let trader = take(&mut self.tokens, token, now);
+        trader.map(drop).ok_or(Refusal::IncorrectToken)
     }
 
     /// The code that was mailed last.
@@ -147,19 +127,28 @@ impl Accounts {
         self.traders[self.find(user).ok()?].mailbox.as_deref()
     }
 
-    fn find(&self, user: &str) -> Result<usize, Refused> {
-        let found = self
-            .traders
+    fn find(&self, user: &str) -> Result<usize, Refusal> {
+        let is_user = |trader: &Trader| trader.login == user || trader.email == user;
+        self.traders
             .iter()
-            .position(|trader| trader.login == user || trader.email == user);
-        found.ok_or(Refused::UnknownUser)
+            .position(is_user)
+            .ok_or(Refusal::UnknownUser)
     }
 }
 
-/// Uses up a right; `None` if there is none of that name or it has expired.
-fn take(rights: &mut HashMap<String, Right>, name: &str, now: Instant) -> Option<usize> {
-    rights.retain(|_, right| right.expires > now);
-    rights.remove(name).map(|right| right.trader)
+impl Grant {
+    fn new(trader: usize, now: Instant) -> Self {
+        Self {
+            trader,
+            expires: now + LIFETIME,
+        }
+    }
+}
+
+/// Uses up a code or a token. `None` if it is unknown or has expired.
+fn take(grants: &mut HashMap<String, Grant>, name: &str, now: Instant) -> Option<usize> {
+    grants.retain(|_, grant| grant.expires > now);
+    grants.remove(name).map(|grant| grant.trader)
 }
 
 #[cfg(test)]
@@ -167,29 +156,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_flow_ends_with_the_new_password() {
+    fn codes_and_tokens_work_once() {
         let (mut accounts, now) = (Accounts::new(), Instant::now());
         assert_eq!(
             accounts.reset("robert.zak", None, now),
-            Err(Refused::IncorrectAnswer)
+            Err(Refusal::IncorrectAnswer)
         );
         assert_eq!(
             accounts.reset("robert.zak", Some("Main"), now),
-            Err(Refused::IncorrectAnswer)
+            Err(Refusal::IncorrectAnswer)
         );
         let code = accounts.reset("robert.zak", Some("Peterson"), now).unwrap();
         assert_eq!(accounts.mailbox("robert.zak"), Some(code.as_str()));
         let token = accounts.token(&code, now).unwrap();
         assert_eq!(
             accounts.token(&code, now),
-            Err(Refused::IncorrectCode),
+            Err(Refusal::IncorrectCode),
             "a code works once"
         );
-        accounts.set_password(&token, "new", now).unwrap();
-        assert_eq!(accounts.traders[0].password, "new");
+        accounts.set_password(&token, now).unwrap();
         assert_eq!(
-            accounts.set_password(&token, "newer", now),
-            Err(Refused::IncorrectToken),
+            accounts.set_password(&token, now),
+            Err(Refusal::IncorrectToken),
             "a token works once"
         );
     }
@@ -202,7 +190,7 @@ mod tests {
         assert!(accounts.reset("hello@autoshares.com", None, now).is_ok());
         assert_eq!(
             accounts.reset("nobody", None, now),
-            Err(Refused::UnknownUser)
+            Err(Refusal::UnknownUser)
         );
     }
 
@@ -211,24 +199,24 @@ mod tests {
         let (mut accounts, now) = (Accounts::new(), Instant::now());
         let code = accounts.reset("jane.doe", None, now).unwrap();
         assert_eq!(
-            accounts.token(&code, now + CODE_LIFETIME),
-            Err(Refused::IncorrectCode)
+            accounts.token(&code, now + LIFETIME),
+            Err(Refusal::IncorrectCode)
         );
         let code = accounts.reset("jane.doe", None, now).unwrap();
         let token = accounts.token(&code, now).unwrap();
         assert_eq!(
-            accounts.set_password(&token, "new", now + TOKEN_LIFETIME),
-            Err(Refused::IncorrectToken)
+            accounts.set_password(&token, now + LIFETIME),
+            Err(Refusal::IncorrectToken)
         );
     }
 
     #[test]
-    fn a_new_code_takes_the_place_of_the_one_before() {
+    fn a_new_code_replaces_the_previous_one() {
         let (mut accounts, now) = (Accounts::new(), Instant::now());
         let first = accounts.reset("jane.doe", None, now).unwrap();
         let second = accounts.reset("jane.doe", None, now).unwrap();
         if first != second {
-            assert_eq!(accounts.token(&first, now), Err(Refused::IncorrectCode));
+            assert_eq!(accounts.token(&first, now), Err(Refusal::IncorrectCode));
         }
         assert!(accounts.token(&second, now).is_ok());
     }

@@ -1,4 +1,4 @@
-//! The stand-in's REST endpoints: the documented paths, bodies and errors over [`Accounts`].
+//! The stand-in's REST endpoints: the documented paths, bodies and errors, over [`Accounts`].
 
 use std::{
     sync::{Arc, Mutex, MutexGuard},
@@ -20,8 +20,8 @@ use tokio::sync::watch;
 use tracing::info;
 
 use super::{
-    accounts::{Accounts, Refused},
-    faults::{error, provoked},
+    accounts::{Accounts, Refusal},
+    faults::{KEY_REJECTED, json_response, provoked},
 };
 use crate::rpc::Rpc;
 
@@ -40,7 +40,7 @@ impl Sandbox {
     }
 }
 
-/// All paths of the stand-in. With a key, REST calls have to carry it.
+/// All paths of the stand-in. If there is a key, REST calls have to carry it.
 pub(super) fn routes(key: Option<watch::Receiver<HeaderValue>>, api_version: &str) -> Router {
     let sandbox = Sandbox {
         accounts: Arc::new(Mutex::new(Accounts::new())),
@@ -68,20 +68,16 @@ struct Reset {
     secret_question_answer: Option<String>,
 }
 
-async fn reset_password(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Refusal> {
-    let Reset {
-        user,
-        secret_question_answer,
-    } = parse(&body)?;
-    if let Some(fault) = provoked(&user).await {
+async fn reset_password(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, ApiError> {
+    let request: Reset = parse(&body)?;
+    if let Some(fault) = provoked(&request.user).await {
         return Ok(fault);
     }
-    let code =
-        sandbox
-            .accounts()
-            .reset(&user, secret_question_answer.as_deref(), Instant::now())?;
+    let answer = request.secret_question_answer.as_deref();
+    let now = Instant::now();
+    let code = sandbox.accounts().reset(&request.user, answer, now)?;
     info!(code, "mailed a confirmation code");
-    // As documented: the success of this step, and of no other, says that it did not succeed.
+    // As documented: the success of this step, and of no other one, says `false`.
     Ok(Json(json!({ "Errors": [], "IsSucceed": false })).into_response())
 }
 
@@ -93,8 +89,8 @@ struct Username {
 async fn secret_question(
     State(sandbox): State<Sandbox>,
     query: Result<Query<Username>, QueryRejection>,
-) -> Result<Response, Refusal> {
-    let Query(Username { username }) = query.map_err(|_| Refusal::Invalid)?;
+) -> Result<Response, ApiError> {
+    let Query(Username { username }) = query.map_err(|_| ApiError::Unreadable)?;
     if let Some(fault) = provoked(&username).await {
         return Ok(fault);
     }
@@ -108,7 +104,7 @@ struct Code {
     code: String,
 }
 
-async fn generate_token(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Refusal> {
+async fn generate_token(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, ApiError> {
     let Code { code } = parse(&body)?;
     if let Some(fault) = provoked(&code).await {
         return Ok(fault);
@@ -125,44 +121,42 @@ struct NewPassword {
     password_confirmation: String,
 }
 
-async fn update_password(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, Refusal> {
-    let NewPassword {
-        token,
-        password,
-        password_confirmation,
-    } = parse(&body)?;
-    if let Some(fault) = provoked(&token).await {
+async fn update_password(
+    State(sandbox): State<Sandbox>,
+    body: Bytes,
+) -> Result<Response, ApiError> {
+    let request: NewPassword = parse(&body)?;
+    if let Some(fault) = provoked(&request.token).await {
         return Ok(fault);
     }
-    if password.is_empty() {
-        return Err(Refusal::Field("Password", "Password is required"));
+    if request.password.is_empty() {
+        return Err(ApiError::Property("Password", "Password is required"));
     }
-    if password != password_confirmation {
-        return Err(Refusal::Field(
+    if request.password != request.password_confirmation {
+        return Err(ApiError::Property(
             "PasswordConfirmation",
             "The password and its confirmation differ",
         ));
     }
     sandbox
         .accounts()
-        .set_password(&token, &password, Instant::now())?;
+        .set_password(&request.token, Instant::now())?;
     Ok(Json(json!({ "Errors": [], "IsSucceed": true })).into_response())
 }
 
-/// What was mailed last to the trader: the sandbox's own, not the API's.
+/// The code that was mailed last to the trader. This path is the sandbox's own, not the API's.
 async fn mailbox(State(sandbox): State<Sandbox>, Path(user): Path<String>) -> Response {
     match sandbox.accounts().mailbox(&user) {
         Some(code) => Json(json!({ "code": code })).into_response(),
-        None => error(404, json!({ "error": "nothing was mailed to this user" })),
+        None => json_response(404, json!({ "error": "nothing was mailed to this user" })),
     }
 }
 
 async fn check_key(State(sandbox): State<Sandbox>, request: Request, next: Next) -> Response {
     match &sandbox.key {
-        Some(key) if request.headers().get("et-app-key") != Some(&*key.borrow()) => error(
-            403,
-            json!({ "error": "Application key is not defined or does not exist" }),
-        ),
+        Some(key) if request.headers().get("et-app-key") != Some(&*key.borrow()) => {
+            json_response(403, json!({ "error": KEY_REJECTED }))
+        }
         _ => next.run(request).await,
     }
 }
@@ -173,7 +167,7 @@ async fn unsupported_method(State(sandbox): State<Sandbox>, request: Request) ->
         sandbox.api_version,
         request.method()
     );
-    error(
+    json_response(
         405,
         json!({ "Error": { "Code": "UnsupportedApiVersion", "Message": message } }),
     )
@@ -184,53 +178,55 @@ async fn no_route(uri: Uri) -> Response {
         "No HTTP resource was found that matches the request URI '{}'.",
         uri.path()
     );
-    error(404, json!({ "Message": message }))
+    json_response(404, json!({ "Message": message }))
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map_err(|_| Refusal::Invalid)
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body).map_err(|_| ApiError::Unreadable)
 }
 
 fn succeeded(model: &str) -> Response {
     Json(json!({ "Model": model, "Errors": [], "IsSucceed": true })).into_response()
 }
 
-/// Why a step is refused, by the form in which it is said.
-enum Refusal {
+/// Why a request is not answered as asked.
+enum ApiError {
     /// The body or the query cannot be read.
-    Invalid,
-    /// A property of the body, and what is wrong with it.
-    Field(&'static str, &'static str),
-    /// The accounts say so.
-    Accounts(Refused),
+    Unreadable,
+    /// A property of the body is wrong, and why.
+    Property(&'static str, &'static str),
+    /// The accounts refuse the step.
+    Refused(Refusal),
 }
 
-impl From<Refused> for Refusal {
-    fn from(refused: Refused) -> Self {
-        Self::Accounts(refused)
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
     }
 }
 
-impl IntoResponse for Refusal {
-    /// Of the texts in `Errors` only the first is documented.
+impl IntoResponse for ApiError {
+    /// Of the texts in `Errors` only the first one is documented.
     fn into_response(self) -> Response {
         let (text, code) = match self {
-            Self::Invalid => return error(400, json!({ "Message": "The request is invalid." })),
-            Self::Field(property, message) => {
+            Self::Unreadable => {
+                return json_response(400, json!({ "Message": "The request is invalid." }));
+            }
+            Self::Property(property, message) => {
                 let state = json!({ format!("userPassword.{property}"): [message] });
                 let message = "Validation error occured while processing entity";
-                return error(422, json!({ "Message": message, "ModelState": state }));
+                return json_response(422, json!({ "Message": message, "ModelState": state }));
             }
-            Self::Accounts(Refused::UnknownUser) => {
-                return error(404, json!({ "Message": "Resource was not found" }));
+            Self::Refused(Refusal::UnknownUser) => {
+                return json_response(404, json!({ "Message": "Resource was not found" }));
             }
-            Self::Accounts(Refused::IncorrectAnswer) => {
+            Self::Refused(Refusal::IncorrectAnswer) => {
                 ("Answer is incorrect, try again.", "ErrorIncorrectAnswer")
             }
-            Self::Accounts(Refused::IncorrectCode) => {
+            Self::Refused(Refusal::IncorrectCode) => {
                 ("Code is incorrect or has expired.", "ErrorIncorrectCode")
             }
-            Self::Accounts(Refused::IncorrectToken) => {
+            Self::Refused(Refusal::IncorrectToken) => {
                 ("Token is incorrect or has expired.", "ErrorIncorrectToken")
             }
         };

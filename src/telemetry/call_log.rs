@@ -138,14 +138,3 @@ impl CallObservation {
         );
     }
 }
-
-#[cfg(test)]
-impl CallObserver {
-    /// An observer that exports nothing.
-    pub(crate) fn without_export() -> Self {
-        Self {
-            metrics: Metrics::new(&opentelemetry::global::meter("test")),
-            continues_traces: true,
-        }
-    }
-}

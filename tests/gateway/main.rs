@@ -29,6 +29,8 @@ mod shutdown;
 
 mod restart;
 
+mod reload;
+
 mod faults;
 
 mod retries;

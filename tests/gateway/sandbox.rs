@@ -302,3 +302,23 @@ async fn the_sandbox_follows_the_version_and_the_key_file() {
     gateway.logged("the application key has changed").await;
     reset(client, "jane.doe", None).await.unwrap();
 }
+
+#[tokio::test]
+async fn the_sandbox_alone_follows_its_key_file() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), "first-key").unwrap();
+    let sandbox = Gateway::start_sandbox(&["--app-key-file", file.path().to_str().unwrap()]);
+    let url = format!(
+        "{}v1.0/users/password/secret-question?username=jane.doe",
+        sandbox.announced("sandbox API on ")
+    );
+    let status = async |key: &str| {
+        let request = http().get(&url).header("Et-App-Key", key);
+        request.send().await.unwrap().status().as_u16()
+    };
+    assert_eq!(status("first-key").await, 200);
+    std::fs::write(file.path(), "second-key").unwrap();
+    sandbox.logged("the application key has changed").await;
+    assert_eq!(status("first-key").await, 403);
+    assert_eq!(status("second-key").await, 200);
+}

@@ -123,7 +123,7 @@ fn a_wrong_flag_is_named_with_what_it_takes() {
         (
             "--max-connection-age",
             &[VALUE, "0s", "1y"],
-            "takes a duration from 1ms to 24h, such as 30m, or off",
+            "takes a duration from 1ms to 24h, such as 500ms or 10s, or off",
         ),
         (
             "--drain-delay",
@@ -526,6 +526,48 @@ async fn a_client_certificate_and_its_key_go_together() {
 }
 
 #[test]
+fn a_unix_address_that_grpc_libraries_read_in_another_way_is_refused() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let expected =
+        "--listen (RESET_GATEWAY_LISTEN) takes IP:port or unix:/absolute/path (at most 107 bytes)";
+    for address in [
+        "unix://no-such-folder/x.sock",
+        "unix:no-such-folder/x.sock",
+        "unix:////no-such-folder/x.sock",
+        "unix://",
+        "unix:",
+        "unix-abstract:x",
+        "/no-such-folder/x.sock",
+    ] {
+        let rest = ["--upstream-url", "http://127.0.0.1:1", "--listen", address];
+        let output = serve(&taken, "", &rest).output().unwrap();
+        assert_misconfigured(&output, expected);
+        let output = run(&["probe", "--listen", address]);
+        assert_misconfigured(&output, expected);
+    }
+}
+
+#[tokio::test]
+async fn the_gateway_and_the_probe_take_every_character_of_a_path_as_it_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path().to_str().unwrap();
+    for name in ["plain", "a b", "100%", "%20", "a?b", "a#b", "ü", "a:b"] {
+        let path = format!("{folder}/{name}");
+        for form in ["unix:", "unix://"] {
+            let address = format!("{form}{path}");
+            let gateway = Gateway::with("http://127.0.0.1:1", &["--listen", &address]);
+            assert_eq!(gateway.address(), format!("unix:{path}"));
+            assert!(fs::metadata(&path).is_ok(), "{address}");
+            for form in ["unix:", "unix://"] {
+                let probe = run(&["probe", "--listen", &format!("{form}{path}")]);
+                assert_eq!(probe.status.code(), Some(0), "{probe:?}");
+            }
+            gateway.stopped().await;
+        }
+    }
+}
+
+#[test]
 fn an_address_is_listened_on_once() {
     let url = ["--upstream-url", "http://127.0.0.1:1"];
     let takes = "takes an address that no other listener has";
@@ -602,7 +644,7 @@ fn the_other_commands_are_as_strict() {
         ),
         (
             &["explain", "--rpc", "ResetPassword", "--http-status", "99"],
-            "--http-status (RESET_GATEWAY_HTTP_STATUS) takes a number from 100 to 999",
+            "--http-status (RESET_GATEWAY_HTTP_STATUS) takes a whole number from 100 to 999",
         ),
         (
             &["probe", "--listen", VALUE],

@@ -18,7 +18,7 @@ use crate::{
 
 #[tokio::test]
 async fn calls_in_flight_survive_every_stop_signal() {
-    for signal in ["TERM", "INT"] {
+    for signal in ["TERM", "INT", "QUIT"] {
         let late = bytes(
             200,
             &[("Content-Type", "application/json")],

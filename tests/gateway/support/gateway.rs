@@ -14,6 +14,7 @@ use reset_gateway::proto::{
     GenerateTokenRequest, GetSecretQuestionRequest, ResetPasswordRequest, UpdatePasswordRequest,
     password_reset_service_client::PasswordResetServiceClient,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tonic::{
     Request, Status,
     transport::{Channel, Endpoint},
@@ -152,12 +153,17 @@ impl Gateway {
         within(|| self.log().contains(text)).await;
     }
 
+    /// Sends the signal of that name, which is given without `SIG`.
     pub fn signal(&self, name: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{name}"), &self.child.id().to_string()])
-            .status()
-            .unwrap();
-        assert!(status.success());
+        let signal = match name {
+            "TERM" => Signal::TERM,
+            "INT" => Signal::INT,
+            "QUIT" => Signal::QUIT,
+            "HUP" => Signal::HUP,
+            "KILL" => Signal::KILL,
+            _ => panic!("no test sends {name}"),
+        };
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
     /// Resident memory, in KiB.
