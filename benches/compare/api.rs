@@ -10,8 +10,8 @@ use std::{
 };
 
 use crate::{
-    lab::{command, free_address},
     process::Process,
+    programs::{command, free_address},
 };
 
 pub(crate) const USERNAME: &str = "robert.zak";

@@ -19,9 +19,10 @@ use crate::{
     api::{QUESTION, USERNAME},
     collector::Collector,
     envoy::envoy,
-    lab::{Lab, command, free_address},
+    lab::Lab,
     load::{self, Load},
     process::Process,
+    programs::{command, free_address},
 };
 
 /// The part of the gateway's calls that has spans.

@@ -3,7 +3,7 @@
 
 use std::{fs, net::SocketAddr, path::Path, process::Command};
 
-use crate::lab::{Lab, command};
+use crate::{lab::Lab, programs::command};
 
 pub(crate) fn envoy(lab: &Lab, listen: SocketAddr) -> Command {
     let scratch = lab.scratch.path();

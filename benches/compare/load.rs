@@ -3,7 +3,6 @@
 use std::{
     fs,
     net::SocketAddr,
-    path::Path,
     process::{Command, Stdio},
 };
 
@@ -12,7 +11,8 @@ use reset_gateway::proto::{GetSecretQuestionRequest, GetSecretQuestionResponse};
 
 use crate::{
     api::{self, PATH, QUESTION, USERNAME},
-    lab::{Lab, command},
+    lab::Lab,
+    programs::command,
 };
 
 /// gRPC's prefix of a message: a flag and the length.
@@ -27,22 +27,20 @@ pub(crate) struct Load {
     pub(crate) calls: u32,
 }
 
-/// Writes the request, with its prefix, where h2load reads it.
-pub(crate) fn write_request(scratch: &Path) {
+/// Loads a gRPC server; returns the calls per second.
+pub(crate) fn run(lab: &Lab, server: SocketAddr, load: Load) -> f64 {
     let message = GetSecretQuestionRequest {
         username: USERNAME.to_owned(),
     };
     let mut request = vec![0, 0, 0, 0, u8::try_from(message.encoded_len()).unwrap()];
     message.encode(&mut request).unwrap();
-    fs::write(scratch.join("request"), request).unwrap();
-}
+    let file = lab.scratch.path().join("request");
+    fs::write(&file, request).unwrap();
 
-/// Loads a gRPC server; returns the calls per second.
-pub(crate) fn run(lab: &Lab, server: SocketAddr, load: Load) -> f64 {
     let mut command = h2load(lab, load);
     command
         .arg("-d")
-        .arg(lab.scratch.path().join("request"))
+        .arg(file)
         .args(["-H", "content-type: application/grpc", "-H", "te: trailers"])
         .arg(format!("http://{server}{RPC}"));
     let response = GetSecretQuestionResponse {

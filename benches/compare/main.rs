@@ -14,6 +14,7 @@ mod lab;
 mod load;
 mod measure;
 mod plain;
+mod programs;
 mod report;
 
 #[path = "../support/process.rs"]
@@ -23,8 +24,9 @@ use std::{net::SocketAddr, process::ExitCode};
 
 use clap::Parser;
 
-use lab::{Lab, Tools};
+use lab::Lab;
 use measure::Plan;
+use programs::Tools;
 
 #[derive(Debug, Parser)]
 struct Cli {
