@@ -97,7 +97,6 @@ fn gateway(lab: &Lab, listen: SocketAddr, collector: &Collector) -> Command {
             format!("http://{}", collector.address),
         )
         .env("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
-        .env("OTEL_METRICS_EXPORTER", "none")
         .env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
         .env("OTEL_TRACES_SAMPLER_ARG", SAMPLED.to_string())
         .stderr(Stdio::piped());

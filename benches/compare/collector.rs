@@ -1,4 +1,4 @@
-//! An OpenTelemetry collector that counts the spans it receives.
+//! An OpenTelemetry collector that accepts everything and counts the spans.
 
 use std::{
     net::SocketAddr,
@@ -8,9 +8,15 @@ use std::{
     },
 };
 
-use opentelemetry_proto::tonic::collector::trace::v1::{
-    ExportTraceServiceRequest, ExportTraceServiceResponse,
-    trace_service_server::{TraceService, TraceServiceServer},
+use opentelemetry_proto::tonic::collector::{
+    metrics::v1::{
+        ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+        metrics_service_server::{MetricsService, MetricsServiceServer},
+    },
+    trace::v1::{
+        ExportTraceServiceRequest, ExportTraceServiceResponse,
+        trace_service_server::{TraceService, TraceServiceServer},
+    },
 };
 use tokio::{net::TcpListener, runtime::Runtime};
 use tonic::{
@@ -18,7 +24,7 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-/// Receives spans by OTLP over gRPC until the runtime ends.
+/// Serves OTLP over gRPC until the runtime ends.
 pub(crate) struct Collector {
     pub(crate) address: SocketAddr,
     spans: Spans,
@@ -30,12 +36,16 @@ struct Spans(Arc<AtomicU64>);
 impl Collector {
     pub(crate) fn start(runtime: &Runtime) -> Self {
         let spans = Spans::default();
-        let service = TraceServiceServer::new(spans.clone());
+        let (traces, metrics) = (
+            TraceServiceServer::new(spans.clone()),
+            MetricsServiceServer::new(spans.clone()),
+        );
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
         let address = listener.local_addr().unwrap();
         runtime.spawn(
             Server::builder()
-                .add_service(service)
+                .add_service(traces)
+                .add_service(metrics)
                 .serve_with_incoming(TcpIncoming::from(listener)),
         );
         Self { address, spans }
@@ -57,5 +67,15 @@ impl TraceService for Spans {
         let spans: usize = scopes.map(|scope| scope.spans.len()).sum();
         self.0.fetch_add(spans as u64, Ordering::SeqCst);
         Ok(Response::new(ExportTraceServiceResponse::default()))
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Spans {
+    async fn export(
+        &self,
+        _: Request<ExportMetricsServiceRequest>,
+    ) -> Result<Response<ExportMetricsServiceResponse>, Status> {
+        Ok(Response::new(ExportMetricsServiceResponse::default()))
     }
 }
