@@ -5,24 +5,19 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
     path::Path,
-    process::Stdio,
+    thread,
+    time::Duration,
 };
 
-use crate::{leash, port, process::Process, wait};
+use crate::{
+    process::Process,
+    programs::{command, free_address},
+};
 
-/// The question that everybody has.
-pub(crate) const QUESTION: &str = "What street did you live on in third grade?";
-/// Who asks for it. The API knows nobody else, so that nobody can leave that out.
 pub(crate) const USERNAME: &str = "robert.zak";
-/// Where it answers.
+pub(crate) const QUESTION: &str = "What street did you live on in third grade?";
 pub(crate) const PATH: &str = "/v1.0/users/password/secret-question";
 
-/// What it answers.
-pub(crate) fn answer() -> String {
-    format!(r#"{{"Model":"{QUESTION}","Errors":[],"IsSucceed":true}}"#)
-}
-
-/// The running API.
 pub(crate) struct Api {
     pub(crate) address: SocketAddr,
     _process: Process,
@@ -30,71 +25,46 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn start(nginx: &Path, scratch: &Path) -> Self {
-        let address = port::free();
-        fs::write(scratch.join("nginx.conf"), configuration(address)).unwrap();
-        let child = leash::command(nginx)
+        let address = free_address();
+        let configuration = include_str!("nginx.conf")
+            .replace("ADDRESS", &address.to_string())
+            .replace("PATH", PATH)
+            .replace("USERNAME", USERNAME)
+            .replace("BODY", &body());
+        fs::write(scratch.join("nginx.conf"), configuration).unwrap();
+        let process = command(nginx)
             .arg("-p")
             .arg(scratch)
             .args(["-c", "nginx.conf", "-e", "stderr"])
-            .stdout(Stdio::null())
             .spawn()
-            .unwrap();
-        let process = Process(child);
-        assert!(
-            wait::until(|| port::is_open(address)),
-            "nginx does not listen"
-        );
-        Self {
-            address,
-            _process: process,
+            .expect("nginx starts; benches/compare/run fetches it");
+        let process = Process(process);
+        for _ in 0..1000 {
+            if TcpStream::connect(address).is_ok() {
+                return Self {
+                    address,
+                    _process: process,
+                };
+            }
+            thread::sleep(Duration::from_millis(10));
         }
+        panic!("nginx does not listen");
     }
 
-    /// What a candidate asks it.
-    pub(crate) fn url(&self) -> String {
-        format!("http://{}{PATH}?username={USERNAME}", self.address)
-    }
-
-    /// How many requests it has seen, this one included.
+    /// How many requests it has seen, not counting this one.
     pub(crate) fn requests(&self) -> u64 {
         let mut stream = TcpStream::connect(self.address).unwrap();
         stream.write_all(b"GET /status HTTP/1.0\r\n\r\n").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
+        let mut status = String::new();
+        stream.read_to_string(&mut status).unwrap();
         // Active connections: 1\nserver accepts handled requests\n 2 2 3\n
-        let (_, counts) = answer.split_once("requests").unwrap();
-        counts.split_whitespace().nth(2).unwrap().parse().unwrap()
+        let (_, counts) = status.split_once("requests").unwrap();
+        let requests: u64 = counts.split_whitespace().nth(2).unwrap().parse().unwrap();
+        requests - 1
     }
 }
 
-/// One process alone, which a signal ends for sure. The paths are below the scratch directory: what is compiled in need
-/// not exist.
-fn configuration(address: SocketAddr) -> String {
-    let answer = answer();
-    format!(
-        "daemon off;
-        master_process off;
-        pid nginx.pid;
-        error_log stderr crit;
-        events {{ worker_connections 8192; }}
-        http {{
-            access_log off;
-            client_body_temp_path body;
-            proxy_temp_path proxy;
-            fastcgi_temp_path fastcgi;
-            uwsgi_temp_path uwsgi;
-            scgi_temp_path scgi;
-            keepalive_requests 1000000000;
-            keepalive_timeout 1h;
-            server {{
-                listen {address} backlog=4096;
-                location = {PATH} {{
-                    default_type application/json;
-                    if ($arg_username != {USERNAME}) {{ return 404; }}
-                    return 200 '{answer}';
-                }}
-                location = /status {{ stub_status; }}
-            }}
-        }}"
-    )
+/// The body of every response.
+pub(crate) fn body() -> String {
+    format!(r#"{{"Model":"{QUESTION}","Errors":[],"IsSucceed":true}}"#)
 }

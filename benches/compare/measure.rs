@@ -1,110 +1,162 @@
-//! All that is measured, in this order.
-
-use std::{collections::BTreeMap, fs};
-
-use serde::Serialize;
+//! Rounds of alternating turns. In each round the candidates start anew; in each turn every candidate takes one short
+//! load, one after the other, so that a slow moment of the machine affects all of them.
 
 use crate::{
-    bench::Bench,
-    candidate::Candidate,
-    concurrency::{self, Level},
-    failures::Failures,
-    memory::{self, Growth},
-    rounds::{self, CPU, Rounds},
-    starts::{self, Starts},
+    candidate::{Candidate, Running},
+    lab::Lab,
+    load::{Load, run_directly},
 };
 
+const CONNECTIONS: u32 = 8;
+
 /// How much is measured.
-#[derive(Debug, Serialize)]
-pub(crate) struct Sizes {
+pub(crate) struct Plan {
     pub(crate) rounds: u32,
-    /// In a load.
+    pub(crate) turns: u32,
+    /// Per load at 64 streams.
     pub(crate) calls: u32,
-    /// One at a time.
+    /// Per turn, one at a time.
     pub(crate) single_calls: u32,
+    /// Per round.
     pub(crate) starts: u32,
 }
 
-/// What came out.
-#[derive(Debug, Serialize)]
-pub(crate) struct Results {
-    pub(crate) candidates: Vec<Candidate>,
-    pub(crate) rounds: Rounds,
-    /// The most resident memory at a thousand streams, in bytes.
-    pub(crate) peaks: BTreeMap<Candidate, f64>,
-    pub(crate) growth: Option<Growth>,
-    pub(crate) levels: Vec<Level>,
-    pub(crate) starts: BTreeMap<Candidate, Starts>,
-    /// The gateway's program, in bytes.
-    pub(crate) binary: f64,
-    pub(crate) failures: Failures,
+impl Plan {
+    pub(crate) const FULL: Self = Self {
+        rounds: 3,
+        turns: 15,
+        calls: 20_000,
+        single_calls: 500,
+        starts: 5,
+    };
+    pub(crate) const QUICK: Self = Self {
+        rounds: 1,
+        turns: 2,
+        calls: 2_000,
+        single_calls: 50,
+        starts: 1,
+    };
 }
 
-pub(crate) fn all(bench: &Bench, candidates: &[Candidate], sizes: &Sizes) -> Results {
-    let mut failures = Failures::default();
-    let rounds = rounds::measure(bench, candidates, sizes, &mut failures);
-    let mut results = Results {
-        candidates: candidates.to_vec(),
-        rounds,
-        peaks: BTreeMap::new(),
-        growth: None,
-        levels: Vec::new(),
-        starts: BTreeMap::new(),
-        binary: fs::metadata(&bench.tools.gateway).unwrap().len() as f64,
-        failures,
+/// One candidate's values in one turn; times in seconds.
+pub(crate) struct Turn {
+    pub(crate) cpu_per_call: f64,
+    pub(crate) calls_per_second: f64,
+    /// Its mean latency for one call at a time, less that of the API asked directly.
+    pub(crate) added_latency: f64,
+}
+
+/// What was measured of one candidate: a value per turn, start or round.
+#[derive(Default)]
+pub(crate) struct Samples {
+    pub(crate) turns: Vec<Turn>,
+    /// In seconds.
+    pub(crate) starts: Vec<f64>,
+    /// In bytes.
+    pub(crate) peak_at_64: Vec<u64>,
+    pub(crate) peak_at_1000: Vec<u64>,
+}
+
+/// All that was measured, in the order of [`Candidate::ALL`].
+pub(crate) struct Results {
+    pub(crate) samples: [Samples; 3],
+    /// Of the gateway's program, in bytes.
+    pub(crate) program_size: u64,
+}
+
+pub(crate) fn run(lab: &Lab, plan: &Plan) -> Results {
+    let mut samples = <[Samples; 3]>::default();
+    for round in 1..=plan.rounds {
+        eprintln!("round {round} of {}", plan.rounds);
+        measure_round(lab, plan, &mut samples);
+    }
+    let program = std::fs::metadata(&lab.tools.gateway).unwrap();
+    Results {
+        samples,
+        program_size: program.len(),
+    }
+}
+
+fn measure_round(lab: &Lab, plan: &Plan, samples: &mut [Samples; 3]) {
+    for _ in 0..plan.starts {
+        for (candidate, samples) in Candidate::ALL.into_iter().zip(&mut *samples) {
+            samples.starts.push(candidate.start(lab).start);
+        }
+    }
+    let load = |streams_per_connection| Load {
+        connections: CONNECTIONS,
+        streams_per_connection,
+        calls: plan.calls,
     };
-    results.measure_memory(bench, sizes);
-    results.measure_concurrency(bench, sizes);
-    results.measure_starts(bench, sizes);
-    results
+    let single = Load {
+        connections: 1,
+        streams_per_connection: 1,
+        calls: plan.single_calls,
+    };
+    let mut running = Candidate::ALL.map(|candidate| candidate.start(lab));
+    for warm_up in &mut running {
+        warm_up.load(load(8));
+    }
+    for turn in 0..plan.turns as usize {
+        let direct = run_directly(lab, single);
+        for position in 0..running.len() {
+            // Another candidate begins each turn.
+            let at = (turn + position) % running.len();
+            let turn = measure_turn(&mut running[at], load(8), single, direct);
+            samples[at].turns.push(turn);
+        }
+    }
+    for (mut running, samples) in running.into_iter().zip(samples) {
+        samples.peak_at_64.push(running.peak_memory());
+        running.load(load(125));
+        running.load(load(125));
+        samples.peak_at_1000.push(running.peak_memory());
+        running.end();
+    }
+}
+
+fn measure_turn(running: &mut Running<'_>, load: Load, single: Load, direct: f64) -> Turn {
+    let (cpu_per_call, calls_per_second) = running.load(load);
+    // One call at a time: the rate is the inverse of the mean latency.
+    let (_, singles_per_second) = running.load(single);
+    Turn {
+        cpu_per_call,
+        calls_per_second,
+        added_latency: 1.0 / singles_per_second - 1.0 / direct,
+    }
 }
 
 impl Results {
-    /// Whether it did its work in every round.
-    fn has_served(&self, candidate: Candidate) -> bool {
-        self.rounds.median(candidate, CPU).is_some()
+    pub(crate) fn of(&self, candidate: Candidate) -> &Samples {
+        &self.samples[candidate as usize]
     }
 
-    fn measure_memory(&mut self, bench: &Bench, sizes: &Sizes) {
-        for candidate in [Candidate::Gateway, Candidate::Envoy, Candidate::Reqwest] {
-            if self.has_served(candidate) {
-                let what = format!("1000 streams, {}", candidate.title());
-                let peak = self
-                    .failures
-                    .attempt(&what, || memory::peak(bench, candidate, sizes.calls));
-                self.peaks.extend(peak.map(|peak| (candidate, peak)));
-            }
-        }
-        if self.has_served(Candidate::Gateway) {
-            self.growth = self
-                .failures
-                .attempt("ten times the calls", || memory::growth(bench, sizes.calls));
-        }
-    }
-
-    fn measure_concurrency(&mut self, bench: &Bench, sizes: &Sizes) {
-        if self.has_served(Candidate::Gateway) {
-            let levels = self
-                .failures
-                .attempt("calls at a time", || concurrency::levels(bench, sizes));
-            self.levels = levels.unwrap_or_default();
-        }
-    }
-
-    fn measure_starts(&mut self, bench: &Bench, sizes: &Sizes) {
-        for (candidate, measure) in [
-            (Candidate::Gateway, starts::of_gateway as Way),
-            (Candidate::Envoy, starts::of_envoy),
-        ] {
-            if self.has_served(candidate) {
-                let what = format!("starts, {}", candidate.title());
-                let starts = self
-                    .failures
-                    .attempt(&what, || measure(bench, sizes.starts));
-                self.starts.extend(starts.map(|starts| (candidate, starts)));
-            }
-        }
+    /// The median over all turns of a candidate's value divided by Envoy's in the same turn.
+    pub(crate) fn ratio_to_envoy(&self, candidate: Candidate, value: fn(&Turn) -> f64) -> f64 {
+        let envoys = &self.of(Candidate::Envoy).turns;
+        let pairs = self.of(candidate).turns.iter().zip(envoys);
+        median(pairs.map(|(turn, envoys)| value(turn) / value(envoys)))
     }
 }
 
-type Way = fn(&Bench, u32) -> Result<Starts, String>;
+impl Samples {
+    pub(crate) fn median(&self, value: fn(&Turn) -> f64) -> f64 {
+        median(self.turns.iter().map(value))
+    }
+
+    /// In milliseconds.
+    pub(crate) fn start(&self) -> f64 {
+        median(self.starts.iter().map(|seconds| seconds * 1e3))
+    }
+}
+
+/// The median, in megabytes of 10^6 bytes.
+pub(crate) fn megabytes(bytes: &[u64]) -> f64 {
+    median(bytes.iter().map(|bytes| *bytes as f64 / 1e6))
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<_> = values.collect();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
