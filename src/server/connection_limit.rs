@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
@@ -17,6 +17,8 @@ const MAX_LEAVING: usize = 16;
 /// The most health and reflection streams that one connection may have open.
 const MAX_INFO_STREAMS: usize = 32;
 
+static EPOCH: LazyLock<Instant> = LazyLock::new(Instant::now);
+
 /// Counts connections and evicts idle ones. Clones share the count.
 #[derive(Clone, Debug)]
 pub(super) struct ConnectionLimit(Arc<Shared>);
@@ -24,8 +26,6 @@ pub(super) struct ConnectionLimit(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     max: usize,
-    /// What [`ConnectionState::last_read`] counts from.
-    epoch: Instant,
     registry: Mutex<Registry>,
 }
 
@@ -40,8 +40,7 @@ struct Registry {
 /// What is known of an open connection.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
-    epoch: Instant,
-    /// When the peer last sent anything, in milliseconds since `epoch`.
+    /// When the peer last sent anything, in milliseconds since [`EPOCH`].
     last_read: AtomicU64,
     /// Calls that are not answered yet.
     open_calls: AtomicU32,
@@ -70,7 +69,6 @@ impl ConnectionLimit {
     pub(super) fn new(max: usize) -> Self {
         Self(Arc::new(Shared {
             max,
-            epoch: Instant::now(),
             registry: Mutex::default(),
         }))
     }
@@ -91,7 +89,7 @@ impl ConnectionLimit {
         if registry.open.len() >= self.0.max && !registry.evict_one() {
             return None;
         }
-        let state = Arc::new(ConnectionState::new(self.0.epoch, drain.child_token()));
+        let state = Arc::new(ConnectionState::new(drain.child_token()));
         let id = registry.next_id;
         registry.next_id += 1;
         registry.open.insert(id, Arc::clone(&state));
@@ -135,9 +133,8 @@ impl Registry {
 }
 
 impl ConnectionState {
-    fn new(epoch: Instant, end: CancellationToken) -> Self {
+    fn new(end: CancellationToken) -> Self {
         let state = Self {
-            epoch,
             last_read: AtomicU64::new(0),
             open_calls: AtomicU32::new(0),
             had_call: AtomicBool::new(false),
@@ -152,7 +149,7 @@ impl ConnectionState {
 
     /// Notes that the peer has sent something.
     pub(super) fn record_read(&self) {
-        let now = self.epoch.elapsed().as_millis() as u64;
+        let now = EPOCH.elapsed().as_millis() as u64;
         self.last_read.store(now, Ordering::Relaxed);
     }
 
