@@ -37,7 +37,7 @@ use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
-    metrics::{MeterProviderBuilder, PeriodicReader, SdkMeterProvider},
+    metrics::{PeriodicReader, SdkMeterProvider, exporter::PushMetricExporter},
     trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanExporter},
 };
 use opentelemetry_semantic_conventions::attribute;
@@ -132,11 +132,11 @@ fn tracer_provider(
     let processor = match &config.traces {
         _ if config.is_disabled => return None,
         Exporter::None => return None,
-        Exporter::Console => {
-            let exporter = opentelemetry_stdout::SpanExporter::default();
-            span_processor(exporter, config, failed_spans)
+        Exporter::Console => span_processor(opentelemetry_stdout::SpanExporter::default(), config),
+        Exporter::Otlp(otlp) => {
+            let exporter = exporters::spans(otlp)?;
+            span_processor(Reporting::new(exporter, failed_spans), config)
         }
-        Exporter::Otlp(otlp) => span_processor(exporters::spans(otlp)?, config, failed_spans),
     };
     let provider = SdkTracerProvider::builder()
         .with_resource(resource(config))
@@ -148,15 +148,13 @@ fn tracer_provider(
 fn span_processor(
     exporter: impl SpanExporter + 'static,
     config: &OpenTelemetry,
-    failed_spans: &Arc<AtomicU64>,
 ) -> BatchSpanProcessor {
     let queue = BatchConfigBuilder::default()
         .with_max_queue_size(config.span_queue_size)
         .with_max_export_batch_size(config.span_batch_size)
         .with_scheduled_delay(config.span_delay);
-    BatchSpanProcessor::builder(Reporting::new(exporter, failed_spans))
-        .with_batch_config(queue.build())
-        .build()
+    let processor = BatchSpanProcessor::builder(exporter);
+    processor.with_batch_config(queue.build()).build()
 }
 
 fn meter_provider(config: &OpenTelemetry) -> Option<(SdkMeterProvider, Page)> {
@@ -167,27 +165,26 @@ fn meter_provider(config: &OpenTelemetry) -> Option<(SdkMeterProvider, Page)> {
     let provider = SdkMeterProvider::builder()
         .with_resource(resource(config))
         .with_reader(reader);
-    Some((with_push(provider, config).build(), page))
-}
-
-fn with_push(provider: MeterProviderBuilder, config: &OpenTelemetry) -> MeterProviderBuilder {
-    match &config.metrics {
+    let provider = match &config.metrics {
         Exporter::None => provider,
         Exporter::Console => {
             let exporter = opentelemetry_stdout::MetricExporter::default();
-            let reader = PeriodicReader::builder(exporter).with_interval(config.metric_interval);
-            provider.with_reader(reader.build())
+            provider.with_reader(periodic(exporter, config))
         }
         Exporter::Otlp(otlp) => match exporters::metrics(otlp) {
             None => provider,
             Some(exporter) => {
                 let exporter = Reporting::new(exporter, &Arc::default());
-                let reader =
-                    PeriodicReader::builder(exporter).with_interval(config.metric_interval);
-                provider.with_reader(reader.build())
+                provider.with_reader(periodic(exporter, config))
             }
         },
-    }
+    };
+    Some((provider.build(), page))
+}
+
+fn periodic<E: PushMetricExporter>(exporter: E, config: &OpenTelemetry) -> PeriodicReader<E> {
+    let reader = PeriodicReader::builder(exporter);
+    reader.with_interval(config.metric_interval).build()
 }
 
 /// This service, as the standard variables describe it.

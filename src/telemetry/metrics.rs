@@ -283,7 +283,7 @@ pub(super) fn observe_losses(failed_spans: Arc<AtomicU64>) {
         .with_unit("{span}")
         .with_description("Spans that were not delivered.")
         .with_callback(move |counter| {
-            counter.observe(failed_spans.load(Ordering::Relaxed), &reason)
+            counter.observe(failed_spans.load(Ordering::Relaxed), &reason);
         })
         .build();
     meter()

@@ -84,7 +84,7 @@ async fn headers_compression_and_resource_reach_the_collector_over_either_protoc
 }
 
 #[tokio::test]
-async fn the_service_may_be_named_among_its_attributes() {
+async fn the_service_name_can_come_from_the_resource_attributes() {
     let collector = Collector::grpc().await;
     let (_api, gateway) = with(&[
         (
@@ -135,7 +135,7 @@ async fn each_signal_may_have_its_own_endpoint() {
 }
 
 #[tokio::test]
-async fn the_collectors_certificate_is_checked_against_the_named_one_and_the_own_is_shown() {
+async fn the_collectors_certificate_is_verified_and_the_client_certificate_is_sent() {
     let (server, client) = (SelfSigned::new(), SelfSigned::new());
     let folder = tempfile::tempdir().unwrap();
     let file = |name: &str, content: &str| {
@@ -325,7 +325,7 @@ async fn a_collector_that_does_not_take_metrics_is_reported_once() {
 }
 
 #[tokio::test]
-async fn an_export_takes_no_longer_than_any_timeout_allows_connecting_included() {
+async fn an_export_ends_with_the_shortest_timeout_connecting_included() {
     const HOUR: &str = "3600000";
     // It takes connections, and never goes on to TLS.
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -403,7 +403,7 @@ async fn spans_that_find_the_queue_full_are_counted() {
 }
 
 #[tokio::test]
-async fn each_sampler_picks_the_calls_that_it_is_to_pick() {
+async fn each_sampler_samples_the_calls_that_it_should() {
     const SAMPLED: Metadata = CALLER;
     const UNSAMPLED: Metadata = Metadata(&[(
         "traceparent",
@@ -448,7 +448,7 @@ async fn each_sampler_picks_the_calls_that_it_is_to_pick() {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_tells_its_cause_alone() {
+async fn a_failed_start_prints_only_its_cause() {
     let (taken, silent) = (
         TcpListener::bind("127.0.0.1:0").await.unwrap(),
         TcpListener::bind("127.0.0.1:0").await.unwrap(),
@@ -470,7 +470,7 @@ async fn a_start_that_fails_tells_its_cause_alone() {
 }
 
 #[tokio::test]
-async fn a_collector_that_never_answers_holds_up_neither_calls_nor_the_end() {
+async fn a_collector_that_never_answers_delays_neither_calls_nor_shutdown() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (_api, gateway) = with(&[
         (

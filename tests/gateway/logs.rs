@@ -122,7 +122,7 @@ async fn each_call_has_one_line_with_stable_keys() {
 }
 
 #[tokio::test]
-async fn a_call_over_a_unix_socket_says_so_and_text_is_for_people() {
+async fn a_call_over_a_unix_socket_says_so_in_the_text_format() {
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
     let folder = tempfile::tempdir().unwrap();
     let address = format!("unix:{}", folder.path().join("gateway.sock").display());
@@ -149,7 +149,7 @@ async fn a_call_over_a_unix_socket_says_so_and_text_is_for_people() {
 }
 
 #[tokio::test]
-async fn the_level_changes_while_the_program_runs() {
+async fn the_log_level_can_change_at_run_time() {
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
@@ -181,7 +181,7 @@ async fn the_level_changes_while_the_program_runs() {
 }
 
 #[tokio::test]
-async fn the_level_does_not_change_from_elsewhere() {
+async fn the_log_level_cannot_be_changed_from_another_host() {
     // This machine's address on a network, if it is on one: asked of the system, nothing is sent.
     let socket = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
     let Ok(own) = socket
@@ -210,7 +210,7 @@ async fn the_level_does_not_change_from_elsewhere() {
 }
 
 #[tokio::test]
-async fn libraries_write_no_lines_at_any_level() {
+async fn libraries_log_nothing_at_any_level() {
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
     let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
     command.env(
@@ -327,7 +327,7 @@ async fn standard_output_that_nobody_reads_stops_nothing() {
 }
 
 #[tokio::test]
-async fn a_start_that_fails_ends_although_nobody_reads_why() {
+async fn a_failed_start_exits_even_if_nobody_reads_its_error() {
     let (_unread, full) = full_pipe();
     let mut command: Command = program(&["serve"]);
     let mut start = Process(command.stdout(Stdio::null()).stderr(full).spawn().unwrap());

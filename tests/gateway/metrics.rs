@@ -43,7 +43,7 @@ fn sum(page: &HashMap<String, f64>, name: &str, labels: &[(&str, &str)]) -> f64 
 }
 
 #[tokio::test]
-async fn n_calls_make_exactly_n_of_everything_over_either_protocol() {
+async fn each_call_makes_one_span_one_measurement_and_one_line_over_either_protocol() {
     const ROUNDS: usize = 25;
     for protocol in ["grpc", "http/protobuf"] {
         let api = Api::start(Reply::Silence).await;
@@ -225,7 +225,7 @@ async fn the_page_has_the_conventions_names_with_help_unit_and_buckets() {
 }
 
 #[tokio::test]
-async fn methods_that_do_not_exist_make_one_series() {
+async fn unknown_methods_share_one_series() {
     let gateway = Gateway::before("http://127.0.0.1:1");
     for number in 0..100 {
         let path = format!("/{PACKAGE}/Canary{number}");
@@ -273,7 +273,7 @@ async fn health_and_reflection_are_not_counted() {
 }
 
 #[tokio::test]
-async fn what_an_operator_must_know_is_counted() {
+async fn rejected_keys_and_breaches_of_the_contract_are_counted() {
     let api = Api::start(Reply::json(401, "")).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;
@@ -328,7 +328,7 @@ async fn what_an_operator_must_know_is_counted() {
 }
 
 #[tokio::test]
-async fn calls_in_flight_shed_and_given_up_are_seen() {
+async fn calls_in_flight_refused_and_cancelled_are_counted() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--max-in-flight", "1"]);
     let mut client = gateway.client().await;

@@ -442,7 +442,7 @@ async fn a_variable_of_opentelemetry_that_is_not_understood_is_one_warning_and_i
 }
 
 #[tokio::test]
-async fn what_is_left_of_a_value_that_is_understood_in_part_takes_effect() {
+async fn the_rest_of_a_partly_understood_value_takes_effect() {
     let api = Api::start(Reply::json(200, Call::Token.success())).await;
     let collector = Collector::http().await;
     let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);

@@ -221,7 +221,7 @@ async fn only_a_servers_error_is_an_error_of_the_span() {
 }
 
 #[tokio::test]
-async fn a_call_that_is_turned_away_is_no_error_of_the_server_and_asks_nothing_of_the_api() {
+async fn a_call_that_is_refused_for_overload_is_no_span_error_and_sends_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let address = format!("unix:{}", folder.path().join("gateway.sock").display());
     let (api, collector) = (Api::start(Reply::Silence).await, Collector::grpc().await);
@@ -273,7 +273,7 @@ async fn a_call_that_is_turned_away_is_no_error_of_the_server_and_asks_nothing_o
 }
 
 #[tokio::test]
-async fn a_call_without_a_key_or_of_no_method_has_a_server_span_alone() {
+async fn a_call_without_a_key_or_with_an_unknown_method_has_only_a_server_span() {
     let collector = Collector::grpc().await;
     let mut command = program(&["--upstream-url", "http://127.0.0.1:1"]);
     command.env(
@@ -329,7 +329,7 @@ async fn a_call_without_a_key_or_of_no_method_has_a_server_span_alone() {
 }
 
 #[tokio::test]
-async fn an_exchange_that_fails_says_how() {
+async fn a_failed_request_names_its_error_type() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0")
         .unwrap()
         .local_addr()
@@ -658,7 +658,7 @@ async fn nothing_private_leaves_the_process() {
 }
 
 #[tokio::test]
-async fn nothing_private_leaves_with_calls_that_are_shed_given_up_or_cut_off() {
+async fn nothing_private_leaves_with_calls_that_are_refused_cancelled_or_cut_off_at_shutdown() {
     let (api, collector) = (Api::start(Reply::Silence).await, Collector::grpc().await);
     let mut command = program(&[
         "--upstream-url",
@@ -713,7 +713,7 @@ async fn nothing_private_leaves_with_calls_that_are_shed_given_up_or_cut_off() {
 }
 
 #[tokio::test]
-async fn a_call_that_the_caller_gives_up_leaves_its_spans() {
+async fn a_cancelled_call_still_has_its_spans() {
     let api = Api::start(Reply::Silence).await;
     let collector = Collector::grpc().await;
     let gateway = exporting(&api, &collector, "grpc");
