@@ -7,6 +7,7 @@
     unreachable_pub,
     unused_qualifications,
     clippy::all,
+    clippy::too_many_lines,
     clippy::str_to_string,
     reason = "generated"
 )]

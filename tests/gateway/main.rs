@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![expect(unreachable_pub, reason = "one crate")]
+#![allow(clippy::too_many_lines, reason = "a test may be a table of many cases")]
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Restarts under load: no call that was accepted is lost.
+//! Restarts under load lose no accepted call.
 
 use std::{
     collections::HashSet,
@@ -20,8 +20,8 @@ use crate::support::{
     gateway::{Call, Gateway, connect, within},
 };
 
-/// Restarts, and how many gateways are restarted at a time.
 const RESTARTS: usize = 100;
+/// How many gateways are restarted at a time.
 const AT_ONCE: usize = 4;
 const CALLERS: usize = 8;
 
@@ -74,7 +74,7 @@ async fn restart(round: usize) {
             Arc::clone(&answered),
         )));
     }
-    // Somewhere in the middle of calls.
+    // While calls are in flight.
     within(|| answered.lock().unwrap().len() > 10 + round % 20).await;
     gateway.signal("TERM");
     assert_eq!(gateway.ended().await.code(), Some(0));
@@ -103,7 +103,7 @@ async fn restart(round: usize) {
     );
 }
 
-/// Calls with one code after the other, and notes those that were answered.
+/// Makes calls with one code after the other, and collects the codes that were answered.
 async fn call_until(
     mut client: PasswordResetServiceClient<Channel>,
     caller: usize,
@@ -120,7 +120,7 @@ async fn call_until(
             .await
         {
             Ok(_) => drop(answered.lock().unwrap().insert(code)),
-            // Nobody is there any more.
+            // The gateway has stopped.
             Err(_) => tokio::time::sleep(Duration::from_millis(1)).await,
         }
     }

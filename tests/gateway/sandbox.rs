@@ -1,4 +1,4 @@
-//! The whole flow against the stand-in API, and the faults that it can be asked for.
+//! The whole flow with the stand-in API, and the faults that it offers.
 
 use reset_gateway::proto::{
     GenerateTokenRequest, GetSecretQuestionRequest, ResetPasswordRequest, UpdatePasswordRequest,
@@ -152,7 +152,7 @@ async fn a_trader_without_a_question_needs_no_answer() {
     if first != second {
         assert!(
             token(client, &first).await.is_err(),
-            "a new code takes the place of the one before"
+            "a new code replaces the previous one"
         );
     }
     let token = token(client, &second).await.unwrap();
@@ -197,7 +197,7 @@ async fn faults_can_be_asked_for_at_every_step() {
         };
         assert_eq!(asked.split(' ').next(), Some(write), "{fault}: {asked}");
         if fault != "unexplained" {
-            // On step 1 that is the documented success.
+            // In step 1 this is the documented success.
             assert!(reset(client, &name, None).await.is_err(), "{fault}");
         }
         assert!(set_password(client, &name, None).await.is_err(), "{fault}");
@@ -271,14 +271,14 @@ async fn the_gateway_and_its_sandbox_agree_on_the_key() {
         .await
         .0,
         403,
-        "it does ask for it"
+        "the sandbox asks for the key"
     );
     let mut client = gateway.client().await;
     let result = Call::Question.make(&mut client, Plain).await;
     assert_eq!(
         result.unwrap_err().code(),
         tonic::Code::NotFound,
-        "the key is accepted, the trader is not known"
+        "the key is accepted, the trader is unknown"
     );
 }
 

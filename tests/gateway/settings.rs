@@ -1,5 +1,6 @@
-//! Every way to misconfigure the program ends with one line that names the setting and what it takes, never its value,
-//! and with exit status 2, before a port is bound. OpenTelemetry's variables are the exception: they are warned of.
+//! The settings. A wrong one ends the program with exit status 2 before a port is bound, and with one
+//! line that names the setting and what it takes, but never its value.
+//! OpenTelemetry's variables are the exception: a wrong one is warned of.
 
 use std::{
     ffi::OsStr,
@@ -17,10 +18,10 @@ use crate::support::{
     tls::SelfSigned,
 };
 
-/// Stands for a value that must not be repeated.
+/// A value that no output may repeat.
 const VALUE: &str = "s3cret-value";
 
-/// Asserts that the program ends as it does when a setting is wrong, and says that of it.
+/// Asserts that the program ended because of a wrong setting, with the expected line.
 #[track_caller]
 fn assert_misconfigured(output: &Output, expected: &str) {
     let stderr = String::from_utf8(output.stderr.clone()).unwrap();
@@ -34,7 +35,8 @@ fn assert_misconfigured(output: &Output, expected: &str) {
     assert!(!stderr.contains(VALUE));
 }
 
-/// `serve` on a port that is taken, so that it would fail otherwise if it got there; but for the option `without`.
+/// `serve` on a port that is taken, so that it fails differently if it accepts its settings. The
+/// option `without` is left out.
 fn serve(taken: &TcpListener, without: &str, args: &[&str]) -> Command {
     let mut command = program(&["serve"]);
     for (option, value) in [
@@ -166,7 +168,7 @@ fn a_wrong_flag_is_named_with_what_it_takes() {
         );
         let expected = format!("{flag} ({variable}) {takes}");
         for value in values {
-            // The rest is as it should be.
+            // The other settings are right.
             let rest: &[&str] = if flag == "--upstream-url" {
                 &[]
             } else {
@@ -187,7 +189,7 @@ fn a_wrong_flag_is_named_with_what_it_takes() {
 }
 
 #[test]
-fn a_missing_or_contradicting_setting_is_named() {
+fn a_missing_or_contradictory_setting_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = ["--upstream-url", "http://127.0.0.1:1"];
     let missing = "--upstream-url (RESET_GATEWAY_UPSTREAM_URL) is missing: it takes the API's base URL, such as https://api.example.com; or use --sandbox";
@@ -568,7 +570,7 @@ async fn the_gateway_and_the_probe_take_every_character_of_a_path_as_it_is() {
 }
 
 #[test]
-fn an_address_is_listened_on_once() {
+fn two_listeners_cannot_have_one_address() {
     let url = ["--upstream-url", "http://127.0.0.1:1"];
     let takes = "takes an address that no other listener has";
     let unix = [
@@ -598,7 +600,7 @@ fn an_address_is_listened_on_once() {
 }
 
 #[test]
-fn a_value_that_is_not_text_is_named() {
+fn a_value_that_is_not_utf8_is_named() {
     use std::os::unix::ffi::OsStringExt;
     let odd = || std::ffi::OsString::from_vec(b"s3cret-value\xff".to_vec());
     for name in ["RESET_GATEWAY_APP_KEY", "RESET_GATEWAY_TIMEOUT", "RUST_LOG"] {
@@ -616,7 +618,7 @@ fn a_value_that_is_not_text_is_named() {
 }
 
 #[test]
-fn the_exit_status_holds_where_nothing_can_be_written() {
+fn the_exit_status_is_right_even_if_nothing_can_be_written() {
     let full = || fs::File::options().write(true).open("/dev/full").unwrap();
     let status = |args: &[&str]| {
         program(args)
@@ -635,7 +637,7 @@ fn the_exit_status_holds_where_nothing_can_be_written() {
 }
 
 #[test]
-fn the_other_commands_are_as_strict() {
+fn the_other_commands_check_their_settings_too() {
     for (args, expected) in [
         (&["explain"][..], "--rpc (RESET_GATEWAY_RPC) is missing"),
         (
@@ -664,7 +666,7 @@ fn the_other_commands_are_as_strict() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_no_misconfiguration() {
+fn a_port_in_use_is_exit_status_1() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let output = serve(&taken, "", &["--upstream-url", "http://127.0.0.1:1"])
         .output()
@@ -720,7 +722,7 @@ fn help_shows_every_option_and_no_value() {
 }
 
 #[tokio::test]
-async fn every_setting_may_come_from_its_variable() {
+async fn every_setting_can_come_from_its_variable() {
     let api = Api::start(Reply::json(200, Call::Reset.success())).await;
     let mut command = program(&[]);
     command.envs([
@@ -762,7 +764,7 @@ async fn every_setting_may_come_from_its_variable() {
 }
 
 #[tokio::test]
-async fn a_private_certificate_authority_is_trusted_when_it_is_named() {
+async fn upstream_ca_names_a_certificate_authority_to_trust() {
     let authority = SelfSigned::new();
     let api = Api::start_tls(
         Reply::json(200, Call::Reset.success()),
@@ -800,7 +802,7 @@ async fn a_private_certificate_authority_is_trusted_when_it_is_named() {
 }
 
 #[tokio::test]
-async fn there_are_as_many_workers_as_asked_for() {
+async fn worker_threads_sets_the_number_of_workers() {
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
     for workers in [1, 3] {
         let gateway = Gateway::with(
@@ -818,7 +820,7 @@ async fn there_are_as_many_workers_as_asked_for() {
 }
 
 #[test]
-fn certificates_are_needed_for_tls_alone() {
+fn only_tls_needs_certificates() {
     let without = |url: &str| {
         let mut command = program(&[
             "--upstream-url",
