@@ -85,7 +85,10 @@ async fn a_connection_outlives_any_number_of_refusals() {
     /// So many pings, one after the other, take far longer than a refusal, also on a busy machine.
     const PINGS: u32 = 20_000;
     let api = Api::start(Reply::Silence).await;
-    let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--max-in-flight", "1"]);
+    let gateway = Gateway::with(
+        &api.url(),
+        &["--app-key", KEY, "--max-in-flight", "1", "--timeout", "1h"],
+    );
     let mut client = gateway.client().await;
     let in_flight = tokio::spawn(async move { Call::Question.make(&mut client, Plain).await });
     within(|| api.waiting() == 1).await;
