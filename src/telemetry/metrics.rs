@@ -140,7 +140,7 @@ impl Metrics {
         let code_attribute = KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, code_name(code));
         let mut attributes = vec![rpc_method(rpc), code_attribute];
         if let Some((verdict, owner)) = failure {
-            self.count_what_matters(rpc, verdict, owner);
+            self.count_failure(rpc, verdict, owner);
             attributes.extend([
                 KeyValue::new("reason", verdict.reason.as_str_name()),
                 KeyValue::new("fault", verdict.fault.as_str()),
@@ -156,7 +156,7 @@ impl Metrics {
         self.0.calls.record(duration.as_secs_f64(), &attributes);
     }
 
-    fn count_what_matters(&self, rpc: Option<Rpc>, verdict: Classification, owner: KeyOwner) {
+    fn count_failure(&self, rpc: Option<Rpc>, verdict: Classification, owner: KeyOwner) {
         let reason = KeyValue::new("reason", verdict.reason.as_str_name());
         let owner = KeyValue::new("key.owner", owner.as_str());
         match verdict.reason {

@@ -128,15 +128,11 @@ impl ServerSpan {
         let name = code_name(code);
         span.set_attribute(KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, name));
         if let Some(verdict) = failure {
-            span.set_attribute(KeyValue::new(
-                "reset_gateway.reason",
-                verdict.reason.as_str_name(),
-            ));
-            span.set_attribute(KeyValue::new("reset_gateway.fault", verdict.fault.as_str()));
-            span.set_attribute(KeyValue::new(
-                "reset_gateway.outcome",
-                verdict.outcome.as_str(),
-            ));
+            span.set_attributes([
+                KeyValue::new("reset_gateway.reason", verdict.reason.as_str_name()),
+                KeyValue::new("reset_gateway.fault", verdict.fault.as_str()),
+                KeyValue::new("reset_gateway.outcome", verdict.outcome.as_str()),
+            ]);
         }
         if is_server_error(code) {
             span.set_attribute(KeyValue::new(attribute::ERROR_TYPE, name));
@@ -155,18 +151,14 @@ impl<'a> ClientSpan<'a> {
         start: Instant,
     ) -> Self {
         let name = endpoint.rpc.http_method().as_str();
-        let context = started(
-            SpanBuilder::from_name(name).with_kind(SpanKind::Client),
-            parent,
-        );
+        let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Client);
+        let context = started(builder, parent);
         let span = context.span();
         if span.is_recording() {
+            let url = endpoint.url_without_values();
             span.update_name(endpoint.span_name.clone());
             span.set_attributes(endpoint.attributes.iter().cloned());
-            span.set_attribute(KeyValue::new(
-                attribute::URL_FULL,
-                endpoint.url_without_values(),
-            ));
+            span.set_attribute(KeyValue::new(attribute::URL_FULL, url));
         }
         Self {
             context,
@@ -180,10 +172,8 @@ impl<'a> ClientSpan<'a> {
 
     /// Notes that the request repeats another; `count` is 1 for the first repetition.
     pub(crate) fn repeats(&self, count: u32) {
-        self.context.span().set_attribute(KeyValue::new(
-            attribute::HTTP_REQUEST_RESEND_COUNT,
-            i64::from(count),
-        ));
+        let count = KeyValue::new(attribute::HTTP_REQUEST_RESEND_COUNT, i64::from(count));
+        self.context.span().set_attribute(count);
     }
 
     /// Writes the trace context, so that the trace goes on at the API.
