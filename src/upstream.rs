@@ -83,7 +83,7 @@ impl Upstream {
         mut values: RequestValues,
     ) -> Result<ApiResponse, Error> {
         values.add(app_key.to_str().unwrap_or_default());
-        call.check()?;
+        call.ensure_live()?;
         let admission = self.circuit_breaker.admit()?;
         let _permit = self
             .in_flight
@@ -115,7 +115,7 @@ impl Upstream {
         while self.circuit_breaker.is_closed()
             && let Some(pause) = retries.next(&result)
         {
-            call.wait(pause).await?;
+            call.pause(pause).await?;
             let Ok(admission) = self.circuit_breaker.admit() else {
                 break;
             };
@@ -143,7 +143,7 @@ impl Upstream {
         let result = tokio::select! {
             biased;
             result = self.exchange(request, endpoint, &mut span) => result,
-            error = call.end() => Err(error),
+            error = call.until_abandoned() => Err(error),
         };
         if let Err(error) = &result {
             span.fail(error);
