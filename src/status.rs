@@ -42,6 +42,10 @@ mod details;
 use tonic::Code;
 
 pub(crate) use self::code::{code_name, is_server_error};
+use self::{
+    Fault::{Caller, Gateway, Upstream},
+    Outcome::{NotSent, Refused, Unknown},
+};
 use crate::{app_key::KeyOwner, envelope::ApiErrorKind, error::Error, proto::ErrorReason};
 
 /// The domain of every `ErrorInfo`.
@@ -100,8 +104,13 @@ impl Outcome {
     }
 }
 
+/// The code, the reason, who has to act, and what the call did.
+type Row = (Code, ErrorReason, Fault, Outcome);
+
 impl Classification {
-    const fn new(code: Code, reason: ErrorReason, fault: Fault, outcome: Outcome) -> Self {
+    /// The row for an error, given whether the call was a read and whose application key it used.
+    pub(crate) fn of(error: &Error, is_read_only: bool, key: KeyOwner) -> Self {
+        let (code, reason, fault, outcome) = row(error, is_read_only, key);
         Self {
             code,
             reason,
@@ -109,121 +118,97 @@ impl Classification {
             outcome,
         }
     }
+}
 
-    /// The row for an error, given whether the call was a read and whose application key it used.
-    pub(crate) fn of(error: &Error, is_read_only: bool, key: KeyOwner) -> Self {
-        use {ErrorReason as R, Fault as F, Outcome as O};
-        let not_sent = |code, reason, fault| Self::new(code, reason, fault, O::NotSent);
-        match *error {
-            Error::Invalid(_) => not_sent(Code::InvalidArgument, R::InvalidRequest, F::Caller),
-            // The specification's code for a message over the limit; tonic reports OUT_OF_RANGE.
-            Error::Undecodable(Code::OutOfRange) => {
-                not_sent(Code::ResourceExhausted, R::InvalidRequest, F::Caller)
-            }
-            Error::Undecodable(code) => not_sent(code, R::InvalidRequest, F::Caller),
-            Error::KeyMissing => not_sent(Code::Unauthenticated, R::AppKeyMissing, F::Caller),
-            Error::TooManyAttempts { .. } => {
-                not_sent(Code::ResourceExhausted, R::TooManyAttempts, F::Caller)
-            }
-            Error::Refused(ref error) => Self::of_api_error(error.kind, is_read_only, key),
-            Error::TooLarge { .. } => Self::failed(Code::Internal, R::UpstreamResponseTooLarge),
-            Error::Unreachable(_) | Error::CircuitOpen { .. } => {
-                not_sent(Code::Unavailable, R::UpstreamUnreachable, F::Upstream)
-            }
-            Error::ConnectionLost(_) => Self::no_response(is_read_only),
-            Error::TimedOut { sent } => Self {
-                outcome: O::if_sent(sent),
-                ..Self::failed(Code::DeadlineExceeded, R::UpstreamTimeout)
-            },
-            Error::Overloaded => {
-                not_sent(Code::ResourceExhausted, R::GatewayOverloaded, F::Gateway)
-            }
-            Error::ShuttingDown { sent: false } => {
-                not_sent(Code::Unavailable, R::GatewayShuttingDown, F::Gateway)
-            }
-            Error::ShuttingDown { sent: true } => Self {
-                fault: F::Gateway,
-                ..Self::no_response(is_read_only)
-            },
-            Error::Panicked { sent } => Self::new(
-                Code::Internal,
-                R::GatewayFailed,
-                F::Gateway,
-                O::if_sent(sent),
-            ),
+fn row(error: &Error, is_read_only: bool, key: KeyOwner) -> Row {
+    use {Code as C, ErrorReason as R};
+    let invalid = |code| (code, R::InvalidRequest, Caller, NotSent);
+    let not_sent = |code, reason, fault| (code, reason, fault, NotSent);
+    match *error {
+        Error::Invalid(_) => invalid(C::InvalidArgument),
+        // The specification's code for a message over the limit; tonic reports OUT_OF_RANGE.
+        Error::Undecodable(C::OutOfRange) => invalid(C::ResourceExhausted),
+        Error::Undecodable(code) => invalid(code),
+        Error::KeyMissing => not_sent(C::Unauthenticated, R::AppKeyMissing, Caller),
+        Error::TooManyAttempts { .. } => not_sent(C::ResourceExhausted, R::TooManyAttempts, Caller),
+        Error::Refused(ref error) => api_error_row(error.kind, is_read_only, key),
+        Error::TooLarge { .. } => (C::Internal, R::UpstreamResponseTooLarge, Upstream, Unknown),
+        Error::Unreachable(_) | Error::CircuitOpen { .. } => {
+            not_sent(C::Unavailable, R::UpstreamUnreachable, Upstream)
+        }
+        Error::ConnectionLost(_) => no_response_row(is_read_only, Upstream),
+        Error::TimedOut { sent } => {
+            let outcome = Outcome::if_sent(sent);
+            (C::DeadlineExceeded, R::UpstreamTimeout, Upstream, outcome)
+        }
+        Error::Overloaded => not_sent(C::ResourceExhausted, R::GatewayOverloaded, Gateway),
+        Error::ShuttingDown { sent: true } => no_response_row(is_read_only, Gateway),
+        Error::ShuttingDown { sent: false } => {
+            not_sent(C::Unavailable, R::GatewayShuttingDown, Gateway)
+        }
+        Error::Panicked { sent } => {
+            let outcome = Outcome::if_sent(sent);
+            (C::Internal, R::GatewayFailed, Gateway, outcome)
         }
     }
+}
 
-    /// The row for a response that is not a success.
-    fn of_api_error(kind: ApiErrorKind, is_read_only: bool, key: KeyOwner) -> Self {
-        use {ApiErrorKind as Kind, ErrorReason as R};
-        let refused = |code, reason| Self::new(code, reason, Fault::Caller, Outcome::Refused);
-        let unserved = |code, reason| Self::new(code, reason, Fault::Upstream, Outcome::Refused);
-        match kind {
-            Kind::AnswerRequired => {
-                refused(Code::FailedPrecondition, R::SecretQuestionAnswerRequired)
-            }
-            Kind::IncorrectAnswer => {
-                refused(Code::InvalidArgument, R::SecretQuestionAnswerIncorrect)
-            }
-            Kind::Declined(status) => Self::declined(status),
-            Kind::Unexplained => Self::failed(Code::Unknown, R::UpstreamUnexplained),
-            Kind::BadRequest => refused(Code::InvalidArgument, R::UpstreamRefused),
-            Kind::Validation => refused(Code::InvalidArgument, R::ValidationFailed),
-            Kind::KeyRejected if key == KeyOwner::Gateway => Self {
-                fault: Fault::Gateway,
-                ..refused(Code::Internal, R::AppKeyRejected)
-            },
-            Kind::KeyRejected => refused(Code::Unauthenticated, R::AppKeyRejected),
-            Kind::Forbidden => refused(Code::PermissionDenied, R::UpstreamRefused),
-            Kind::NotFound => refused(Code::NotFound, R::UpstreamNotFound),
-            Kind::EndpointMissing => unserved(Code::Unimplemented, R::UpstreamEndpointMissing),
-            Kind::Conflict => refused(Code::Aborted, R::UpstreamConflict),
-            Kind::RateLimited => unserved(Code::ResourceExhausted, R::UpstreamRateLimited),
-            Kind::Unavailable => unserved(Code::Unavailable, R::UpstreamUnavailable),
-            Kind::BadGateway => Self::no_response(is_read_only),
-            Kind::Timeout => Self::failed(Code::DeadlineExceeded, R::UpstreamTimeout),
-            Kind::Failed => Self::failed(Code::Internal, R::UpstreamFailed),
-            Kind::Redirected => Self::failed(Code::Internal, R::UpstreamRedirected),
-            Kind::Malformed => Self::failed(Code::Internal, R::UpstreamMalformed),
-        }
+/// The row for a response that is not a success.
+fn api_error_row(kind: ApiErrorKind, is_read_only: bool, key: KeyOwner) -> Row {
+    use {ApiErrorKind as K, Code as C, ErrorReason as R};
+    let refused = |code, reason| (code, reason, Caller, Refused);
+    let unserved = |code, reason| (code, reason, Upstream, Refused);
+    // The API may have acted before it failed.
+    let failed = |code, reason| (code, reason, Upstream, Unknown);
+    match kind {
+        K::AnswerRequired => refused(C::FailedPrecondition, R::SecretQuestionAnswerRequired),
+        K::IncorrectAnswer => refused(C::InvalidArgument, R::SecretQuestionAnswerIncorrect),
+        K::Declined(status) => declined_row(status),
+        K::Unexplained => failed(C::Unknown, R::UpstreamUnexplained),
+        K::BadRequest => refused(C::InvalidArgument, R::UpstreamRefused),
+        K::Validation => refused(C::InvalidArgument, R::ValidationFailed),
+        K::KeyRejected => match key {
+            KeyOwner::Gateway => (C::Internal, R::AppKeyRejected, Gateway, Refused),
+            KeyOwner::Caller => refused(C::Unauthenticated, R::AppKeyRejected),
+        },
+        K::Forbidden => refused(C::PermissionDenied, R::UpstreamRefused),
+        K::NotFound => refused(C::NotFound, R::UpstreamNotFound),
+        K::EndpointMissing => unserved(C::Unimplemented, R::UpstreamEndpointMissing),
+        K::Conflict => refused(C::Aborted, R::UpstreamConflict),
+        K::RateLimited => unserved(C::ResourceExhausted, R::UpstreamRateLimited),
+        K::Unavailable => unserved(C::Unavailable, R::UpstreamUnavailable),
+        K::BadGateway => no_response_row(is_read_only, Upstream),
+        K::Timeout => failed(C::DeadlineExceeded, R::UpstreamTimeout),
+        K::Failed => failed(C::Internal, R::UpstreamFailed),
+        K::Redirected => failed(C::Internal, R::UpstreamRedirected),
+        K::Malformed => failed(C::Internal, R::UpstreamMalformed),
     }
+}
 
-    /// The API failed, and may have acted before.
-    const fn failed(code: Code, reason: ErrorReason) -> Self {
-        Self::new(code, reason, Fault::Upstream, Outcome::Unknown)
+/// The row for a call that was sent, and for which no response came from the API.
+const fn no_response_row(is_read_only: bool, fault: Fault) -> Row {
+    use {Code as C, ErrorReason as R};
+    if is_read_only {
+        (C::Unavailable, R::UpstreamUnavailable, fault, Refused)
+    } else {
+        (C::Unknown, R::UpstreamOutcomeUnknown, fault, Unknown)
     }
+}
 
-    /// The call was sent, and no response came from the API.
-    const fn no_response(is_read_only: bool) -> Self {
-        if is_read_only {
-            Self::new(
-                Code::Unavailable,
-                ErrorReason::UpstreamUnavailable,
-                Fault::Upstream,
-                Outcome::Refused,
-            )
-        } else {
-            Self::failed(Code::Unknown, ErrorReason::UpstreamOutcomeUnknown)
-        }
-    }
-
-    /// The row for an entry in `Errors`, by the HTTP status that `StatusCode` names.
-    const fn declined(status: Option<u16>) -> Self {
-        use {Fault as F, Outcome as O};
-        let (code, fault, outcome) = match status {
-            Some(400 | 413 | 422) => (Code::InvalidArgument, F::Caller, O::Refused),
-            // Not UNAUTHENTICATED: the API reports a rejected key without a result envelope.
-            Some(401 | 403) => (Code::PermissionDenied, F::Caller, O::Refused),
-            Some(404 | 410) => (Code::NotFound, F::Caller, O::Refused),
-            Some(405 | 501) => (Code::Unimplemented, F::Upstream, O::Refused),
-            Some(408 | 504) => (Code::DeadlineExceeded, F::Upstream, O::Unknown),
-            Some(409) => (Code::Aborted, F::Caller, O::Refused),
-            Some(429) => (Code::ResourceExhausted, F::Upstream, O::Refused),
-            // This includes "ServiceUnavailable": the API itself responded, so it may have begun to act.
-            Some(500..) => (Code::Internal, F::Upstream, O::Unknown),
-            _ => (Code::FailedPrecondition, F::Caller, O::Refused),
-        };
-        Self::new(code, ErrorReason::UpstreamRefused, fault, outcome)
-    }
+/// The row for an entry in `Errors`, by the HTTP status that `StatusCode` names.
+const fn declined_row(status: Option<u16>) -> Row {
+    let (code, fault, outcome) = match status {
+        Some(400 | 413 | 422) => (Code::InvalidArgument, Caller, Refused),
+        // Not UNAUTHENTICATED: the API reports a rejected key without a result envelope.
+        Some(401 | 403) => (Code::PermissionDenied, Caller, Refused),
+        Some(404 | 410) => (Code::NotFound, Caller, Refused),
+        Some(405 | 501) => (Code::Unimplemented, Upstream, Refused),
+        Some(408 | 504) => (Code::DeadlineExceeded, Upstream, Unknown),
+        Some(409) => (Code::Aborted, Caller, Refused),
+        Some(429) => (Code::ResourceExhausted, Upstream, Refused),
+        // This includes "ServiceUnavailable": the API itself responded, so it may have begun to act.
+        Some(500..) => (Code::Internal, Upstream, Unknown),
+        _ => (Code::FailedPrecondition, Caller, Refused),
+    };
+    (code, ErrorReason::UpstreamRefused, fault, outcome)
 }

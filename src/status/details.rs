@@ -20,44 +20,69 @@ const OVERLOAD_RETRY_DELAY: Duration = Duration::from_secs(1);
 impl Classification {
     /// The status of the error, details included.
     pub(crate) fn status(self, error: &Error) -> Status {
-        Status::with_error_details(self.code, message(self.reason), self.details(error))
-    }
-
-    fn details(self, error: &Error) -> ErrorDetails {
         let mut details = ErrorDetails::new();
         let mut metadata = HashMap::from([
             ("fault".to_owned(), self.fault.as_str().to_owned()),
             ("outcome".to_owned(), self.outcome.as_str().to_owned()),
         ]);
+        let mut add_http_status =
+            |status: u16| metadata.insert("httpStatus".to_owned(), status.to_string());
         match error {
-            Error::Refused(error) => add_api_error(error, &mut metadata, &mut details),
-            Error::TooLarge { http_status } => {
-                metadata.insert("httpStatus".to_owned(), http_status.to_string());
+            Error::TooLarge { http_status } => drop(add_http_status(*http_status)),
+            Error::Refused(error) => {
+                add_http_status(error.http_status);
+                if !error.codes.is_empty() {
+                    metadata.insert("upstreamCodes".to_owned(), error.codes.join(","));
+                }
+                add_api_error(error, &mut details);
             }
             Error::Invalid(violations) => {
                 for violation in violations {
                     details.add_bad_request_violation(violation.field, violation.rule);
                 }
             }
-            Error::Overloaded => {
-                details.set_retry_info(Some(OVERLOAD_RETRY_DELAY));
-            }
-            Error::TooManyAttempts { retry_after } => {
-                details.set_retry_info(Some(whole_seconds(*retry_after)));
-            }
-            Error::CircuitOpen { pause } => {
-                details.set_retry_info(Some((*pause).min(MAX_RETRY_DELAY)));
-            }
-            Error::Undecodable(_)
-            | Error::KeyMissing
-            | Error::Unreachable(_)
-            | Error::ConnectionLost(_)
-            | Error::TimedOut { .. }
-            | Error::ShuttingDown { .. }
-            | Error::Panicked { .. } => {}
+            _ => {}
+        }
+        // Without a delay there must be no RetryInfo at all.
+        if let Some(delay) = retry_delay(error) {
+            details.set_retry_info(Some(delay));
         }
         details.set_error_info(self.reason.as_str_name(), DOMAIN, metadata);
-        details
+        Status::with_error_details(self.code, message(self.reason), details)
+    }
+}
+
+/// Adds what the API says, and what to do about the answer to the secret question.
+fn add_api_error(error: &ApiError, details: &mut ErrorDetails) {
+    const ANSWER: &str = "secret_question_answer";
+    if !error.text.is_empty() {
+        // The API does not name the language. Its documentation is in English.
+        details.set_localized_message("en", &error.text);
+    }
+    if error.kind == ApiErrorKind::AnswerRequired {
+        let rule = "call GetSecretQuestion, ask the trader, and call again with the answer";
+        details.add_precondition_failure_violation("SECRET_QUESTION_ANSWER", ANSWER, rule);
+    }
+    if error.kind == ApiErrorKind::IncorrectAnswer {
+        let rule = "must be the answer to the trader's secret question";
+        details.add_bad_request_violation(ANSWER, rule);
+    }
+    for field in &error.fields {
+        details.add_bad_request_violation(&field.name, &field.text);
+    }
+}
+
+/// How long to wait before the next call, if that is known.
+fn retry_delay(error: &Error) -> Option<Duration> {
+    use ApiErrorKind::{RateLimited, Unavailable};
+    match error {
+        Error::Overloaded => Some(OVERLOAD_RETRY_DELAY),
+        Error::TooManyAttempts { retry_after } => Some(whole_seconds(*retry_after)),
+        Error::CircuitOpen { pause } => Some((*pause).min(MAX_RETRY_DELAY)),
+        Error::Refused(error) if matches!(error.kind, RateLimited | Unavailable) => {
+            error.retry_after.map(|delay| delay.min(MAX_RETRY_DELAY))
+        }
+        _ => None,
     }
 }
 
@@ -66,90 +91,42 @@ fn whole_seconds(time: Duration) -> Duration {
     Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
 }
 
-/// Adds what the API's response says.
-fn add_api_error(
-    error: &ApiError,
-    metadata: &mut HashMap<String, String>,
-    details: &mut ErrorDetails,
-) {
-    const ANSWER: &str = "secret_question_answer";
-    metadata.insert("httpStatus".to_owned(), error.http_status.to_string());
-    if !error.codes.is_empty() {
-        metadata.insert("upstreamCodes".to_owned(), error.codes.join(","));
-    }
-    if !error.text.is_empty() {
-        // The API does not name the language. Its documentation is in English.
-        details.set_localized_message("en", &error.text);
-    }
-    match error.kind {
-        ApiErrorKind::AnswerRequired => {
-            let rule = "call GetSecretQuestion, ask the trader, and call again with the answer";
-            details.add_precondition_failure_violation("SECRET_QUESTION_ANSWER", ANSWER, rule);
-        }
-        ApiErrorKind::IncorrectAnswer => {
-            details.add_bad_request_violation(
-                ANSWER,
-                "must be the answer to the trader's secret question",
-            );
-        }
-        ApiErrorKind::RateLimited | ApiErrorKind::Unavailable => {
-            // Without a delay there must be no RetryInfo at all.
-            if let Some(delay) = error.retry_after {
-                details.set_retry_info(Some(delay.min(MAX_RETRY_DELAY)));
-            }
-        }
-        _ => {}
-    }
-    for field in &error.fields {
-        details.add_bad_request_violation(&field.name, &field.text);
-    }
-}
-
 /// The fixed sentence for a reason.
 fn message(reason: ErrorReason) -> &'static str {
+    use ErrorReason as R;
     match reason {
-        ErrorReason::Unspecified => "The call failed.",
-        ErrorReason::InvalidRequest => "The request is invalid; nothing was sent.",
-        ErrorReason::SecretQuestionAnswerRequired => {
-            "The secret question has to be answered first."
-        }
-        ErrorReason::SecretQuestionAnswerIncorrect => {
-            "The answer to the secret question is incorrect."
-        }
-        ErrorReason::UpstreamRefused => "The API refused the call.",
-        ErrorReason::UpstreamUnexplained => "The API reported a failure and gave no reason.",
-        ErrorReason::ValidationFailed => "The API found a field invalid.",
-        ErrorReason::AppKeyRejected => "The API rejected the application key.",
-        ErrorReason::AppKeyMissing => {
-            "There is no application key: send one as et-app-key metadata."
-        }
-        ErrorReason::UpstreamNotFound => "The API does not know the user or the resource.",
-        ErrorReason::UpstreamEndpointMissing => {
+        R::Unspecified => "The call failed.",
+        R::InvalidRequest => "The request is invalid; nothing was sent.",
+        R::SecretQuestionAnswerRequired => "The secret question has to be answered first.",
+        R::SecretQuestionAnswerIncorrect => "The answer to the secret question is incorrect.",
+        R::UpstreamRefused => "The API refused the call.",
+        R::UpstreamUnexplained => "The API reported a failure and gave no reason.",
+        R::ValidationFailed => "The API found a field invalid.",
+        R::AppKeyRejected => "The API rejected the application key.",
+        R::AppKeyMissing => "There is no application key: send one as et-app-key metadata.",
+        R::UpstreamNotFound => "The API does not know the user or the resource.",
+        R::UpstreamEndpointMissing => {
             "The API does not serve this step at this place or in this version."
         }
-        ErrorReason::UpstreamConflict => "Another change got in the way; start the reset again.",
-        ErrorReason::UpstreamRateLimited => "The API asks for fewer calls.",
-        ErrorReason::UpstreamUnavailable => {
+        R::UpstreamConflict => "Another change got in the way; start the reset again.",
+        R::UpstreamRateLimited => "The API asks for fewer calls.",
+        R::UpstreamUnavailable => {
             "The API is not available; the call did nothing and may be repeated."
         }
-        ErrorReason::UpstreamFailed => "The API failed; the call may have been carried out.",
-        ErrorReason::UpstreamOutcomeUnknown => {
-            "No answer came back; the call may have been carried out."
-        }
-        ErrorReason::UpstreamTimeout => "The API did not answer within the deadline.",
-        ErrorReason::UpstreamUnreachable => {
+        R::UpstreamFailed => "The API failed; the call may have been carried out.",
+        R::UpstreamOutcomeUnknown => "No answer came back; the call may have been carried out.",
+        R::UpstreamTimeout => "The API did not answer within the deadline.",
+        R::UpstreamUnreachable => {
             "The API cannot be reached; nothing was sent and the call may be repeated."
         }
-        ErrorReason::UpstreamMalformed => "The API's answer is not what it documents.",
-        ErrorReason::UpstreamResponseTooLarge => "The API's answer is too long.",
-        ErrorReason::UpstreamRedirected => "The API sent a redirect, which is never followed.",
-        ErrorReason::GatewayOverloaded => {
-            "The gateway has too many calls in flight; nothing was sent."
-        }
-        ErrorReason::TooManyAttempts => "Too many attempts; nothing was sent.",
-        ErrorReason::GatewayShuttingDown => {
+        R::UpstreamMalformed => "The API's answer is not what it documents.",
+        R::UpstreamResponseTooLarge => "The API's answer is too long.",
+        R::UpstreamRedirected => "The API sent a redirect, which is never followed.",
+        R::GatewayOverloaded => "The gateway has too many calls in flight; nothing was sent.",
+        R::TooManyAttempts => "Too many attempts; nothing was sent.",
+        R::GatewayShuttingDown => {
             "The gateway is going down; nothing was sent and the call may be repeated."
         }
-        ErrorReason::GatewayFailed => "The gateway failed.",
+        R::GatewayFailed => "The gateway failed.",
     }
 }
