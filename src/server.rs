@@ -20,6 +20,8 @@ mod monitored_io;
 
 mod call_layer;
 
+mod write_batching;
+
 mod grpc;
 
 mod guarded_body;
@@ -49,6 +51,7 @@ use self::{
     health::Reporter,
     listener::Listener,
     reading_limit::ReadingLimit,
+    write_batching::AfterOthers,
 };
 use crate::{
     config::Limits,
@@ -122,7 +125,7 @@ pub(crate) async fn start(
                 connection: Arc::clone(&permit.state),
                 inner: routes.clone(),
             };
-            settings.clone().serve(stream, service, permit)
+            AfterOthers::new(settings.clone().serve(stream, service, permit))
         };
         accepting.spawn(listener.accept_all(
             limit.clone(),
