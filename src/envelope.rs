@@ -22,24 +22,21 @@
 //!
 //! This module does not depend on gRPC.
 
-pub(crate) mod details;
+mod details;
 mod http_error;
 mod json;
 mod redact;
 mod result;
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde_json::value::RawValue;
 
+use self::json::JsonObject;
 pub(crate) use self::redact::RequestValues;
-use self::{
-    details::{MAX_TEXT, sanitize},
-    json::JsonObject,
-};
 
-/// A complete HTTP response of the API.
+/// A complete HTTP response of the API. It has no `Debug`, because the body may hold a token.
 pub(crate) struct ApiResponse {
     pub(crate) http_status: u16,
     pub(crate) content_type: Option<String>,
@@ -93,7 +90,8 @@ pub(crate) enum ApiErrorKind {
     IncorrectAnswer,
     /// `ErrorIncorrectAnswer`, and the caller gave no answer.
     AnswerRequired,
-    /// Any other entry in `Errors`, with the HTTP status that `StatusCode` names; or a 4xx without a kind of its own.
+    /// Any other entry in `Errors`, with an HTTP status like the one that `StatusCode` names; or a 4xx without a kind of
+    /// its own.
     Declined(Option<u16>),
     /// No success and no `Errors`.
     Unexplained,
@@ -116,15 +114,6 @@ pub(crate) enum ApiErrorKind {
 
 /// The `Model` of a successful response.
 pub(crate) struct Model<'a>(Option<&'a RawValue>);
-
-impl fmt::Debug for ApiResponse {
-    /// Omits the body, which may hold a token.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ApiResponse")
-            .field("http_status", &self.http_status)
-            .finish_non_exhaustive()
-    }
-}
 
 impl Model<'_> {
     /// The model as a string; `None` if it is absent or `null`.
@@ -157,7 +146,7 @@ impl ApiError {
     /// An error with the codes, `Errors` and `ModelState` of the response. Server errors and malformed responses pass on
     /// no text, which might describe the server's internals.
     fn with_details(kind: ApiErrorKind, response: &ApiResponse, object: &JsonObject<'_>) -> Self {
-        let redactor = response.values.redactor();
+        let mut redactor = response.values.redactor();
         let mut error = Self::bare(kind, response);
         error.codes = details::codes(object, &redactor);
         error.is_from_api = match response.http_status {
@@ -165,12 +154,10 @@ impl ApiError {
             400 | 404 | 409 | 422 | 500 => !is_html(response) && is_documented(object),
             _ => false,
         };
-        let is_unexpected = matches!(kind, ApiErrorKind::Malformed | ApiErrorKind::Redirected);
-        if response.http_status < 500 && !is_unexpected {
-            let mut budget = MAX_TEXT;
-            error.fields = details::fields(object, &redactor, &mut budget);
-            let errors = object.strings("Errors").unwrap_or_default();
-            error.text = sanitize(errors.iter().map(String::as_str), &redactor, &mut budget);
+        let is_malformed = matches!(kind, ApiErrorKind::Malformed | ApiErrorKind::Redirected);
+        if response.http_status < 500 && !is_malformed {
+            error.fields = details::fields(object, &mut redactor);
+            error.text = redactor.sanitize(&object.strings("Errors").unwrap_or_default());
         }
         error
     }
@@ -183,21 +170,18 @@ impl ApiError {
 /// The API's error, if it is not.
 pub(crate) fn read(response: &ApiResponse, rule: SuccessRule) -> Result<Model<'_>, ApiError> {
     let object = JsonObject::parse(&response.body);
-    let kind = match response.http_status {
-        200..=299 => match object.as_ref().filter(|_| !is_html(response)) {
-            Some(object) => match result::read(object, rule) {
-                Ok(model) => return Ok(model),
-                Err(kind) => kind,
-            },
-            None => ApiErrorKind::Malformed,
+    let kind = match (response.http_status, &object) {
+        (200..=299, Some(object)) if !is_html(response) => match result::read(object, rule) {
+            Ok(model) => return Ok(model),
+            Err(kind) => kind,
         },
-        300..=399 => ApiErrorKind::Redirected,
-        400..=499 => http_error::kind(response, object.as_ref(), rule),
-        501 => ApiErrorKind::EndpointMissing,
-        502 => ApiErrorKind::BadGateway,
-        503 => ApiErrorKind::Unavailable,
-        504 => ApiErrorKind::Timeout,
-        500..=599 => ApiErrorKind::Failed,
+        (300..=399, _) => ApiErrorKind::Redirected,
+        (400..=499, _) => http_error::kind(response, object.as_ref(), rule),
+        (501, _) => ApiErrorKind::EndpointMissing,
+        (502, _) => ApiErrorKind::BadGateway,
+        (503, _) => ApiErrorKind::Unavailable,
+        (504, _) => ApiErrorKind::Timeout,
+        (500..=599, _) => ApiErrorKind::Failed,
         _ => ApiErrorKind::Malformed,
     };
     let object = object.unwrap_or_default();
@@ -206,38 +190,17 @@ pub(crate) fn read(response: &ApiResponse, rule: SuccessRule) -> Result<Model<'_
 
 /// Whether the response calls itself HTML. Then it is no result, whatever the body contains.
 fn is_html(response: &ApiResponse) -> bool {
-    response
-        .content_type
-        .as_ref()
-        .is_some_and(|content_type| content_type.to_ascii_lowercase().contains("html"))
+    let content_type = response.content_type.as_deref().unwrap_or_default();
+    content_type.to_ascii_lowercase().contains("html")
 }
 
 /// Whether the body has a member that the documented shapes of an error have.
 fn is_documented(object: &JsonObject<'_>) -> bool {
     const DOCUMENTED: [&str; 5] = ["Message", "Error", "ModelState", "Errors", "IsSucceed"];
-    object.iter().any(|(name, _)| {
+    let is_known = |name: &str| {
         DOCUMENTED
             .iter()
-            .any(|known| name.eq_ignore_ascii_case(known))
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn debug_of_a_response_omits_the_body() {
-        let response = ApiResponse {
-            http_status: 200,
-            content_type: None,
-            retry_after: None,
-            body: Bytes::from_static(br#"{"Model":"the-token","Errors":[],"IsSucceed":true}"#),
-            values: RequestValues::of(["the-code"]),
-        };
-        assert_eq!(
-            format!("{response:?}"),
-            "ApiResponse { http_status: 200, .. }"
-        );
-    }
+            .any(|known| known.eq_ignore_ascii_case(name))
+    };
+    object.iter().any(|(name, _)| is_known(name))
 }

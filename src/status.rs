@@ -195,19 +195,19 @@ const fn no_response_row(is_read_only: bool, fault: Fault) -> Row {
     }
 }
 
-/// The row for an entry in `Errors`, by the HTTP status that `StatusCode` names.
+/// The row for an entry in `Errors`, by what `StatusCode` says.
 const fn declined_row(status: Option<u16>) -> Row {
     let (code, fault, outcome) = match status {
-        Some(400 | 413 | 422) => (Code::InvalidArgument, Caller, Refused),
+        Some(400) => (Code::InvalidArgument, Caller, Refused),
         // Not UNAUTHENTICATED: the API reports a rejected key without a result envelope.
-        Some(401 | 403) => (Code::PermissionDenied, Caller, Refused),
-        Some(404 | 410) => (Code::NotFound, Caller, Refused),
-        Some(405 | 501) => (Code::Unimplemented, Upstream, Refused),
-        Some(408 | 504) => (Code::DeadlineExceeded, Upstream, Unknown),
+        Some(403) => (Code::PermissionDenied, Caller, Refused),
+        Some(404) => (Code::NotFound, Caller, Refused),
+        Some(405) => (Code::Unimplemented, Upstream, Refused),
+        Some(408) => (Code::DeadlineExceeded, Upstream, Unknown),
         Some(409) => (Code::Aborted, Caller, Refused),
         Some(429) => (Code::ResourceExhausted, Upstream, Refused),
         // This includes "ServiceUnavailable": the API itself responded, so it may have begun to act.
-        Some(500..) => (Code::Internal, Upstream, Unknown),
+        Some(500) => (Code::Internal, Upstream, Unknown),
         _ => (Code::FailedPrecondition, Caller, Refused),
     };
     (code, ErrorReason::UpstreamRefused, fault, outcome)

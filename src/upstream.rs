@@ -82,7 +82,9 @@ impl Upstream {
         payload: Payload<'_>,
         mut values: RequestValues,
     ) -> Result<ApiResponse, Error> {
-        values.add(app_key.to_str().unwrap_or_default());
+        values
+            .0
+            .push(app_key.to_str().unwrap_or_default().to_owned());
         call.ensure_live()?;
         let admission = self.circuit_breaker.admit()?;
         let _permit = self

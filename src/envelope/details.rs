@@ -1,8 +1,9 @@
 //! Selects what callers may see of a response: codes that are identifiers, field names, and short plain texts.
 
+use std::slice;
+
 use html_escape::decode_html_entities;
-use serde::Deserialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::{FieldError, http_error::error_code, json::JsonObject, redact::Redactor};
 use crate::{invisible::is_invisible, rpc::REQUEST_FIELDS};
@@ -34,29 +35,17 @@ pub(super) fn codes(object: &JsonObject<'_>, redactor: &Redactor) -> Vec<String>
 }
 
 /// The entries of `ModelState`, which maps `parameter.Property` to one message or a list of them.
-pub(super) fn fields(
-    object: &JsonObject<'_>,
-    redactor: &Redactor,
-    budget: &mut usize,
-) -> Vec<FieldError> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Messages {
-        One(String),
-        Many(Vec<Option<String>>),
-    }
-
+pub(super) fn fields(object: &JsonObject<'_>, redactor: &mut Redactor) -> Vec<FieldError> {
     let state = object.get::<JsonObject<'_>>("ModelState");
     let state = state.ok().flatten().unwrap_or_default();
     let field = |(key, messages): (&str, &RawValue)| {
-        let messages = match serde_json::from_str(messages.get()) {
-            Ok(Messages::One(message)) => vec![message],
-            Ok(Messages::Many(messages)) => messages.into_iter().flatten().collect(),
-            Err(_) => Vec::new(),
-        };
+        let messages: Value = serde_json::from_str(messages.get()).unwrap_or_default();
+        let list = messages.as_array();
+        let messages = list.map_or(slice::from_ref(&messages), Vec::as_slice);
+        let messages: Vec<_> = messages.iter().filter_map(Value::as_str).collect();
         FieldError {
             name: contract_name(key, redactor),
-            text: sanitize(messages.iter().map(String::as_str), redactor, budget),
+            text: redactor.sanitize(&messages),
         }
     };
     state.iter().take(MAX_FIELDS).map(field).collect()
@@ -70,60 +59,55 @@ fn contract_name(key: &str, redactor: &Redactor) -> String {
     let letters = |name: &str| name.replace('_', "").to_ascii_lowercase();
     let is_property = |field: &&str| letters(field) == letters(property);
     // The contract's own names are public, even if somebody's password is "password".
+    let is_public = is_name(property, "_") && !redactor.finds_value_in(property);
     match REQUEST_FIELDS.into_iter().find(is_property) {
         Some(field) => field.to_owned(),
-        None if is_name(property, "_") && !redactor.finds_value_in(property) => {
-            snake_case(property)
-        }
+        None if is_public => snake_case(property),
         None => String::new(),
     }
 }
 
 /// Whether the text consists of ASCII letters, digits and these signs.
 fn is_name(text: &str, signs: &str) -> bool {
-    (1..=MAX_IDENTIFIER).contains(&text.len())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || signs.contains(c))
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || signs.contains(c);
+    (1..=MAX_IDENTIFIER).contains(&text.len()) && text.chars().all(is_allowed)
 }
 
 fn snake_case(property: &str) -> String {
     let mut name = String::new();
-    let mut previous = '_';
-    for c in property.chars() {
-        if c.is_ascii_uppercase() && !previous.is_ascii_uppercase() && previous != '_' {
+    for (index, c) in property.char_indices() {
+        let starts_word = |before: char| !before.is_ascii_uppercase() && before != '_';
+        if c.is_ascii_uppercase() && property[..index].ends_with(starts_word) {
             name.push('_');
         }
         name.push(c.to_ascii_lowercase());
-        previous = c;
     }
     name
 }
 
-/// Joins the messages that contain no value into one plain text of at most `budget` bytes, and charges the budget for it.
-pub(crate) fn sanitize<'m>(
-    messages: impl IntoIterator<Item = &'m str>,
-    redactor: &Redactor,
-    budget: &mut usize,
-) -> String {
-    let messages: Vec<_> = messages
-        .into_iter()
-        .filter(|message| message.len() <= MAX_MESSAGE && !redactor.finds_value_in(message))
-        .map(plain)
-        .filter(|message| !message.is_empty())
-        .collect();
-    let mut text = messages.join(" ");
-    text.truncate(text.floor_char_boundary(*budget));
-    // Two messages side by side, or one without its markup, may contain a value that no message contained before.
-    if redactor.finds_value_in(&text) {
-        text.clear();
+impl Redactor {
+    /// Joins the messages that contain no value into one plain text within the budget, and charges the budget for it.
+    pub(crate) fn sanitize<M: AsRef<str>>(&mut self, messages: &[M]) -> String {
+        let is_fit = |text: &&str| text.len() <= MAX_MESSAGE && !self.finds_value_in(text);
+        let messages = messages.iter().map(M::as_ref).filter(is_fit);
+        let messages: Vec<_> = messages.map(without_markup).collect();
+        let mut text = messages
+            .join(" ")
+            .split(|c: char| c.is_whitespace() || is_invisible(c))
+            .filter(|word| !word.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ");
+        text.truncate(text.floor_char_boundary(self.budget));
+        // Two messages side by side, or one without its markup, may contain a value that no message contained before.
+        if self.finds_value_in(&text) {
+            text.clear();
+        }
+        self.budget -= text.len();
+        text
     }
-    *budget -= text.len();
-    text
 }
 
-/// The text without markup, invisible characters and repeated white space.
-fn plain(text: &str) -> String {
+fn without_markup(text: &str) -> String {
     let text = decode_html_entities(text);
     let mut parts = text.split('<');
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -136,12 +120,7 @@ fn plain(text: &str) -> String {
         });
     }
     // A ">" that is left could form markup again with the text around it.
-    plain
-        .replace('>', "")
-        .split(|c: char| c.is_whitespace() || is_invisible(c))
-        .filter(|word| !word.is_empty())
-        .collect::<Vec<_>>()
-        .join(" ")
+    plain.replace('>', "")
 }
 
 #[cfg(test)]
@@ -150,8 +129,9 @@ mod tests {
     use crate::envelope::RequestValues;
 
     fn sanitized(messages: &[&str], values: &[&str]) -> String {
-        let redactor = RequestValues::of(values.iter().copied()).redactor();
-        sanitize(messages.iter().copied(), &redactor, &mut { MAX_TEXT })
+        let mut redactor =
+            RequestValues(values.iter().map(|&value| value.to_owned()).collect()).redactor();
+        redactor.sanitize(messages)
     }
 
     #[test]
@@ -190,12 +170,10 @@ mod tests {
     #[test]
     fn text_is_cut_at_a_character_within_the_budget() {
         let long = "é".repeat(400);
-        let redactor = RequestValues::default().redactor();
-        let mut budget = MAX_TEXT;
-        let mut sanitize = || sanitize([long.as_str()], &redactor, &mut budget);
-        assert_eq!(sanitize().len(), 512);
+        let mut redactor = RequestValues::default().redactor();
+        assert_eq!(redactor.sanitize(&[&long]).len(), 512);
         assert_eq!(
-            sanitize(),
+            redactor.sanitize(&[&long]),
             "",
             "the budget is shared by all texts of a status"
         );

@@ -8,13 +8,11 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
+use super::ApiErrorKind::{self, Malformed};
+
 /// A JSON object whose members stay text until they are read, each as the expected type.
 #[derive(Default)]
 pub(super) struct JsonObject<'a>(Vec<(String, &'a RawValue)>);
-
-/// A member has another type than documented, or occurs twice.
-#[derive(Debug)]
-pub(super) struct Unreadable;
 
 impl<'a> JsonObject<'a> {
     /// `None` if the body is not a JSON object. Skips a byte-order mark, which ASP.NET may write.
@@ -24,18 +22,23 @@ impl<'a> JsonObject<'a> {
     }
 
     /// The member with this name; `None` if it is absent or `null`.
-    pub(super) fn get<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, Unreadable> {
-        let is_named = |member: &&(String, &RawValue)| member.0.eq_ignore_ascii_case(name);
-        let mut found = self.0.iter().filter(is_named);
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] if it has another type than documented, or occurs twice.
+    pub(super) fn get<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, ApiErrorKind> {
+        let mut found = self
+            .iter()
+            .filter(|(key, _)| key.eq_ignore_ascii_case(name));
         match (found.next(), found.next()) {
             (None, _) => Ok(None),
-            (Some((_, value)), None) => serde_json::from_str(value.get()).map_err(|_| Unreadable),
-            (Some(_), Some(_)) => Err(Unreadable),
+            (Some((_, value)), None) => serde_json::from_str(value.get()).map_err(|_| Malformed),
+            (Some(_), Some(_)) => Err(Malformed),
         }
     }
 
     /// A list of strings: empty if it is absent or `null`, with an empty string for each entry that is `null`.
-    pub(super) fn strings(&self, name: &str) -> Result<Vec<String>, Unreadable> {
+    pub(super) fn strings(&self, name: &str) -> Result<Vec<String>, ApiErrorKind> {
         let list: Vec<Option<String>> = self.get(name)?.unwrap_or_default();
         Ok(list.into_iter().map(Option::unwrap_or_default).collect())
     }

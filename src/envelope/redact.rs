@@ -4,50 +4,40 @@
 //! escapes once and twice, in every order, and compares letters and digits alone, whatever their case. A text that
 //! contains a value in any of these forms is left out whole.
 
-use std::fmt;
-
 use html_escape::decode_html_entities;
 use percent_encoding::percent_decode_str;
 use unicode_normalization::UnicodeNormalization;
 
+use super::details::MAX_TEXT;
 use crate::invisible::is_invisible;
 
-/// The private values of one call: those of the request, and the application key.
+/// The private values of one call: those of the request, and the application key. It has no `Debug`.
 #[derive(Clone, Default)]
-pub(crate) struct RequestValues(Vec<String>);
+pub(crate) struct RequestValues(pub(crate) Vec<String>);
 
 impl RequestValues {
-    pub(crate) fn of<'a>(values: impl IntoIterator<Item = &'a str>) -> Self {
-        Self(values.into_iter().map(str::to_owned).collect())
-    }
-
-    pub(crate) fn add(&mut self, value: &str) {
-        self.0.push(value.to_owned());
-    }
-
     /// Prepares the values for comparison. Only an error response needs this.
     pub(crate) fn redactor(&self) -> Redactor {
         let comparable = |value: &String| {
             let visible = fold(value);
+            let letters = letters(&visible);
             // A value without any letters is compared by its signs.
-            match letters(&visible) {
-                letters if letters.is_empty() => visible,
-                letters => letters,
-            }
+            if letters.is_empty() { visible } else { letters }
         };
         let values = self.0.iter().map(comparable);
-        Redactor(values.filter(|value| !value.is_empty()).collect())
+        Redactor {
+            values: values.filter(|value| !value.is_empty()).collect(),
+            budget: MAX_TEXT,
+        }
     }
 }
 
-impl fmt::Debug for RequestValues {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RequestValues([redacted])")
-    }
+/// Keeps private values out of the texts of one status.
+pub(crate) struct Redactor {
+    values: Vec<String>,
+    /// How many bytes of text the status may still take.
+    pub(super) budget: usize,
 }
-
-/// Finds private values in texts.
-pub(crate) struct Redactor(Vec<String>);
 
 impl Redactor {
     /// Whether the text contains a value in any case and spelling, escaped up to twice.
@@ -55,9 +45,8 @@ impl Redactor {
         decoded_up_to_twice(text).iter().any(|text| {
             let visible = fold(text);
             let letters = letters(&visible);
-            self.0
-                .iter()
-                .any(|value| letters.contains(value) || visible.contains(value))
+            let is_in = |value: &String| letters.contains(value) || visible.contains(value);
+            self.values.iter().any(is_in)
         })
     }
 }
@@ -91,20 +80,19 @@ fn decoded_up_to_twice(text: &str) -> Vec<String> {
 /// The text with one layer undone, in each way that changes it. An exact inverse of every escape matters: the value itself
 /// may contain what looks like another one.
 fn decoded(text: &str) -> Vec<String> {
-    let texts = [
+    // A plus first: one that comes out of an escape is no space.
+    let with_spaces = text.replace('+', " ");
+    let mut texts = vec![
         decode_html_entities(text).into_owned(),
         unescape(text, "&#", character_reference),
         unescape(text, "\\", backslash_escape),
         unescape(text, "%", utf16_unit),
-        // A plus first: one that comes out of an escape is no space.
-        percent_decode_str(&text.replace('+', " "))
+        percent_decode_str(&with_spaces)
             .decode_utf8_lossy()
             .into_owned(),
     ];
+    texts.retain(|decoded| decoded != text);
     texts
-        .into_iter()
-        .filter(|decoded| decoded != text)
-        .collect()
 }
 
 /// Undoes the escapes that begin with `start`. `read` appends what follows stands for, in UTF-16, and returns its length.
@@ -113,11 +101,11 @@ fn unescape(text: &str, start: &str, read: fn(&str, &mut Vec<u16>) -> Option<usi
     let mut rest = text;
     while let Some((before, after)) = rest.split_once(start) {
         units.extend(before.encode_utf16());
-        let length = read(after, &mut units).unwrap_or_else(|| {
+        let length = read(after, &mut units);
+        if length.is_none() {
             units.extend(start.encode_utf16());
-            0
-        });
-        rest = &after[length..];
+        }
+        rest = &after[length.unwrap_or(0)..];
     }
     units.extend(rest.encode_utf16());
     String::from_utf16_lossy(&units)
@@ -193,7 +181,7 @@ mod tests {
             ("aabb", "ab"),
             ("it is …", "…"),
         ] {
-            let redactor = RequestValues::of([value]).redactor();
+            let redactor = RequestValues(vec![value.to_owned()]).redactor();
             assert!(redactor.finds_value_in(message), "{message:?} {value:?}");
             assert!(!redactor.finds_value_in("Try again."), "{value:?}");
         }

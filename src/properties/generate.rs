@@ -86,7 +86,7 @@ pub(super) fn response(u: &mut Unstructured<'_>, values: &[String]) -> Result<Ap
         content_type,
         retry_after: retry_after.map(Duration::from_secs),
         body: body.into(),
-        values: RequestValues::of(values.iter().map(String::as_str)),
+        values: RequestValues(values.to_vec()),
     })
 }
 

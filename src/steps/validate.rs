@@ -57,7 +57,8 @@ impl<'a> Validator<'a> {
     /// [`Error::Invalid`] with everything that is wrong.
     pub(super) fn finish(self) -> Result<RequestValues, Error> {
         if self.violations.is_empty() {
-            Ok(RequestValues::of(self.values))
+            let values = self.values.into_iter().map(str::to_owned);
+            Ok(RequestValues(values.collect()))
         } else {
             Err(Error::Invalid(self.violations))
         }

@@ -164,7 +164,8 @@ mod tests {
             assert_eq!(
                 Retries::new(true, in_seconds(10), &budget).next(&result),
                 None,
-                "{result:?}"
+                "{:?}",
+                result.err()
             );
         }
     }
