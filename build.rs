@@ -29,7 +29,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         .map(|(package, message)| format!(".{package}.{message}"))
         .collect();
     tonic_prost_build::configure()
-        .codec_path("crate::codec::Codec")
         .skip_debug(messages)
         .compile_fds(descriptors)?;
     Ok(())

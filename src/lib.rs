@@ -29,8 +29,6 @@ pub mod proto;
 
 pub mod rpc;
 
-mod codec;
-
 // The way down.
 mod server;
 
