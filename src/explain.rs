@@ -27,7 +27,7 @@ use crate::{
 pub(crate) fn explain(config: &config::Explain) -> io::Result<String> {
     let body = match &config.body {
         Some(path) => fs::read(path)?,
-        None => io::stdin().bytes().collect::<io::Result<_>>()?,
+        None => io::stdin().lock().bytes().collect::<io::Result<_>>()?,
     };
     let status = match parse(config, body) {
         Ok(()) => Status::new(Code::Ok, ""),
