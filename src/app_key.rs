@@ -14,8 +14,6 @@ use tokio::sync::watch;
 use tonic::metadata::MetadataMap;
 use tracing::{info, warn};
 
-use crate::error::Error;
-
 /// The metadata in which a caller sends its key.
 const METADATA: &str = "et-app-key";
 /// How often a key file is read. Kubernetes replaces a mounted secret by swapping a symbolic link,
@@ -62,18 +60,11 @@ impl AppKeys {
         }
     }
 
-    /// The key of one call.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::KeyMissing`] if the caller has to send a key and sends none, or something else.
-    pub(crate) fn of_call(&self, metadata: &MetadataMap) -> Result<HeaderValue, Error> {
+    /// The key of one call. `None` if the caller has to send a key and sends none, or something else.
+    pub(crate) fn of_call(&self, metadata: &MetadataMap) -> Option<HeaderValue> {
         match self {
-            Self::Gateway(key) => Ok(key.borrow().clone()),
-            Self::Callers => {
-                let sent = metadata.get(METADATA).and_then(|value| value.to_str().ok());
-                sent.and_then(parse).ok_or(Error::KeyMissing)
-            }
+            Self::Gateway(key) => Some(key.borrow().clone()),
+            Self::Callers => parse(metadata.get(METADATA)?.to_str().ok()?),
         }
     }
 }

@@ -1,5 +1,4 @@
-//! One call on its way through the gateway: until when it may take, which trace it is part of, and what becomes known of
-//! it.
+//! One call on its way through the gateway: its deadline, its trace, and a record of what happens to it.
 
 use std::{
     sync::{
@@ -11,29 +10,33 @@ use std::{
 
 use http::HeaderMap;
 use opentelemetry::Context;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    app_key::KeyOwner, connect_info::ConnectInfo, error::Error, rpc::Rpc, status::Classification,
+    app_key::KeyOwner,
+    connect_info::ConnectInfo,
+    error::{Error, chain},
+    rpc::Rpc,
+    status::Classification,
 };
 
-/// What the layers know of a call; travels to the handler as a request extension.
-#[derive(Clone, Debug)]
+/// What the call layer tells the handler, as an extension of the request.
+#[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) rpc: Rpc,
     pub(crate) client: ConnectInfo,
     pub(crate) deadline: Instant,
     /// Whether the deadline is the caller's, and shorter than the gateway's own.
     pub(crate) is_shortened: bool,
-    /// Holds the call's server span, below which the REST call has its own.
+    /// Holds the call's server span, the parent of the REST call's span.
     pub(crate) trace: Context,
     /// Cancelled when the gateway cannot wait for the call any longer.
     pub(crate) shutdown: CancellationToken,
     pub(crate) record: Arc<CallRecord>,
 }
 
-/// What becomes known of a call on its way.
+/// What happens to a call.
 #[derive(Debug, Default)]
 pub(crate) struct CallRecord {
     sending: AtomicU8,
@@ -41,39 +44,33 @@ pub(crate) struct CallRecord {
     failure: OnceLock<Failure>,
 }
 
-/// The states of [`CallRecord::sending`]: exactly one of the last two follows the first.
-const NOT_YET: u8 = 0;
+/// The values of [`CallRecord::sending`]. A call that is sent is never abandoned, and the other way round.
+const NOT_SENT: u8 = 0;
 const SENT: u8 = 1;
-const GIVEN_UP: u8 = 2;
+const ABANDONED: u8 = 2;
 
 /// How a call failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) verdict: Classification,
-    /// Whose application key the call would have gone out with.
+    pub(crate) classification: Classification,
+    /// Whose application key the call would have been sent with.
     pub(crate) key: KeyOwner,
     /// The error with all its causes, for the log.
     pub(crate) error: String,
 }
 
 impl CallRecord {
-    /// From now on the API may see the call; asked before the first byte of its request can leave.
+    /// Records that the API may see the call. It is called before the first byte of the request can leave.
     ///
-    /// `false`: the call was given up, its caller is being told that nothing was sent, and so nothing may be.
+    /// `false`: the call was abandoned. Its caller learns that nothing was sent, so nothing may be.
     #[must_use]
     pub(crate) fn send(&self) -> bool {
-        let before =
-            self.sending
-                .compare_exchange(NOT_YET, SENT, Ordering::AcqRel, Ordering::Acquire);
-        before != Err(GIVEN_UP)
+        self.leave_not_sent_for(SENT) != ABANDONED
     }
 
-    /// From now on nothing is sent any more. Whether something may have been before.
+    /// Keeps the call from being sent from now on. Returns whether it may have been sent before.
     pub(crate) fn abandon(&self) -> bool {
-        let before =
-            self.sending
-                .compare_exchange(NOT_YET, GIVEN_UP, Ordering::AcqRel, Ordering::Acquire);
-        before == Err(SENT)
+        self.leave_not_sent_for(ABANDONED) == SENT
     }
 
     /// Whether the API may have seen the call.
@@ -81,25 +78,32 @@ impl CallRecord {
         self.sending.load(Ordering::Acquire) == SENT
     }
 
-    /// The call is tried once more: what was answered before does not count any more.
-    pub(crate) fn tried_again(&self) {
-        self.http_status.store(0, Ordering::Relaxed);
+    /// Changes [`NOT_SENT`] into that value. Returns the value that was there.
+    fn leave_not_sent_for(&self, value: u8) -> u8 {
+        self.sending
+            .compare_exchange(NOT_SENT, value, Ordering::AcqRel, Ordering::Acquire)
+            .unwrap_or_else(|found| found)
     }
 
-    /// The API has answered with that HTTP status.
+    /// Forgets the last response, because the call is sent again.
+    pub(crate) fn tried_again(&self) {
+        self.answered(0);
+    }
+
+    /// Records the HTTP status of the API's response.
     pub(crate) fn answered(&self, http_status: u16) {
         self.http_status.store(http_status, Ordering::Relaxed);
     }
 
-    /// The HTTP status of the API's answer, if there was one.
+    /// The HTTP status of the API's last response, if there was one.
     pub(crate) fn http_status(&self) -> Option<u16> {
         Some(self.http_status.load(Ordering::Relaxed)).filter(|status| *status != 0)
     }
 
-    /// The call has failed; only the first time counts.
-    pub(crate) fn failed(&self, verdict: Classification, key: KeyOwner, error: &Error) {
+    /// Records how the call failed. Only the first failure counts.
+    pub(crate) fn failed(&self, classification: Classification, key: KeyOwner, error: &Error) {
         self.failure.get_or_init(|| Failure {
-            verdict,
+            classification,
             key,
             error: chain(error),
         });
@@ -111,74 +115,66 @@ impl CallRecord {
     }
 }
 
-/// The error and all its causes.
-pub(crate) fn chain(error: &Error) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |error| {
-        error.source()
-    });
-    causes
-        .map(ToString::to_string)
-        .collect::<Vec<_>>()
-        .join(": ")
-}
-
 impl Call {
-    /// Gives the call up if there is no time left to begin anything.
-    pub(crate) fn check(&self) -> Result<(), Error> {
+    /// Abandons the call if there is no time left.
+    pub(crate) fn ensure_live(&self) -> Result<(), Error> {
         if self.shutdown.is_cancelled() {
-            Err(Error::ShuttingDown {
-                sent: self.record.abandon(),
-            })
+            Err(self.shutting_down())
         } else if Instant::now() >= self.deadline {
-            Err(Error::TimedOut {
-                sent: self.record.abandon(),
-            })
+            Err(self.timed_out())
         } else {
             Ok(())
         }
     }
 
-    /// Waits for so long.
-    ///
-    /// # Errors
-    ///
-    /// If the call must be given up before that.
-    pub(crate) async fn wait(&self, pause: Duration) -> Result<(), Error> {
+    /// Waits that long, unless the call has to be abandoned before.
+    pub(crate) async fn pause(&self, duration: Duration) -> Result<(), Error> {
         tokio::select! {
-            error = self.end() => Err(error),
-            () = tokio::time::sleep(pause) => Ok(()),
+            error = self.until_abandoned() => Err(error),
+            () = sleep(duration) => Ok(()),
         }
     }
 
-    /// Waits until the call must be given up, gives it up, and says why.
-    pub(crate) async fn end(&self) -> Error {
+    /// Waits until the call has to be abandoned, abandons it, and returns the reason.
+    pub(crate) async fn until_abandoned(&self) -> Error {
         tokio::select! {
-            () = tokio::time::sleep_until(self.deadline) => Error::TimedOut { sent: self.record.abandon() },
-            () = self.shutdown.cancelled() => Error::ShuttingDown { sent: self.record.abandon() },
+            () = sleep_until(self.deadline) => self.timed_out(),
+            () = self.shutdown.cancelled() => self.shutting_down(),
         }
+    }
+
+    fn timed_out(&self) -> Error {
+        let sent = self.record.abandon();
+        Error::TimedOut { sent }
+    }
+
+    fn shutting_down(&self) -> Error {
+        let sent = self.record.abandon();
+        Error::ShuttingDown { sent }
     }
 }
 
-/// How long a call may take: the caller's `grpc-timeout` or `most`, whichever is shorter.
+/// How long a call may take: the caller's `grpc-timeout` or `max`, whichever is shorter.
 ///
-/// Of the caller's time a little is kept back, so that the answer is there before the caller gives up; then it learns
-/// the outcome.
-pub(crate) fn budget(headers: &HeaderMap, most: Duration) -> Duration {
-    const KEPT_BACK: (Duration, Duration) =
-        (Duration::from_micros(1500), Duration::from_millis(10));
-    let timeout = headers
+/// A little of the caller's time is kept back, so that the status arrives before the caller's own timer ends the call.
+pub(crate) fn time_budget(headers: &HeaderMap, max: Duration) -> Duration {
+    const MIN_MARGIN: Duration = Duration::from_micros(1500);
+    const MAX_MARGIN: Duration = Duration::from_millis(10);
+    let value = headers
         .get("grpc-timeout")
-        .and_then(|value| grpc_timeout(value.to_str().ok()?));
-    timeout.map_or(most, |timeout| {
-        most.min(timeout.saturating_sub((timeout / 20).clamp(KEPT_BACK.0, KEPT_BACK.1)))
-    })
+        .and_then(|value| value.to_str().ok());
+    let Some(timeout) = value.and_then(grpc_timeout) else {
+        return max;
+    };
+    let margin = (timeout / 20).clamp(MIN_MARGIN, MAX_MARGIN);
+    max.min(timeout.saturating_sub(margin))
 }
 
-/// `grpc-timeout`: one to eight digits and a unit, by the gRPC-over-HTTP/2 specification. Anything else is no timeout, as
-/// tonic's clients have it.
+/// `grpc-timeout`: one to eight digits and a unit, by the gRPC-over-HTTP/2 specification. Anything else counts as no
+/// timeout, as in tonic.
 fn grpc_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
-    let is_number = (1..=8).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    let is_number = digits.len() <= 8 && digits.bytes().all(|byte| byte.is_ascii_digit());
     let number: u64 = digits.parse().ok().filter(|_| is_number)?;
     match unit {
         "H" => Some(Duration::from_secs(number * 3600)),
@@ -196,16 +192,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_is_either_sent_or_given_up() {
-        let (sent, given_up) = (CallRecord::default(), CallRecord::default());
+    fn a_call_is_either_sent_or_abandoned() {
+        let (sent, abandoned) = (CallRecord::default(), CallRecord::default());
         assert!(
             sent.send() && sent.send(),
             "a body is polled more than once"
         );
         assert!(sent.was_sent() && sent.abandon(), "it may have been seen");
-        assert!(!given_up.abandon() && !given_up.abandon());
+        assert!(!abandoned.abandon() && !abandoned.abandon());
         assert!(
-            !given_up.was_sent() && !given_up.send(),
+            !abandoned.was_sent() && !abandoned.send(),
             "what was said to be unsent must stay so"
         );
     }
@@ -235,7 +231,7 @@ mod tests {
     fn the_shorter_timeout_wins() {
         let most = Duration::from_secs(10);
         let budget_of = |timeout: &'static str| {
-            budget(
+            time_budget(
                 &HeaderMap::from_iter([(
                     http::HeaderName::from_static("grpc-timeout"),
                     timeout.parse().unwrap(),
@@ -243,7 +239,7 @@ mod tests {
                 most,
             )
         };
-        assert_eq!(budget(&HeaderMap::new(), most), most);
+        assert_eq!(time_budget(&HeaderMap::new(), most), most);
         assert_eq!(budget_of("1H"), most);
         assert_eq!(budget_of("1S"), Duration::from_millis(990));
         assert_eq!(budget_of("100m"), Duration::from_millis(95));

@@ -76,3 +76,12 @@ pub(crate) struct Violation {
     /// The rule, as the caller reads it: `must not be empty`.
     pub(crate) rule: &'static str,
 }
+
+/// The error and all its causes, in words.
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
+}

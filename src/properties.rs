@@ -93,7 +93,10 @@ pub fn grpc_timeout(u: &mut Unstructured<'_>) -> Result<()> {
     let budget_for = |value: &[u8]| {
         let value = HeaderValue::from_bytes(value).ok()?;
         let name = HeaderName::from_static("grpc-timeout");
-        Some(call::budget(&HeaderMap::from_iter([(name, value)]), most))
+        Some(call::time_budget(
+            &HeaderMap::from_iter([(name, value)]),
+            most,
+        ))
     };
     let (unit, nanoseconds) = *u.choose(&UNITS)?;
     let (number, width) = (u.int_in_range(0..=99_999_999)?, u.int_in_range(1..=9)?);

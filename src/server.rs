@@ -20,6 +20,8 @@ mod monitored_io;
 
 mod call_layer;
 
+mod write_batching;
+
 mod grpc;
 
 mod guarded_body;
@@ -37,7 +39,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{server::NamedService, service::Routes};
+use tonic::service::Routes;
 use tonic_reflection::server::Builder as Reflection;
 use tracing::{info, warn};
 
@@ -49,6 +51,7 @@ use self::{
     health::Reporter,
     listener::Listener,
     reading_limit::ReadingLimit,
+    write_batching::AfterOthers,
 };
 use crate::{
     config::Limits,
@@ -122,7 +125,7 @@ pub(crate) async fn start(
                 connection: Arc::clone(&permit.state),
                 inner: routes.clone(),
             };
-            settings.clone().serve(stream, service, permit)
+            AfterOthers::new(settings.clone().serve(stream, service, permit))
         };
         accepting.spawn(listener.accept_all(
             limit.clone(),
@@ -162,8 +165,7 @@ fn observe(service: &Service, limit: &ConnectionLimit, limits: Limits) {
 
 /// Our rpcs, health and reflection; and what health says.
 async fn routes(service: Service) -> (Routes, Reporter) {
-    let name = PasswordResetServiceServer::<Service>::NAME;
-    let (health_service, health) = health::service(name, service.readiness.clone()).await;
+    let (health_service, health) = health::service(service.readiness.clone()).await;
     let v1 = reflection()
         .build_v1()
         .expect("the contract is a valid descriptor");
@@ -195,7 +197,7 @@ fn background(
     admin: Admin,
 ) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    tasks.spawn(health.clone().follow(readiness.changes()));
+    tasks.spawn(health.clone().follow());
     tasks.spawn(readiness.clone().clear_expired());
     if let Some(listener) = listener {
         let (limit, routes) = (

@@ -91,7 +91,10 @@ impl Service {
             attempt_limiter: Arc::clone(&self.attempt_limiter),
             client: self.client_ids.of_call(request.metadata(), call.client),
             call: Arc::clone(call),
-            app_key: self.app_keys.of_call(request.metadata())?,
+            app_key: self
+                .app_keys
+                .of_call(request.metadata())
+                .ok_or(Error::KeyMissing)?,
         })
     }
 

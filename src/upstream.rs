@@ -85,7 +85,7 @@ impl Upstream {
         values
             .0
             .push(app_key.to_str().unwrap_or_default().to_owned());
-        call.check()?;
+        call.ensure_live()?;
         let admission = self.circuit_breaker.admit()?;
         let _permit = self
             .in_flight
@@ -117,7 +117,7 @@ impl Upstream {
         while self.circuit_breaker.is_closed()
             && let Some(pause) = retries.next(&result)
         {
-            call.wait(pause).await?;
+            call.pause(pause).await?;
             let Ok(admission) = self.circuit_breaker.admit() else {
                 break;
             };
@@ -145,7 +145,7 @@ impl Upstream {
         let result = tokio::select! {
             biased;
             result = self.exchange(request, endpoint, &mut span) => result,
-            error = call.end() => Err(error),
+            error = call.until_abandoned() => Err(error),
         };
         if let Err(error) = &result {
             span.fail(error);

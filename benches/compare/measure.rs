@@ -26,7 +26,7 @@ impl Plan {
         rounds: 3,
         turns: 15,
         calls: 20_000,
-        single_calls: 500,
+        single_calls: 1_000,
         starts: 5,
     };
     pub(crate) const QUICK: Self = Self {

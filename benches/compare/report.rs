@@ -73,7 +73,7 @@ pub(crate) fn keeps_thresholds(results: &Results) -> bool {
 fn judge(what: &str, measured: f64, word: &str, bound: f64, is_kept: fn(f64) -> bool) -> bool {
     let kept = is_kept(measured - bound);
     let verdict = if kept { "kept" } else { "BROKEN" };
-    println!("- {what}: {measured:.2}, {word} {bound}: {verdict}");
+    println!("- {what}: {measured:.3}, {word} {bound}: {verdict}");
     kept
 }
 

@@ -110,7 +110,7 @@ impl Limiter {
         tokio::select! {
             biased;
             attempt = self.reserve(key, &call.record) => attempt,
-            error = call.end() => Err(error),
+            error = call.until_abandoned() => Err(error),
         }
     }
 

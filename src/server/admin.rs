@@ -1,7 +1,7 @@
 //! The admin listener, plain HTTP: `/livez` (the process runs), `/readyz` (calls can be answered), `/metrics` for
 //! Prometheus, and `/log-level`, which can be changed from this machine alone.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use axum::{
     Extension, Router,
@@ -95,7 +95,7 @@ async fn set_log_level(
     Extension(client): Extension<ConnectInfo>,
     directives: String,
 ) -> (StatusCode, String) {
-    if !is_this_machine(client) {
+    if !is_local(client) {
         let hint = "the log level is changed from this machine alone\n";
         return (StatusCode::FORBIDDEN, hint.to_owned());
     }
@@ -108,16 +108,12 @@ async fn set_log_level(
     }
 }
 
-fn is_this_machine(client: ConnectInfo) -> bool {
+/// Whether the client is on this machine. IPv4-mapped IPv6 addresses count as IPv4.
+fn is_local(client: ConnectInfo) -> bool {
     match client {
-        ConnectInfo::Tcp { remote, .. } => is_loopback(remote.ip()),
+        ConnectInfo::Tcp { remote, .. } => remote.ip().to_canonical().is_loopback(),
         ConnectInfo::Unix { .. } => true,
     }
-}
-
-/// IPv4-mapped IPv6 addresses count as IPv4.
-fn is_loopback(address: IpAddr) -> bool {
-    address.to_canonical().is_loopback()
 }
 
 #[cfg(test)]
@@ -127,15 +123,20 @@ mod tests {
     #[test]
     fn only_loopback_is_this_machine() {
         for (address, expected) in [
-            ("127.0.0.1", true),
-            ("127.9.9.9", true),
-            ("::1", true),
-            ("::ffff:127.0.0.1", true),
-            ("10.0.0.1", false),
-            ("::ffff:10.0.0.1", false),
-            ("fe80::1", false),
+            ("127.0.0.1:1", true),
+            ("127.9.9.9:1", true),
+            ("[::1]:1", true),
+            ("[::ffff:127.0.0.1]:1", true),
+            ("10.0.0.1:1", false),
+            ("[::ffff:10.0.0.1]:1", false),
+            ("[fe80::1]:1", false),
         ] {
-            assert_eq!(is_loopback(address.parse().unwrap()), expected, "{address}");
+            let remote = address.parse().unwrap();
+            let client = ConnectInfo::Tcp {
+                local: None,
+                remote,
+            };
+            assert_eq!(is_local(client), expected, "{address}");
         }
     }
 }

@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     app_key::KeyOwner,
-    call::{Call, CallRecord, budget},
+    call::{Call, CallRecord, time_budget},
     connect_info::ConnectInfo,
     error::Error,
     rpc::Rpc,
@@ -165,7 +165,7 @@ impl Calls {
         headers: &HeaderMap,
         observation: &CallObservation,
     ) -> Arc<Call> {
-        let budget = budget(headers, self.timeout);
+        let budget = time_budget(headers, self.timeout);
         Arc::new(Call {
             rpc,
             client,
@@ -191,7 +191,7 @@ impl Calls {
                 let Ok(response) = response;
                 self.with_details(response, call)
             }
-            error = call.end() => self.refuse(&error, call.rpc.is_read_only(), &call.record),
+            error = call.until_abandoned() => self.refuse(&error, call.rpc.is_read_only(), &call.record),
             () = until_refused(refused, call) => self.refuse(&Error::Overloaded, call.rpc.is_read_only(), &call.record),
         }
     }

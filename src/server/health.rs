@@ -1,5 +1,6 @@
-//! The standard health service, `grpc.health.v1`, kept in step with the gateway's readiness.
+//! The standard health service, `grpc.health.v1`, which follows the gateway's readiness.
 
+use tonic::server::NamedService;
 use tonic_health::{
     ServingStatus,
     pb::health_server::{Health, HealthServer},
@@ -7,51 +8,49 @@ use tonic_health::{
 };
 
 use super::MAX_INFO_MESSAGE;
-use crate::readiness::{Changes, Readiness};
+use crate::{
+    proto::password_reset_service_server::PasswordResetServiceServer, readiness::Readiness,
+    service::Service,
+};
 
-/// What the health service says, of the whole server, `""`, and of the service of that name.
+/// The whole server, and the one service.
+const NAMES: [&str; 2] = ["", PasswordResetServiceServer::<Service>::NAME];
+
+/// Sets what the health service answers.
 #[derive(Clone, Debug)]
 pub(super) struct Reporter {
     reporter: HealthReporter,
-    name: &'static str,
     readiness: Readiness,
 }
 
-/// The health service and what it says; not serving, until it is told.
-pub(super) async fn service(
-    name: &'static str,
-    readiness: Readiness,
-) -> (HealthServer<impl Health>, Reporter) {
+/// The health service, which says NOT_SERVING until the gateway is ready.
+pub(super) async fn service(readiness: Readiness) -> (HealthServer<impl Health>, Reporter) {
     let (reporter, service) = health_reporter();
     let reporter = Reporter {
         reporter,
-        name,
         readiness,
     };
-    // tonic begins with "serving".
+    // tonic begins with SERVING.
     reporter.report().await;
-    (
-        service.max_decoding_message_size(MAX_INFO_MESSAGE),
-        reporter,
-    )
+    let service = service.max_decoding_message_size(MAX_INFO_MESSAGE);
+    (service, reporter)
 }
 
 impl Reporter {
-    /// Says what is the case now.
+    /// Reports the present state.
     pub(super) async fn report(&self) {
-        let is_ready = self.readiness.not_ready_reason().is_none();
-        let status = if is_ready {
-            ServingStatus::Serving
-        } else {
-            ServingStatus::NotServing
+        let status = match self.readiness.not_ready_reason() {
+            None => ServingStatus::Serving,
+            Some(_) => ServingStatus::NotServing,
         };
-        for name in ["", self.name] {
+        for name in NAMES {
             self.reporter.set_service_status(name, status).await;
         }
     }
 
-    /// Says every change.
-    pub(super) async fn follow(self, mut changes: Changes) {
+    /// Reports every change.
+    pub(super) async fn follow(self) {
+        let mut changes = self.readiness.changes();
         while changes.next().await {
             self.report().await;
         }

@@ -88,11 +88,11 @@ impl Drop for CallObservation {
         let duration = self.arrival.elapsed();
         let failure = self.record.failure();
         self.span
-            .finish(self.code, failure.map(|failure| failure.verdict));
+            .finish(self.code, failure.map(|failure| failure.classification));
         self.metrics.call_ended(
             self.rpc,
             self.code,
-            failure.map(|failure| (failure.verdict, failure.key)),
+            failure.map(|failure| (failure.classification, failure.key)),
             duration,
         );
         self.log(duration);
@@ -114,7 +114,7 @@ macro_rules! log_by_fault {
 impl CallObservation {
     fn log(&self, duration: Duration) {
         let failure = self.record.failure();
-        let verdict = failure.map(|failure| failure.verdict);
+        let verdict = failure.map(|failure| failure.classification);
         let cancelled =
             (self.code == Code::Cancelled).then(|| Outcome::if_sent(self.record.abandon()));
         let ids = self.span.ids();

@@ -18,7 +18,11 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::backoff;
-use crate::{call::chain, envelope::ApiResponse, error::Error, readiness::Readiness};
+use crate::{
+    envelope::ApiResponse,
+    error::{Error, chain},
+    readiness::Readiness,
+};
 
 /// How many connections in a row must fail to open the circuit.
 const FAILURES: u32 = 5;

@@ -147,20 +147,27 @@ async fn a_write_survives_too_much_metadata() {
 
 #[tokio::test]
 async fn a_write_survives_a_thousand_cancelled_calls() {
-    // A client whose own callers give up after a while: 1,300 calls in two seconds, ten at a time.
-    a_write_survives("cancelled calls", async |stream| {
-        let message = Call::Question.framed();
-        for first in (0..1300).step_by(10) {
-            for id in streams(first..first + 10) {
-                let _ = stream.write_all(&call(QUESTION, id, &[], &message)).await;
-            }
-            sleep(Duration::from_millis(15)).await;
-            for id in streams(first..first + 10) {
-                let _ = stream.write_all(&reset(id)).await;
-            }
-        }
-    })
-    .await;
+    // A client whose own callers give up: 1,300 calls in two seconds, some when the API has them, some before they are read.
+    for at_once in [10, 100] {
+        a_write_survives(
+            &format!("{at_once} cancelled calls at a time"),
+            async |stream| {
+                let message = Call::Question.framed();
+                for first in (0..1300).step_by(at_once) {
+                    let last = first + u32::try_from(at_once).unwrap();
+                    let calls = streams(first..last).map(|id| call(QUESTION, id, &[], &message));
+                    let resets = streams(first..last).map(reset);
+                    let _ = stream.write_all(&calls.collect::<Vec<_>>().concat()).await;
+                    if at_once == 10 {
+                        sleep(Duration::from_millis(15)).await;
+                    }
+                    let _ = stream.write_all(&resets.collect::<Vec<_>>().concat()).await;
+                    sleep(Duration::from_millis(if at_once == 10 { 0 } else { 50 })).await;
+                }
+            },
+        )
+        .await;
+    }
 }
 
 #[tokio::test]
