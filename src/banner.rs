@@ -3,80 +3,47 @@
 use std::io;
 
 use reqwest::Url;
-use tokio::net::TcpListener;
 
-use crate::{
-    address::Address,
-    rpc::Rpc,
-    server::{Listeners, listener::Listener},
-};
+use crate::{address::Address, rpc::Rpc, server::Listeners};
 
 /// The addresses of the gateway and its API; for the sandbox also commands to walk through the flow.
 pub(crate) fn gateway(listeners: &Listeners, api: &Url, is_sandbox: bool) -> io::Result<String> {
-    let addresses = listeners
-        .grpc
-        .iter()
-        .map(Listener::address)
-        .collect::<io::Result<Vec<_>>>()?;
     let mut text = String::new();
-    for address in &addresses {
-        text += &format!("gRPC on {address}\n");
+    for listener in &listeners.grpc {
+        text += &format!("gRPC on {}\n", listener.address()?);
     }
     if let Some(admin) = &listeners.admin {
         text += &format!("admin on http://{}\n", admin.address()?);
     }
-    if is_sandbox {
-        text += &format!("sandbox API on {api}\n");
-        text += &addresses
-            .first()
-            .map_or_else(String::new, |address| try_next(address, api));
-    } else {
-        text += &format!("API at {api}\n");
+    match listeners.grpc.first().filter(|_| is_sandbox) {
+        Some(listener) => Ok(text + &try_next(&listener.address()?, api)),
+        None => Ok(text + &format!("API at {api}\n")),
     }
-    Ok(text)
 }
 
-/// The address of the stand-in API.
-pub(crate) fn sandbox(listener: &TcpListener) -> io::Result<String> {
-    let url = url_of(listener)?;
-    Ok(format!(
-        "sandbox API on {url}\ncodes are mailed to {url}sandbox/mailbox/robert.zak\n"
-    ))
+/// The address of the stand-in API alone.
+pub(crate) fn sandbox(url: &Url) -> String {
+    format!("sandbox API on {url}\ncodes are mailed to {url}sandbox/mailbox/robert.zak\n")
 }
 
-/// The base URL of a listener.
-pub(crate) fn url_of(listener: &TcpListener) -> io::Result<Url> {
-    let url = format!("http://{}", listener.local_addr()?);
-    Ok(Url::parse(&url).expect("an address makes a URL"))
-}
-
-/// Commands that walk through the flow, one a line.
-fn try_next(address: &Address, sandbox: &Url) -> String {
-    let target = match address {
+/// The address of the stand-in API behind the gateway, and commands that walk through the flow.
+fn try_next(gateway: &Address, sandbox: &Url) -> String {
+    let target = match gateway {
         Address::Tcp(address) => address.to_string(),
         // By default grpcurl sends the path as the authority, which HTTP/2 does not allow.
         Address::Unix(path) => format!("-authority localhost -unix '{}'", path.display()),
     };
-    let line = |rpc: Rpc, message: &str| {
-        format!(
-            "  grpcurl -plaintext -d '{message}' {target} {}\n",
-            rpc.full_name()
-        )
-    };
-    [
-        "try next:\n".to_owned(),
-        line(Rpc::ResetPassword, r#"{"user": "robert.zak"}"#),
-        line(Rpc::GetSecretQuestion, r#"{"username": "robert.zak"}"#),
-        line(
-            Rpc::ResetPassword,
-            r#"{"user": "robert.zak", "secret_question_answer": "Peterson"}"#,
-        ),
-        format!("  curl {sandbox}sandbox/mailbox/robert.zak\n"),
-        line(Rpc::GenerateToken, r#"{"code": "THE CODE"}"#),
-        line(
-            Rpc::UpdatePassword,
-            r#"{"token": "THE TOKEN", "password": "a new password"}"#,
-        ),
-    ]
-    .concat()
+    let [reset, question, token, password] =
+        Rpc::ALL.map(|rpc| format!("{target} {}", rpc.full_name()));
+    format!(
+        r#"sandbox API on {sandbox}
+try next:
+  grpcurl -plaintext -d '{{"user": "robert.zak"}}' {reset}
+  grpcurl -plaintext -d '{{"username": "robert.zak"}}' {question}
+  grpcurl -plaintext -d '{{"user": "robert.zak", "secret_question_answer": "Peterson"}}' {reset}
+  curl {sandbox}sandbox/mailbox/robert.zak
+  grpcurl -plaintext -d '{{"code": "THE CODE"}}' {token}
+  grpcurl -plaintext -d '{{"token": "THE TOKEN", "password": "a new password"}}' {password}
+"#
+    )
 }

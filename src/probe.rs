@@ -1,9 +1,6 @@
 //! `probe`: asks a running gateway's health service, for containers that have no shell.
 
-use std::{
-    net::{IpAddr, Ipv4Addr, Ipv6Addr},
-    time::Duration,
-};
+use std::time::Duration;
 
 use tonic::transport::Endpoint;
 use tonic_health::pb::{
@@ -30,30 +27,16 @@ pub(crate) async fn probe(address: &Address) -> Result<(), String> {
 }
 
 async fn check(address: &Address) -> Result<ServingStatus, String> {
-    let endpoint = Endpoint::from_shared(uri(address)).map_err(|error| error.to_string())?;
-    let channel = endpoint
-        .connect()
-        .await
-        .map_err(|_| "cannot connect".to_owned())?;
+    // tonic takes a path after `unix:` as it is. `0.0.0.0` and `[::]` connect to this host.
+    let uri = match address {
+        Address::Unix(_) => address.to_string(),
+        Address::Tcp(address) => format!("http://{address}"),
+    };
+    let endpoint = Endpoint::from_shared(uri).map_err(|error| error.to_string())?;
+    let channel = endpoint.connect().await.map_err(|_| "cannot connect")?;
     let mut client = HealthClient::new(channel);
     match client.check(HealthCheckRequest::default()).await {
         Ok(response) => Ok(response.into_inner().status()),
         Err(status) => Err(status.message().to_owned()),
-    }
-}
-
-/// The URI that connects to what listens at the address. tonic takes a path after `unix:` as it is.
-fn uri(address: &Address) -> String {
-    match address {
-        Address::Unix(_) => address.to_string(),
-        Address::Tcp(address) => {
-            let mut address = *address;
-            match address.ip() {
-                IpAddr::V4(Ipv4Addr::UNSPECIFIED) => address.set_ip(Ipv4Addr::LOCALHOST.into()),
-                IpAddr::V6(Ipv6Addr::UNSPECIFIED) => address.set_ip(Ipv6Addr::LOCALHOST.into()),
-                _ => {}
-            }
-            format!("http://{address}")
-        }
     }
 }

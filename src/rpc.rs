@@ -1,6 +1,6 @@
 //! The four rpcs and the REST call behind each of them. `tests/gateway/contract.rs` compares them with the contract.
 
-use std::{fmt, str::FromStr};
+use std::str::FromStr;
 
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
@@ -51,19 +51,14 @@ impl Rpc {
     /// The rpc of a request path, `/package.Service/Method`.
     pub fn by_path(path: &str) -> Option<Self> {
         let full_name = path.strip_prefix('/')?;
-        Self::ALL
-            .into_iter()
-            .find(|rpc| rpc.full_name() == full_name)
+        let mut rpcs = Self::ALL.into_iter();
+        rpcs.find(|rpc| rpc.full_name() == full_name)
     }
 
     /// `Method`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::ResetPassword => "ResetPassword",
-            Self::GetSecretQuestion => "GetSecretQuestion",
-            Self::GenerateToken => "GenerateToken",
-            Self::UpdatePassword => "UpdatePassword",
-        }
+    pub fn name(self) -> &'static str {
+        let name = self.full_name().rsplit('/').next();
+        name.expect("a split text has a last part")
     }
 
     /// `package.Service/Method`, as OpenTelemetry's conventions name an rpc.
@@ -105,19 +100,11 @@ impl Rpc {
     }
 }
 
-impl fmt::Display for Rpc {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 impl FromStr for Rpc {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        Self::ALL
-            .into_iter()
-            .find(|rpc| rpc.name() == name)
-            .ok_or_else(|| format!("takes one of {}", Self::ALL.map(Self::name).join(", ")))
+        let rpc = Self::ALL.into_iter().find(|rpc| rpc.name() == name);
+        rpc.ok_or_else(|| format!("takes one of {}", Self::ALL.map(Self::name).join(", ")))
     }
 }

@@ -21,13 +21,14 @@ use crate::{
     attempt_limiter::{AttemptLimiter, Rate, Rates, client_id::ClientIds},
     banner,
     config::{self, AppKeyOptions, AttemptRate, Command, ConfigError, SandboxListen},
+    error::chain,
     explain, output, probe,
     readiness::Readiness,
     rpc::API_VERSION,
     sandbox,
     server::{self, Listeners, Running, admin::Admin, listener::Listener},
     service::Service,
-    signals::{self, ShutdownSignals},
+    signals,
     telemetry::{
         Telemetry,
         call_log::CallObserver,
@@ -51,10 +52,8 @@ pub enum Failure {
 impl Failure {
     /// The exit status: 2 for a setting, 1 for anything else.
     pub fn exit_code(&self) -> ExitCode {
-        match self {
-            Self::Config(_) => ExitCode::from(2),
-            Self::Other(_) => ExitCode::from(1),
-        }
+        let is_setting = matches!(self, Self::Config(_));
+        ExitCode::from(if is_setting { 2 } else { 1 })
     }
 }
 
@@ -76,6 +75,9 @@ pub fn run(command: Command) -> Result<(), Failure> {
         }
     }
 }
+
+/// The application key that is used now.
+type Key = watch::Receiver<HeaderValue>;
 
 /// Runs the gateway until a signal stops it.
 fn serve(config: &config::Serve) -> Result<(), Failure> {
@@ -99,9 +101,9 @@ fn serve(config: &config::Serve) -> Result<(), Failure> {
         log_level: telemetry.log_level.clone(),
     };
     let result = runtime.block_on(async {
-        let stop = ShutdownSignals::listen().map_err(failed_to("listen for signals"))?;
+        let stop = signals::shutdown().map_err(failed_to("listen for signals"))?;
         let running = start(config, client, key, observer, admin).await?;
-        running.until(stop.received()).await;
+        running.until(stop).await;
         tokio::task::block_in_place(|| telemetry.finish());
         Ok(())
     });
@@ -114,7 +116,7 @@ fn serve(config: &config::Serve) -> Result<(), Failure> {
 async fn start(
     config: &config::Serve,
     client: Client,
-    key: Option<watch::Receiver<HeaderValue>>,
+    key: Option<Key>,
     observer: CallObserver,
     admin: Admin,
 ) -> Result<Running, Failure> {
@@ -123,8 +125,8 @@ async fn start(
         None => start_sandbox(config, key).await?,
     };
     let listeners = bind(config).await?;
-    let text =
-        banner::gateway(&listeners, &base, config.sandbox).map_err(failed_to("find the ports"))?;
+    let text = banner::gateway(&listeners, &base, config.sandbox);
+    let text = text.map_err(failed_to("find the ports"))?;
     let readiness = admin.readiness.clone();
     let limits = server::open_files::fit(config.limits);
     let upstream = Upstream::new(
@@ -151,10 +153,9 @@ async fn start(
 /// the configured key; without one it accepts any, so that callers need not send one.
 async fn start_sandbox(
     config: &config::Serve,
-    key: Option<watch::Receiver<HeaderValue>>,
-) -> Result<(Url, Option<watch::Receiver<HeaderValue>>), Failure> {
-    let listener = bind_sandbox(&config.sandbox_listen).await?;
-    let url = banner::url_of(&listener).map_err(failed_to("find the port"))?;
+    key: Option<Key>,
+) -> Result<(Url, Option<Key>), Failure> {
+    let (listener, url) = bind_sandbox(&config.sandbox_listen).await?;
     let any_key = || watch::channel(HeaderValue::from_static("sandbox")).1;
     let sent = key.clone().unwrap_or_else(any_key);
     let api_version = config.upstream_api_version.clone();
@@ -168,12 +169,11 @@ fn sandbox(config: &config::Sandbox) -> Result<(), Failure> {
     runtime(None)?.block_on(async {
         let key = app_key(&config.key, || {})?;
         logging::start(&settings);
-        let stop = ShutdownSignals::listen().map_err(failed_to("listen for signals"))?;
-        let listener = bind_sandbox(&config.listen).await?;
-        let text = banner::sandbox(&listener).map_err(failed_to("find the port"))?;
-        output::print(io::stdout(), text);
+        let stop = signals::shutdown().map_err(failed_to("listen for signals"))?;
+        let (listener, url) = bind_sandbox(&config.listen).await?;
+        output::print(io::stdout(), banner::sandbox(&url));
         tokio::select! {
-            () = stop.received() => {}
+            () = stop => {}
             () = sandbox::serve(listener, key, API_VERSION) => {}
         }
         Ok(())
@@ -219,10 +219,14 @@ async fn bind_one(address: &Address) -> Result<Listener, Failure> {
     listener.map_err(failed_to(&format!("listen on {address}")))
 }
 
-async fn bind_sandbox(options: &SandboxListen) -> Result<TcpListener, Failure> {
+/// The listener of the stand-in API, and its URL.
+async fn bind_sandbox(options: &SandboxListen) -> Result<(TcpListener, Url), Failure> {
     let address = options.address();
     let listener = TcpListener::bind(address).await;
-    listener.map_err(failed_to(&format!("listen on {address}")))
+    let listener = listener.map_err(failed_to(&format!("listen on {address}")))?;
+    let address = listener.local_addr().map_err(failed_to("find the port"))?;
+    let url = Url::parse(&format!("http://{address}"));
+    Ok((listener, url.expect("an address makes a URL")))
 }
 
 /// The client for the API.
@@ -239,7 +243,7 @@ fn client(config: &config::Serve) -> Result<Client, ConfigError> {
 fn app_key(
     options: &AppKeyOptions,
     on_change: impl Fn() + Send + 'static,
-) -> Result<Option<watch::Receiver<HeaderValue>>, Failure> {
+) -> Result<Option<Key>, Failure> {
     let reload = signals::reload().map_err(failed_to("listen for SIGHUP"))?;
     let Some(key) = options.read()? else {
         return Ok(None);
@@ -261,14 +265,6 @@ fn rates(attempts: &config::Attempts) -> Rates {
 }
 
 /// Makes a failure of an error and its causes.
-fn failed_to<E: std::error::Error>(what: &str) -> impl FnOnce(E) -> Failure {
-    let mut text = format!("cannot {what}");
-    move |error| {
-        let mut cause: Option<&dyn std::error::Error> = Some(&error);
-        while let Some(error) = cause {
-            text += &format!(": {error}");
-            cause = error.source();
-        }
-        Failure::Other(text)
-    }
+fn failed_to<E: std::error::Error + 'static>(what: &str) -> impl FnOnce(E) -> Failure {
+    move |error| Failure::Other(format!("cannot {what}: {}", chain(&error)))
 }

@@ -3,41 +3,28 @@
 use std::io;
 
 use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
+    signal::unix::{SignalKind, signal},
     sync::watch,
 };
 use tracing::info;
 
-/// The signals that stop the program: SIGTERM (Kubernetes), SIGINT (Ctrl-C) and SIGQUIT.
-#[derive(Debug)]
-pub(crate) struct ShutdownSignals {
-    terminate: Signal,
-    interrupt: Signal,
-    quit: Signal,
-}
-
-impl ShutdownSignals {
-    /// Handles the signals from now on, so that none of them ends the process by itself.
-    ///
-    /// # Errors
-    ///
-    /// The system's.
-    pub(crate) fn listen() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-        })
-    }
-
-    /// Completes at the first signal.
-    pub(crate) async fn received(mut self) {
+/// Completes at the first SIGTERM (Kubernetes), SIGINT (Ctrl-C) or SIGQUIT. From now on none of them ends the process by
+/// itself.
+///
+/// # Errors
+///
+/// The system's.
+pub(crate) fn shutdown() -> io::Result<impl Future<Output = ()>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut quit = signal(SignalKind::quit())?;
+    Ok(async move {
         tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-            _ = self.quit.recv() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = quit.recv() => {}
         }
-    }
+    })
 }
 
 /// Changes at each SIGHUP, which asks for the followed files to be read at once.

@@ -6,30 +6,44 @@ use std::{
 };
 
 use rand::Rng;
+use uuid::Builder;
 
 /// How long a code or a token works.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
 
-/// The state of the stand-in. Passwords are not part of it, because nothing asks for them.
-pub(super) struct Accounts {
-    traders: [Trader; 2],
-    /// By code, which has six digits.
-    codes: HashMap<String, Grant>,
-    /// By token.
-    tokens: HashMap<String, Grant>,
-}
+/// The traders. Passwords are not part of them, because nothing asks for them.
+const TRADERS: [Trader; 2] = [
+    Trader {
+        login: "robert.zak",
+        email: "robert.zak@autoshares.com",
+        question: Some("What street did you live on in third grade?"),
+        answer: Some("Peterson"),
+    },
+    Trader {
+        login: "jane.doe",
+        email: "hello@autoshares.com",
+        question: None,
+        answer: None,
+    },
+];
 
 struct Trader {
     login: &'static str,
     email: &'static str,
-    question: Option<Question>,
-    /// The code that was mailed last.
-    mailbox: Option<String>,
+    /// The secret question.
+    question: Option<&'static str>,
+    answer: Option<&'static str>,
 }
 
-struct Question {
-    text: &'static str,
-    answer: &'static str,
+/// The state of the stand-in.
+#[derive(Default)]
+pub(super) struct Accounts {
+    /// For each trader the code that was mailed last.
+    mailboxes: [Option<String>; TRADERS.len()],
+    /// By code, which has six digits.
+    codes: HashMap<String, Grant>,
+    /// By token.
+    tokens: HashMap<String, Grant>,
 }
 
 /// Whom a code or a token stands for, until it is used or expires.
@@ -53,29 +67,6 @@ pub(super) enum Refusal {
 }
 
 impl Accounts {
-    pub(super) fn new() -> Self {
-        let robert = Trader {
-            login: "robert.zak",
-            email: "robert.zak@autoshares.com",
-            question: Some(Question {
-                text: "What street did you live on in third grade?",
-                answer: "Peterson",
-            }),
-            mailbox: None,
-        };
-        let jane = Trader {
-            login: "jane.doe",
-            email: "hello@autoshares.com",
-            question: None,
-            mailbox: None,
-        };
-        Self {
-            traders: [robert, jane],
-            codes: HashMap::new(),
-            tokens: HashMap::new(),
-        }
-    }
-
     /// Step 1: mails a code, which replaces the previous one.
     pub(super) fn reset(
         &mut self,
@@ -83,9 +74,9 @@ impl Accounts {
         answer: Option<&str>,
         now: Instant,
     ) -> Result<String, Refusal> {
-        let trader = self.find(user)?;
-        let question = self.traders[trader].question.as_ref();
-        if question.is_some_and(|question| answer != Some(question.answer)) {
+        let trader = find(user)?;
+        let expected = TRADERS[trader].answer;
+        if expected.is_some() && answer != expected {
             return Err(Refusal::IncorrectAnswer);
         }
         self.codes.retain(|_, grant| grant.trader != trader);
@@ -96,20 +87,14 @@ impl Accounts {
             }
         };
         self.codes.insert(code.clone(), Grant::new(trader, now));
-        self.traders[trader].mailbox = Some(code.clone());
+        self.mailboxes[trader] = Some(code.clone());
         Ok(code)
-    }
-
-    /// Step 2: the secret question; `None` for a trader without one.
-    pub(super) fn question(&self, user: &str) -> Result<Option<&'static str>, Refusal> {
-        let question = self.traders[self.find(user)?].question.as_ref();
-        Ok(question.map(|question| question.text))
     }
 
     /// Step 3: exchanges a code for a token.
     pub(super) fn token(&mut self, code: &str, now: Instant) -> Result<String, Refusal> {
         let trader = take(&mut self.codes, code, now).ok_or(Refusal::IncorrectCode)?;
-        let token = uuid::Builder::from_random_bytes(rand::random())
+        let token = Builder::from_random_bytes(rand::random())
             .into_uuid()
             .to_string();
         self.tokens.insert(token.clone(), Grant::new(trader, now));
@@ -124,16 +109,18 @@ impl Accounts {
 
     /// The code that was mailed last.
     pub(super) fn mailbox(&self, user: &str) -> Option<&str> {
-        self.traders[self.find(user).ok()?].mailbox.as_deref()
+        self.mailboxes[find(user).ok()?].as_deref()
     }
+}
 
-    fn find(&self, user: &str) -> Result<usize, Refusal> {
-        let is_user = |trader: &Trader| trader.login == user || trader.email == user;
-        self.traders
-            .iter()
-            .position(is_user)
-            .ok_or(Refusal::UnknownUser)
-    }
+/// Step 2: the secret question; `None` for a trader without one.
+pub(super) fn question(user: &str) -> Result<Option<&'static str>, Refusal> {
+    find(user).map(|trader| TRADERS[trader].question)
+}
+
+fn find(user: &str) -> Result<usize, Refusal> {
+    let is_user = |trader: &Trader| trader.login == user || trader.email == user;
+    TRADERS.iter().position(is_user).ok_or(Refusal::UnknownUser)
 }
 
 impl Grant {
@@ -157,7 +144,7 @@ mod tests {
 
     #[test]
     fn codes_and_tokens_work_once() {
-        let (mut accounts, now) = (Accounts::new(), Instant::now());
+        let (mut accounts, now) = (Accounts::default(), Instant::now());
         assert_eq!(
             accounts.reset("robert.zak", None, now),
             Err(Refusal::IncorrectAnswer)
@@ -184,8 +171,8 @@ mod tests {
 
     #[test]
     fn an_account_without_a_question_needs_no_answer() {
-        let (mut accounts, now) = (Accounts::new(), Instant::now());
-        assert_eq!(accounts.question("hello@autoshares.com"), Ok(None));
+        let (mut accounts, now) = (Accounts::default(), Instant::now());
+        assert_eq!(question("hello@autoshares.com"), Ok(None));
         assert!(accounts.reset("jane.doe", None, now).is_ok());
         assert!(accounts.reset("hello@autoshares.com", None, now).is_ok());
         assert_eq!(
@@ -196,7 +183,7 @@ mod tests {
 
     #[test]
     fn codes_and_tokens_expire() {
-        let (mut accounts, now) = (Accounts::new(), Instant::now());
+        let (mut accounts, now) = (Accounts::default(), Instant::now());
         let code = accounts.reset("jane.doe", None, now).unwrap();
         assert_eq!(
             accounts.token(&code, now + LIFETIME),
@@ -212,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_new_code_replaces_the_previous_one() {
-        let (mut accounts, now) = (Accounts::new(), Instant::now());
+        let (mut accounts, now) = (Accounts::default(), Instant::now());
         let first = accounts.reset("jane.doe", None, now).unwrap();
         let second = accounts.reset("jane.doe", None, now).unwrap();
         if first != second {

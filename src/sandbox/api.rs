@@ -1,6 +1,7 @@
 //! The stand-in's REST endpoints: the documented paths, bodies and errors, over [`Accounts`].
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard},
     time::Instant,
 };
@@ -8,45 +9,41 @@ use std::{
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, Query, Request, State, rejection::QueryRejection},
-    http::{HeaderValue, Uri},
+    extract::{Path, Query, Request, State},
+    http::{HeaderValue, Method, StatusCode, Uri},
     middleware::{self, Next},
-    response::{IntoResponse, Response},
+    response::{IntoResponse, Response, Result},
     routing::{get, post, put},
 };
-use serde::{Deserialize, de::DeserializeOwned};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::sync::watch;
 use tracing::info;
 
 use super::{
-    accounts::{Accounts, Refusal},
-    faults::{KEY_REJECTED, json_response, provoked},
+    accounts::{Accounts, Refusal, question},
+    faults::provoke,
 };
 use crate::rpc::Rpc;
 
-#[derive(Clone)]
 struct Sandbox {
-    accounts: Arc<Mutex<Accounts>>,
+    accounts: Mutex<Accounts>,
     key: Option<watch::Receiver<HeaderValue>>,
-    api_version: Arc<str>,
+    api_version: String,
 }
 
 impl Sandbox {
     fn accounts(&self) -> MutexGuard<'_, Accounts> {
-        self.accounts
-            .lock()
-            .expect("no panic while the accounts are locked")
+        self.accounts.lock().expect("nothing panics with the lock")
     }
 }
 
 /// All paths of the stand-in. If there is a key, REST calls have to carry it.
 pub(super) fn routes(key: Option<watch::Receiver<HeaderValue>>, api_version: &str) -> Router {
-    let sandbox = Sandbox {
-        accounts: Arc::new(Mutex::new(Accounts::new())),
+    let sandbox = Arc::new(Sandbox {
+        accounts: Mutex::default(),
         key,
-        api_version: api_version.into(),
-    };
+        api_version: api_version.to_owned(),
+    });
     let api = Router::new()
         .route(Rpc::ResetPassword.http_path(), post(reset_password))
         .route(Rpc::GetSecretQuestion.http_path(), get(secret_question))
@@ -61,174 +58,113 @@ pub(super) fn routes(key: Option<watch::Receiver<HeaderValue>>, api_version: &st
         .with_state(sandbox)
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Reset {
-    user: String,
-    secret_question_answer: Option<String>,
-}
-
-async fn reset_password(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, ApiError> {
-    let request: Reset = parse(&body)?;
-    if let Some(fault) = provoked(&request.user).await {
-        return Ok(fault);
-    }
-    let answer = request.secret_question_answer.as_deref();
-    let now = Instant::now();
-    let code = sandbox.accounts().reset(&request.user, answer, now)?;
+async fn reset_password(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Result<Json<Value>> {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let user = body["User"].as_str().ok_or_else(unreadable)?;
+    provoke(user).await?;
+    let answer = body["SecretQuestionAnswer"].as_str();
+    let code = sandbox.accounts().reset(user, answer, Instant::now())?;
     info!(code, "mailed a confirmation code");
     // As documented: the success of this step, and of no other one, says `false`.
-    Ok(Json(json!({ "Errors": [], "IsSucceed": false })).into_response())
+    Ok(Json(json!({ "Errors": [], "IsSucceed": false })))
 }
 
-#[derive(Deserialize)]
-struct Username {
-    username: String,
+async fn secret_question(Query(query): Query<HashMap<String, String>>) -> Result<Json<Value>> {
+    let username = query.get("username").ok_or_else(unreadable)?;
+    provoke(username).await?;
+    Ok(succeeded(question(username)?.unwrap_or_default()))
 }
 
-async fn secret_question(
-    State(sandbox): State<Sandbox>,
-    query: Result<Query<Username>, QueryRejection>,
-) -> Result<Response, ApiError> {
-    let Query(Username { username }) = query.map_err(|_| ApiError::Unreadable)?;
-    if let Some(fault) = provoked(&username).await {
-        return Ok(fault);
-    }
-    let question = sandbox.accounts().question(&username)?;
-    Ok(succeeded(question.unwrap_or_default()))
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Code {
-    code: String,
-}
-
-async fn generate_token(State(sandbox): State<Sandbox>, body: Bytes) -> Result<Response, ApiError> {
-    let Code { code } = parse(&body)?;
-    if let Some(fault) = provoked(&code).await {
-        return Ok(fault);
-    }
-    let token = sandbox.accounts().token(&code, Instant::now())?;
+async fn generate_token(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Result<Json<Value>> {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let code = body["Code"].as_str().ok_or_else(unreadable)?;
+    provoke(code).await?;
+    let token = sandbox.accounts().token(code, Instant::now())?;
     Ok(succeeded(&token))
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct NewPassword {
-    token: String,
-    password: String,
-    password_confirmation: String,
-}
-
-async fn update_password(
-    State(sandbox): State<Sandbox>,
-    body: Bytes,
-) -> Result<Response, ApiError> {
-    let request: NewPassword = parse(&body)?;
-    if let Some(fault) = provoked(&request.token).await {
-        return Ok(fault);
+async fn update_password(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Result<Json<Value>> {
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let token = body["Token"].as_str().ok_or_else(unreadable)?;
+    provoke(token).await?;
+    let password = body["Password"].as_str().ok_or_else(unreadable)?;
+    if password.is_empty() {
+        return Err(invalid("Password", "Password is required").into());
     }
-    if request.password.is_empty() {
-        return Err(ApiError::Property("Password", "Password is required"));
+    if body["PasswordConfirmation"]
+        .as_str()
+        .ok_or_else(unreadable)?
+        != password
+    {
+        let message = "The password and its confirmation differ";
+        return Err(invalid("PasswordConfirmation", message).into());
     }
-    if request.password != request.password_confirmation {
-        return Err(ApiError::Property(
-            "PasswordConfirmation",
-            "The password and its confirmation differ",
-        ));
-    }
-    sandbox
-        .accounts()
-        .set_password(&request.token, Instant::now())?;
-    Ok(Json(json!({ "Errors": [], "IsSucceed": true })).into_response())
+    sandbox.accounts().set_password(token, Instant::now())?;
+    Ok(Json(json!({ "Errors": [], "IsSucceed": true })))
 }
 
 /// The code that was mailed last to the trader. This path is the sandbox's own, not the API's.
-async fn mailbox(State(sandbox): State<Sandbox>, Path(user): Path<String>) -> Response {
+async fn mailbox(State(sandbox): State<Arc<Sandbox>>, Path(user): Path<String>) -> Response {
     match sandbox.accounts().mailbox(&user) {
         Some(code) => Json(json!({ "code": code })).into_response(),
-        None => json_response(404, json!({ "error": "nothing was mailed to this user" })),
+        None => error(404, json!({ "error": "nothing was mailed to this user" })),
     }
 }
 
-async fn check_key(State(sandbox): State<Sandbox>, request: Request, next: Next) -> Response {
+async fn check_key(State(sandbox): State<Arc<Sandbox>>, request: Request, next: Next) -> Response {
     match &sandbox.key {
-        Some(key) if request.headers().get("et-app-key") != Some(&*key.borrow()) => {
-            json_response(403, json!({ "error": KEY_REJECTED }))
-        }
+        Some(key) if request.headers().get("et-app-key") != Some(&*key.borrow()) => error(
+            403,
+            json!({ "error": "Application key is not defined or does not exist" }),
+        ),
         _ => next.run(request).await,
     }
 }
 
-async fn unsupported_method(State(sandbox): State<Sandbox>, request: Request) -> Response {
+async fn unsupported_method(State(sandbox): State<Arc<Sandbox>>, method: Method) -> Response {
+    let version = &sandbox.api_version;
     let message = format!(
-        "The requested resource with API version '{}' does not support HTTP method '{}'.",
-        sandbox.api_version,
-        request.method()
+        "The requested resource with API version '{version}' does not support HTTP method '{method}'."
     );
-    json_response(
-        405,
-        json!({ "Error": { "Code": "UnsupportedApiVersion", "Message": message } }),
-    )
+    let body = json!({ "Error": { "Code": "UnsupportedApiVersion", "Message": message } });
+    error(405, body)
 }
 
 async fn no_route(uri: Uri) -> Response {
-    let message = format!(
-        "No HTTP resource was found that matches the request URI '{}'.",
-        uri.path()
-    );
-    json_response(404, json!({ "Message": message }))
+    let path = uri.path();
+    let message = format!("No HTTP resource was found that matches the request URI '{path}'.");
+    error(404, json!({ "Message": message }))
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|_| ApiError::Unreadable)
+fn succeeded(model: &str) -> Json<Value> {
+    Json(json!({ "Model": model, "Errors": [], "IsSucceed": true }))
 }
 
-fn succeeded(model: &str) -> Response {
-    Json(json!({ "Model": model, "Errors": [], "IsSucceed": true })).into_response()
+/// The body or the query cannot be read.
+fn unreadable() -> Response {
+    error(400, json!({ "Message": "The request is invalid." }))
 }
 
-/// Why a request is not answered as asked.
-enum ApiError {
-    /// The body or the query cannot be read.
-    Unreadable,
-    /// A property of the body is wrong, and why.
-    Property(&'static str, &'static str),
-    /// The accounts refuse the step.
-    Refused(Refusal),
+/// A property of the body is wrong.
+fn invalid(property: &str, message: &str) -> Response {
+    let state = json!({ format!("userPassword.{property}"): [message] });
+    let message = "Validation error occured while processing entity";
+    error(422, json!({ "Message": message, "ModelState": state }))
 }
 
-impl From<Refusal> for ApiError {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refused(refusal)
-    }
+fn error(status: u16, body: Value) -> Response {
+    let status = StatusCode::from_u16(status).expect("a status of three digits");
+    (status, Json(body)).into_response()
 }
 
-impl IntoResponse for ApiError {
+impl IntoResponse for Refusal {
     /// Of the texts in `Errors` only the first one is documented.
     fn into_response(self) -> Response {
         let (text, code) = match self {
-            Self::Unreadable => {
-                return json_response(400, json!({ "Message": "The request is invalid." }));
-            }
-            Self::Property(property, message) => {
-                let state = json!({ format!("userPassword.{property}"): [message] });
-                let message = "Validation error occured while processing entity";
-                return json_response(422, json!({ "Message": message, "ModelState": state }));
-            }
-            Self::Refused(Refusal::UnknownUser) => {
-                return json_response(404, json!({ "Message": "Resource was not found" }));
-            }
-            Self::Refused(Refusal::IncorrectAnswer) => {
-                ("Answer is incorrect, try again.", "ErrorIncorrectAnswer")
-            }
-            Self::Refused(Refusal::IncorrectCode) => {
-                ("Code is incorrect or has expired.", "ErrorIncorrectCode")
-            }
-            Self::Refused(Refusal::IncorrectToken) => {
-                ("Token is incorrect or has expired.", "ErrorIncorrectToken")
-            }
+            Self::UnknownUser => return error(404, json!({ "Message": "Resource was not found" })),
+            Self::IncorrectAnswer => ("Answer is incorrect, try again.", "ErrorIncorrectAnswer"),
+            Self::IncorrectCode => ("Code is incorrect or has expired.", "ErrorIncorrectCode"),
+            Self::IncorrectToken => ("Token is incorrect or has expired.", "ErrorIncorrectToken"),
         };
         Json(json!({ "Errors": [text], "ErrorsCode": [code], "IsSucceed": false })).into_response()
     }

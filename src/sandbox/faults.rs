@@ -20,127 +20,79 @@
 use std::{io, time::Duration};
 
 use axum::{
-    Json,
-    body::{Body, Bytes},
-    http::{HeaderName, StatusCode, header},
-    response::{Html, IntoResponse, Response},
+    body::Body,
+    http::{
+        StatusCode,
+        header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
+    },
+    response::{Response, Result},
 };
-use futures_util::stream;
-use serde_json::{Value, json};
+use futures_util::{StreamExt, stream};
 
-/// Marks a response that is not sent: the connection is closed instead.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the connection is closed, as asked")]
-pub(super) struct Reset;
+/// The faults that are responses: name, HTTP status and body.
+const RESPONSES: &str = r#"
+slow 200 {"Model":"slow","Errors":[],"IsSucceed":true}
+half-json 200 {"Model":"half","Err
+html-200 200 <html><body><h1>Welcome</h1></body></html>
+html-502 502 <html><body><h1>502 Bad Gateway</h1></body></html>
+redirect 307
+bad-request 400 {"Message":"The request is invalid."}
+validation 422 {"Message":"Validation error occured while processing entity","ModelState":{"userPassword.Password":["Password is too short"]}}
+conflict 409 {"Message":"Conflict"}
+server-error 500 {"message":"An error occurred while processing your request","error":"Unexpected server error","ExceptionMessage":"Object reference not set to an instance of an object.","ExceptionType":"System.NullReferenceException","StackTrace":"   at Sandbox.Users.Reset()"}
+key-rejected 403 {"error":"Application key is not defined or does not exist"}
+denied 401 {"Message":"Authorization has been denied for this request."}
+not-found 404 {"Message":"Resource was not found"}
+no-route 404 {"Message":"No HTTP resource was found that matches the request URI 'http://sandbox.invalid/'."}
+api-version 400 {"Error":{"Code":"UnsupportedApiVersion","Message":"The API version '1.0' is not supported."}}
+rate-limited 429 {"Message":"Slow down"}
+unavailable 503
+bad-gateway 502
+timeout 504
+refused 200 {"Model":null,"Errors":["The account is locked."],"ErrorsCode":["ErrorAccountLocked"],"StatusCode":"Continue","IsSucceed":false}
+unexplained 200 {"Errors":[],"IsSucceed":false}
+"#;
+const NO_SUCH_FAULT: (&str, &str) = ("", r#"400 {"Message":"The sandbox has no such fault."}"#);
 
-/// The response of the fault that the value names; `None` if it names none and the step goes on.
-pub(super) async fn provoked(value: &str) -> Option<Response> {
-    let response = match value.strip_prefix("fault:")? {
-        "slow" => {
-            tokio::time::sleep(Duration::from_secs(3)).await;
-            json_response(
-                200,
-                json!({ "Model": "slow", "Errors": [], "IsSucceed": true }),
-            )
-        }
+/// Lets the step go on if the value names no fault.
+///
+/// # Errors
+///
+/// The response of the fault.
+pub(super) async fn provoke(value: &str) -> Result<()> {
+    let Some(name) = value.strip_prefix("fault:") else {
+        return Ok(());
+    };
+    match name {
+        "slow" => tokio::time::sleep(Duration::from_secs(3)).await,
         "hang" => std::future::pending().await,
-        "reset" => reset(),
-        "cut-off" => cut_off(),
-        "half-json" => (JSON, r#"{"Model": "half","Err"#).into_response(),
-        name => http_fault(name).unwrap_or_else(|| json_fault(name)),
+        "reset" => return Err(cut_off(None).into()),
+        "cut-off" => return Err(cut_off(Some(r#"{"Model":"cut","Err"#)).into()),
+        _ => {}
+    }
+    let mut rows = RESPONSES.lines().filter_map(|line| line.split_once(' '));
+    let row = rows.find(|row| row.0 == name).unwrap_or(NO_SUCH_FAULT);
+    let (status, body) = row.1.split_at(3);
+    let body = body.trim_start();
+    let header = match status {
+        "307" => (LOCATION, "http://elsewhere.invalid/"),
+        "429" | "503" => (RETRY_AFTER, "7"),
+        _ if body.starts_with('<') => (CONTENT_TYPE, "text/html"),
+        _ => (CONTENT_TYPE, "application/json"),
     };
-    Some(response)
+    let status = StatusCode::from_bytes(status.as_bytes()).expect("the table is valid");
+    Err((status, [header], body).into())
 }
 
-/// Faults in which the status, a header or the content type matters.
-fn http_fault(name: &str) -> Option<Response> {
-    let welcome = Html("<html><body><h1>Welcome</h1></body></html>");
-    let bad_gateway = Html("<html><body><h1>502 Bad Gateway</h1></body></html>");
-    let elsewhere = [(header::LOCATION, "http://elsewhere.invalid/")];
-    let slow_down = Json(json!({ "Message": "Slow down" }));
-    let response = match name {
-        "html-200" => welcome.into_response(),
-        "html-502" => (StatusCode::BAD_GATEWAY, bad_gateway).into_response(),
-        "redirect" => (StatusCode::TEMPORARY_REDIRECT, elsewhere).into_response(),
-        "rate-limited" => (StatusCode::TOO_MANY_REQUESTS, RETRY_AFTER, slow_down).into_response(),
-        "unavailable" => (StatusCode::SERVICE_UNAVAILABLE, RETRY_AFTER).into_response(),
-        "bad-gateway" => StatusCode::BAD_GATEWAY.into_response(),
-        "timeout" => StatusCode::GATEWAY_TIMEOUT.into_response(),
-        _ => return None,
+/// A response whose connection breaks, after a part of the body or before anything is sent.
+fn cut_off(part: Option<&'static str>) -> Response {
+    let end = async move {
+        // hyper sends what it holds when it has to wait for more, and drops it when the body fails.
+        if part.is_some() {
+            tokio::task::yield_now().await;
+        }
+        Err(io::Error::from(io::ErrorKind::ConnectionReset))
     };
-    Some(response)
-}
-
-/// Faults that the API explains in JSON.
-fn json_fault(name: &str) -> Response {
-    let (status, body) = match name {
-        "bad-request" => (400, json!({ "Message": "The request is invalid." })),
-        "validation" => (
-            422,
-            json!({
-                "Message": "Validation error occured while processing entity",
-                "ModelState": { "userPassword.Password": ["Password is too short"] },
-            }),
-        ),
-        "conflict" => (409, json!({ "Message": "Conflict" })),
-        "server-error" => (
-            500,
-            json!({
-                "message": "An error occurred while processing your request",
-                "error": "Unexpected server error",
-                "ExceptionMessage": "Object reference not set to an instance of an object.",
-                "ExceptionType": "System.NullReferenceException",
-                "StackTrace": "   at Sandbox.Users.Reset()",
-            }),
-        ),
-        "key-rejected" => (403, json!({ "error": KEY_REJECTED })),
-        "denied" => (401, json!({ "Message": DENIED })),
-        "not-found" => (404, json!({ "Message": "Resource was not found" })),
-        "no-route" => (404, json!({ "Message": NO_ROUTE })),
-        "api-version" => (
-            400,
-            json!({ "Error": { "Code": "UnsupportedApiVersion", "Message": API_VERSION } }),
-        ),
-        "refused" => (
-            200,
-            json!({
-                "Model": null,
-                "Errors": ["The account is locked."],
-                "ErrorsCode": ["ErrorAccountLocked"],
-                "StatusCode": "Continue",
-                "IsSucceed": false,
-            }),
-        ),
-        "unexplained" => (200, json!({ "Errors": [], "IsSucceed": false })),
-        _ => (400, json!({ "Message": "The sandbox has no such fault." })),
-    };
-    json_response(status, body)
-}
-
-pub(super) const KEY_REJECTED: &str = "Application key is not defined or does not exist";
-const DENIED: &str = "Authorization has been denied for this request.";
-const NO_ROUTE: &str =
-    "No HTTP resource was found that matches the request URI 'http://sandbox.invalid/'.";
-const API_VERSION: &str = "The API version '1.0' is not supported.";
-const JSON: [(HeaderName, &str); 1] = [(header::CONTENT_TYPE, "application/json")];
-const RETRY_AFTER: [(HeaderName, &str); 1] = [(header::RETRY_AFTER, "7")];
-
-/// A JSON response with that status.
-pub(super) fn json_response(status: u16, body: Value) -> Response {
-    let status = StatusCode::from_u16(status).expect("a status of three digits");
-    (status, Json(body)).into_response()
-}
-
-fn reset() -> Response {
-    let mut response = Response::default();
-    response.extensions_mut().insert(Reset);
-    response
-}
-
-/// A body that breaks off before its announced end.
-fn cut_off() -> Response {
-    let half = Bytes::from_static(br#"{"Model": "cut","Err"#);
-    let broken = Err(io::Error::from(io::ErrorKind::ConnectionReset));
-    let body = Body::from_stream(stream::iter([Ok(half), broken]));
-    (JSON, body).into_response()
+    let body = stream::iter(part.map(Ok)).chain(stream::once(end));
+    Response::new(Body::from_stream(body))
 }

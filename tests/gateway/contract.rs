@@ -82,12 +82,12 @@ fn every_rpc_is_bound_as_the_contract_says() {
         assert_eq!(
             http_rule(method),
             (rpc.http_method().to_string(), path),
-            "{rpc}"
+            "{rpc:?}"
         );
         assert_eq!(
             idempotency_level.as_enum_number() == Some(NO_SIDE_EFFECTS),
             rpc.is_read_only(),
-            "{rpc}"
+            "{rpc:?}"
         );
     }
 }

@@ -205,6 +205,21 @@ async fn faults_can_be_asked_for_at_every_step() {
 }
 
 #[tokio::test]
+async fn a_response_can_break_off_in_the_middle_or_not_come_at_all() {
+    let sandbox = Gateway::start_sandbox(&[]);
+    let url = sandbox.announced("sandbox API on ").to_owned();
+    let ask = async |fault: &str| {
+        let path = "v1.0/users/password/secret-question?username=fault:";
+        http().get(format!("{url}{path}{fault}")).send().await
+    };
+    let mut cut_off = ask("cut-off").await.unwrap();
+    assert_eq!(cut_off.status(), 200);
+    assert!(cut_off.chunk().await.unwrap().is_some());
+    assert!(cut_off.chunk().await.is_err(), "the body has no end");
+    assert!(ask("reset").await.is_err());
+}
+
+#[tokio::test]
 async fn the_sandbox_alone_speaks_the_documented_api() {
     let sandbox = Gateway::start_sandbox(&["--app-key", "the-key"]);
     let url = sandbox.announced("sandbox API on ").to_owned();
