@@ -67,6 +67,8 @@ const MAX_MESSAGE: usize = 64 * 1024;
 const MAX_INFO_MESSAGE: usize = 4096;
 /// The fewest calls whose messages may be read at a time: a burst of calls is no attack.
 const MIN_READING: u32 = 1024;
+/// How long no call may be open before the drain is done: a client may send one more before it sees the GOAWAY.
+const QUIET_PERIOD: Duration = Duration::from_millis(100);
 /// How long calls that were abandoned at the end of the drain time have to get their answers out.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -258,7 +260,18 @@ impl Running {
         self.calls.open.close();
         tokio::select! {
             () = self.connections.wait() => {}
-            () = self.calls.open.wait() => {}
+            () = quiet(&self.calls.open) => {}
+        }
+    }
+}
+
+/// Waits until no call has been open for a while.
+async fn quiet(calls: &TaskTracker) {
+    loop {
+        calls.wait().await;
+        sleep(QUIET_PERIOD).await;
+        if calls.is_empty() {
+            return;
         }
     }
 }
