@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::{context::StepContext, validate::Validator};
+use super::{StepContext, validate::Validator};
 use crate::{
     envelope::{ApiError, ApiErrorKind, ApiResponse, SuccessRule, read},
     error::Error,
@@ -23,11 +23,9 @@ pub(crate) async fn generate_token(
     request: GenerateTokenRequest,
 ) -> Result<GenerateTokenResponse, Error> {
     let code = request.code.as_str();
-    let values = Validator::default().required("code", code).finish()?;
-    let attempt = async || {
-        let response = context.send(Payload::json(&Body { code }), values).await?;
-        parse(&response).map_err(Error::Refused)
-    };
+    let values = Validator::default().field("code", code).finish()?;
+    let payload = Payload::json(&Body { code });
+    let attempt = async || context.send(payload, values, parse).await;
     context
         .attempt_limiter
         .try_code(context.client, &context.call, attempt)
