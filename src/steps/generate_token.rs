@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{StepContext, validate::Validator};
 use crate::{
+    attempt_limiter::Guess,
     envelope::{ApiError, ApiErrorKind, ApiResponse, SuccessRule, read},
     error::Error,
     proto::{GenerateTokenRequest, GenerateTokenResponse},
@@ -26,10 +27,8 @@ pub(crate) async fn generate_token(
     let values = Validator::default().field("code", code).finish()?;
     let payload = Payload::json(&Body { code });
     let attempt = async || context.send(payload, values, parse).await;
-    context
-        .attempt_limiter
-        .try_code(context.client, &context.call, attempt)
-        .await
+    let (limiter, guess) = (&context.attempt_limiter, Guess::Code(context.client));
+    limiter.limit(guess, &context.call, attempt).await
 }
 
 /// `Model` is the token. A success without one is malformed.

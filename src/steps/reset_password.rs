@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{StepContext, validate::Validator};
 use crate::{
+    attempt_limiter::Guess,
     envelope::{ApiError, ApiErrorKind, ApiResponse, SuccessRule, read},
     error::Error,
     proto::{ResetPasswordRequest, ResetPasswordResponse},
@@ -40,10 +41,8 @@ pub(crate) async fn reset_password(
     let parse = |response: &_| parse(response, answer_given);
     let attempt = async || context.send(payload, values, parse).await;
     if answer_given {
-        context
-            .attempt_limiter
-            .try_answer(user, &context.call, attempt)
-            .await
+        let (limiter, guess) = (&context.attempt_limiter, Guess::Answer(user));
+        limiter.limit(guess, &context.call, attempt).await
     } else {
         attempt().await
     }
