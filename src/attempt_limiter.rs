@@ -18,7 +18,7 @@ use self::{client_id::ClientId, limiter::Limiter};
 use crate::{
     app_key::KeyOwner,
     call::Call,
-    envelope::{ApiError, ApiErrorKind},
+    envelope::ApiErrorKind,
     error::Error,
     invisible::is_invisible,
     status::{Classification, Fault, Outcome},
@@ -33,6 +33,14 @@ pub(crate) struct Rates {
     pub all_codes: Option<Rate>,
     /// Answers to the secret question of each user.
     pub answers: Option<Rate>,
+}
+
+/// What an attempt guesses, and whose limit it counts against.
+pub(crate) enum Guess<'a> {
+    /// A code, by this client.
+    Code(ClientId),
+    /// The answer to the secret question of this user.
+    Answer(&'a str),
 }
 
 /// The limits on guessing.
@@ -53,33 +61,26 @@ impl AttemptLimiter {
         }
     }
 
-    /// Makes `attempt`, which tries a code, once the limits on this client allow it.
+    /// Makes `attempt` once the limit on its `guess` allows it.
     ///
     /// # Errors
     ///
     /// [`Error::TooManyAttempts`], whatever ends the call while it waits, or the attempt's error.
-    pub(crate) async fn try_code<T>(
+    pub(crate) async fn limit<T>(
         &self,
-        client: ClientId,
+        guess: Guess<'_>,
         call: &Call,
         attempt: impl AsyncFnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
-        limited(&self.codes, client.0, call, attempt).await
-    }
-
-    /// Makes `attempt`, which tries an answer to the secret question of `user`, once the limit on
-    /// this user allows it.
-    ///
-    /// # Errors
-    ///
-    /// As for [`Self::try_code`].
-    pub(crate) async fn try_answer<T>(
-        &self,
-        user: &str,
-        call: &Call,
-        attempt: impl AsyncFnOnce() -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        limited(&self.answers, self.user_id(user), call, attempt).await
+        let permit = match guess {
+            Guess::Code(client) => self.codes.attempt(client.0, call),
+            Guess::Answer(user) => self.answers.attempt(self.user_id(user), call),
+        };
+        let permit = permit.await?;
+        let result = attempt().await;
+        let error = result.as_ref().err();
+        permit.settle(error.is_some_and(|error| costs(error, call.is_shortened)));
+        result
     }
 
     /// The same for all spellings of a user name that differ only in case, width, blanks or
@@ -94,34 +95,17 @@ impl AttemptLimiter {
     }
 }
 
-async fn limited<T>(
-    limiter: &Limiter,
-    key: u64,
-    call: &Call,
-    attempt: impl AsyncFnOnce() -> Result<T, Error>,
-) -> Result<T, Error> {
-    let permit = limiter.attempt(key, call).await?;
-    let result = attempt().await;
-    match &result {
-        Err(error) if costs(error, call.is_shortened) => permit.commit(),
-        _ => permit.refund(),
-    }
-    result
-}
-
 /// Whether a failed attempt costs a token: the API refused it, or its caller did not wait.
 fn costs(error: &Error, is_shortened: bool) -> bool {
     match error {
-        Error::Refused(ApiError { kind, .. }) => match kind {
-            // Some releases of the API may refuse a guess like this.
-            ApiErrorKind::Unexplained => true,
-            // The API rejected the key and never looked at the guess.
-            ApiErrorKind::KeyRejected => false,
-            _ => {
-                let classification = Classification::of(error, false, KeyOwner::Gateway);
-                classification.fault == Fault::Caller && classification.outcome == Outcome::Refused
-            }
-        },
+        // Some releases of the API may refuse a guess like this.
+        Error::Refused(error) if error.kind == ApiErrorKind::Unexplained => true,
+        // The API rejected the key and never looked at the guess.
+        Error::Refused(error) if error.kind == ApiErrorKind::KeyRejected => false,
+        Error::Refused(_) => {
+            let classification = Classification::of(error, false, KeyOwner::Gateway);
+            classification.fault == Fault::Caller && classification.outcome == Outcome::Refused
+        }
         // Where the API takes longer to refuse than to accept, a short deadline would otherwise
         // tell a wrong guess for free.
         Error::TimedOut { sent } => *sent && is_shortened,
@@ -132,7 +116,7 @@ fn costs(error: &Error, is_shortened: bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::{ApiResponse, RequestValues};
+    use crate::envelope::{ApiError, ApiResponse, RequestValues};
 
     fn refused(kind: ApiErrorKind) -> Error {
         let body = bytes::Bytes::new();

@@ -27,16 +27,14 @@ impl Endpoint {
         let mut url = base.clone();
         url.set_path(&format!("{}{template}", base.path().trim_end_matches('/')));
         let method = rpc.http_method().as_str();
-        let mut attributes = vec![
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port_or_known_default().unwrap_or_default();
+        let attributes = vec![
             KeyValue::new(attribute::HTTP_REQUEST_METHOD, method),
             KeyValue::new(attribute::URL_TEMPLATE, Arc::<str>::from(template.as_str())),
+            KeyValue::new(attribute::SERVER_ADDRESS, Arc::<str>::from(host)),
+            KeyValue::new(attribute::SERVER_PORT, i64::from(port)),
         ];
-        attributes.extend(
-            url.host_str()
-                .map(|host| KeyValue::new(attribute::SERVER_ADDRESS, Arc::<str>::from(host))),
-        );
-        let port = url.port_or_known_default().map(i64::from);
-        attributes.extend(port.map(|port| KeyValue::new(attribute::SERVER_PORT, port)));
         Self {
             rpc,
             url,

@@ -12,19 +12,20 @@ pub(crate) mod retry_after;
 
 use std::{sync::Arc, time::Instant};
 
-use http::HeaderValue;
 use reqwest::{Client, Url};
 use tokio::sync::Semaphore;
 
 use self::{
     circuit_breaker::{Admission, CircuitBreaker},
-    request::ApiRequest,
     response::connection_error,
-    retry::{Retries, RetryBudget},
+    retry::RetryBudget,
 };
-pub(crate) use self::{client::client, request::Payload, response::MAX_RESPONSE};
+pub(crate) use self::{
+    client::client,
+    request::{ApiRequest, Payload},
+    response::MAX_RESPONSE,
+};
 use crate::{
-    call::Call,
     endpoint::Endpoint,
     envelope::{ApiResponse, RequestValues},
     error::Error,
@@ -77,29 +78,21 @@ impl Upstream {
     /// Why there is no response. A response with any HTTP status is not an error here.
     pub(crate) async fn send(
         &self,
-        call: &Call,
-        app_key: &HeaderValue,
-        payload: Payload<'_>,
+        request: &ApiRequest<'_>,
         mut values: RequestValues,
     ) -> Result<ApiResponse, Error> {
-        values
-            .0
-            .push(app_key.to_str().unwrap_or_default().to_owned());
-        call.ensure_live()?;
+        let app_key = request.app_key.to_str().unwrap_or_default();
+        values.0.push(app_key.to_owned());
+        request.call.ensure_live()?;
         let admission = self.circuit_breaker.admit()?;
         let _permit = self
             .in_flight
             .try_acquire()
             .map_err(|_full| Error::Overloaded)?;
-        let request = ApiRequest {
-            call,
-            app_key,
-            payload: &payload,
-        };
         match self.send_with_retries(request, admission).await {
             Ok(response) => Ok(ApiResponse { values, ..response }),
             // The API has seen an earlier attempt.
-            Err(Error::Unreachable(error)) if call.record.was_sent() => {
+            Err(Error::Unreachable(error)) if request.call.record.was_sent() => {
                 Err(Error::ConnectionLost(error))
             }
             Err(error) => Err(error),
@@ -108,14 +101,18 @@ impl Upstream {
 
     async fn send_with_retries(
         &self,
-        request: ApiRequest<'_>,
+        request: &ApiRequest<'_>,
         admission: Admission<'_>,
     ) -> Result<ApiResponse, Error> {
-        let call = request.call;
-        let mut retries = Retries::new(call.rpc.is_read_only(), call.deadline, &self.retry_budget);
-        let mut result = self.attempt(request, admission, 0).await;
-        while self.circuit_breaker.is_closed()
-            && let Some(pause) = retries.next(&result)
+        let (call, budget) = (request.call, &self.retry_budget);
+        if call.rpc.is_read_only() {
+            budget.earn();
+        }
+        let mut retries = 0;
+        let mut result = self.attempt(request, admission, retries).await;
+        while call.rpc.is_read_only()
+            && self.circuit_breaker.is_closed()
+            && let Some(pause) = budget.pause(&result, retries, call.deadline)
         {
             call.pause(pause).await?;
             let Ok(admission) = self.circuit_breaker.admit() else {
@@ -123,7 +120,8 @@ impl Upstream {
             };
             call.record.tried_again();
             self.metrics.request_repeated();
-            result = self.attempt(request, admission, retries.made()).await;
+            retries += 1;
+            result = self.attempt(request, admission, retries).await;
         }
         result
     }
@@ -131,7 +129,7 @@ impl Upstream {
     /// Sends the request once, with a span and a measurement of its own.
     async fn attempt(
         &self,
-        request: ApiRequest<'_>,
+        request: &ApiRequest<'_>,
         admission: Admission<'_>,
         resend_count: u32,
     ) -> Result<ApiResponse, Error> {
@@ -157,7 +155,7 @@ impl Upstream {
     /// Sends the request and reads the response.
     async fn exchange(
         &self,
-        request: ApiRequest<'_>,
+        request: &ApiRequest<'_>,
         endpoint: &Endpoint,
         span: &mut ClientSpan<'_>,
     ) -> Result<ApiResponse, Error> {

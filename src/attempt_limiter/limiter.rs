@@ -8,7 +8,7 @@
 //! flood of one key does not hold up the others.
 
 use std::{
-    collections::{HashMap, hash_map::Entry},
+    collections::HashMap,
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -21,10 +21,7 @@ use tokio::{
 };
 
 use super::token_bucket::{Rate, TokenBucket};
-use crate::{
-    call::{Call, CallRecord},
-    error::Error,
-};
+use crate::{call::Call, error::Error};
 
 /// How many keys with spent tokens are remembered.
 const MAX_KEYS: NonZeroUsize = NonZeroUsize::new(64 * 1024).expect("it is not zero");
@@ -65,11 +62,10 @@ struct Limit {
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Attempt<'a> {
-    record: Arc<CallRecord>,
+    call: &'a Call,
     /// `None` until it is settled.
     costs: Option<bool>,
-    of_all: Reservation,
-    of_key: Reservation,
+    reservations: [Reservation; 2],
     /// Dropped last: until then the key's limit is in use.
     _key: KeyGuard<'a>,
 }
@@ -106,24 +102,26 @@ impl Limiter {
     ///
     /// [`Error::TooManyAttempts`] if no token is left or too many calls wait; or whatever ends the
     /// call while it waits.
-    pub(super) async fn attempt(&self, key: u64, call: &Call) -> Result<Attempt<'_>, Error> {
-        tokio::select! {
+    pub(super) async fn attempt<'a>(
+        &'a self,
+        key: u64,
+        call: &'a Call,
+    ) -> Result<Attempt<'a>, Error> {
+        let (_key, limit) = self.enter(key);
+        let reservations = async {
+            let of_key = limit.reserve(&self.waiting).await?;
+            Ok([of_key, self.all.reserve(&self.waiting).await?])
+        };
+        let reservations = tokio::select! {
             biased;
-            attempt = self.reserve(key, &call.record) => attempt,
-            error = call.until_abandoned() => Err(error),
-        }
-    }
-
-    async fn reserve(&self, key: u64, record: &Arc<CallRecord>) -> Result<Attempt<'_>, Error> {
-        let (guard, limit) = self.enter(key);
-        let of_key = Limit::reserve(limit, &self.waiting).await?;
-        let of_all = Limit::reserve(Arc::clone(&self.all), &self.waiting).await?;
+            result = reservations => result?,
+            error = call.until_abandoned() => return Err(error),
+        };
         Ok(Attempt {
-            record: Arc::clone(record),
+            call,
             costs: None,
-            of_all,
-            of_key,
-            _key: guard,
+            reservations,
+            _key,
         })
     }
 
@@ -142,13 +140,13 @@ impl Limiter {
 impl Drop for KeyGuard<'_> {
     fn drop(&mut self) {
         let Keys { in_use, spent } = &mut *lock(&self.limiter.keys);
-        if let Entry::Occupied(mut entry) = in_use.entry(self.key) {
-            entry.get_mut().1 -= 1;
-            if entry.get().1 == 0 {
-                let full_at = lock(&entry.remove().0.bucket).full_at;
-                if full_at > Instant::now() {
-                    spent.put(self.key, full_at);
-                }
+        let (limit, calls) = in_use.get_mut(&self.key).expect("it is in use");
+        *calls -= 1;
+        if *calls == 0 {
+            let full_at = lock(&limit.bucket).full_at;
+            in_use.remove(&self.key);
+            if full_at > Instant::now() {
+                spent.put(self.key, full_at);
             }
         }
     }
@@ -164,14 +162,14 @@ impl Limit {
     }
 
     /// Reserves a token, after those who came before.
-    async fn reserve(self: Arc<Self>, waiting: &Semaphore) -> Result<Reservation, Error> {
+    async fn reserve(self: &Arc<Self>, waiting: &Semaphore) -> Result<Reservation, Error> {
         let is_queue_empty = self.turn.available_permits() > 0;
         if is_queue_empty && let Some(result) = self.try_reserve() {
             return result;
         }
-        let _place = waiting
-            .try_acquire()
-            .map_err(|_full| too_many(RETRY_AFTER))?;
+        let retry_after = RETRY_AFTER;
+        let full = |_| Error::TooManyAttempts { retry_after };
+        let _place = waiting.try_acquire().map_err(full)?;
         let _turn = self.turn.acquire().await.expect("it is never closed");
         loop {
             if let Some(result) = self.try_reserve() {
@@ -184,10 +182,8 @@ impl Limit {
     /// Reserves a token or refuses to; `None` if that depends on the pending attempts.
     fn try_reserve(self: &Arc<Self>) -> Option<Result<Reservation, Error>> {
         let result = lock(&self.bucket).reserve(Instant::now())?;
-        Some(match result {
-            Ok(()) => Ok(Reservation(Arc::clone(self))),
-            Err(time) => Err(too_many(time)),
-        })
+        let result = result.map_err(|retry_after| Error::TooManyAttempts { retry_after });
+        Some(result.map(|()| Reservation(Arc::clone(self))))
     }
 }
 
@@ -199,14 +195,9 @@ impl Drop for Reservation {
 }
 
 impl Attempt<'_> {
-    /// The attempt costs its tokens.
-    pub(super) fn commit(mut self) {
-        self.costs = Some(true);
-    }
-
-    /// The attempt costs nothing.
-    pub(super) fn refund(mut self) {
-        self.costs = Some(false);
+    /// Settles whether the attempt costs its tokens.
+    pub(super) fn settle(mut self, costs: bool) {
+        self.costs = Some(costs);
     }
 }
 
@@ -214,9 +205,9 @@ impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         // If it is not settled, the caller left or the handler panicked. A call that has not been
         // sent by now never will be.
-        if self.costs.unwrap_or_else(|| self.record.abandon()) {
-            for reservation in [&self.of_key, &self.of_all] {
-                lock(&reservation.0.bucket).spend(Instant::now());
+        if self.costs.unwrap_or_else(|| self.call.record.abandon()) {
+            for Reservation(limit) in &self.reservations {
+                lock(&limit.bucket).spend(Instant::now());
             }
         }
     }
@@ -225,10 +216,6 @@ impl Drop for Attempt<'_> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // No panic leaves a value half changed.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn too_many(retry_after: Duration) -> Error {
-    Error::TooManyAttempts { retry_after }
 }
 
 #[cfg(test)]
@@ -283,13 +270,13 @@ mod tests {
         let mut second = Box::pin(limiter.attempt(1, &call));
         let mut third = Box::pin(limiter.attempt(1, &call));
         assert!(is_waiting(&mut second).await && is_waiting(&mut third).await);
-        first.refund();
+        first.settle(false);
         let mut newcomer = Box::pin(limiter.attempt(1, &call));
         assert!(is_waiting(&mut newcomer).await && is_waiting(&mut third).await);
-        second.await.unwrap().refund();
+        second.await.unwrap().settle(false);
         assert!(is_waiting(&mut newcomer).await);
-        third.await.unwrap().refund();
-        newcomer.await.unwrap().refund();
+        third.await.unwrap().settle(false);
+        newcomer.await.unwrap().settle(false);
         assert!(is_idle(&limiter));
     }
 
@@ -306,12 +293,12 @@ mod tests {
         }
         let mut other = Box::pin(limiter.attempt(2, &call));
         assert!(is_waiting(&mut other).await);
-        one.refund();
+        one.settle(false);
         for waiting in &mut flood {
             assert!(is_waiting(waiting).await, "the other key was first");
         }
-        other.await.unwrap().refund();
-        two.refund();
+        other.await.unwrap().settle(false);
+        two.settle(false);
         drop(flood);
         assert!(is_idle(&limiter));
     }
@@ -324,9 +311,9 @@ mod tests {
         let mut same_key = Box::pin(limiter.attempt(1, &call));
         let mut other_key = Box::pin(limiter.attempt(3, &call));
         assert!(is_waiting(&mut same_key).await && is_waiting(&mut other_key).await);
-        two.commit();
+        two.settle(true);
         assert!(is_waiting(&mut other_key).await && is_waiting(&mut same_key).await);
-        one.commit();
+        one.settle(true);
         for result in [same_key.await, other_key.await] {
             assert!(matches!(result, Err(Error::TooManyAttempts { .. })));
         }
@@ -340,9 +327,9 @@ mod tests {
         let mut leaves = Box::pin(limiter.attempt(1, &call));
         let mut stays = Box::pin(limiter.attempt(1, &call));
         assert!(is_waiting(&mut leaves).await && is_waiting(&mut stays).await);
-        first.refund();
+        first.settle(false);
         drop(leaves);
-        stays.await.unwrap().refund();
+        stays.await.unwrap().settle(false);
         assert!(is_idle(&limiter));
     }
 
@@ -361,7 +348,7 @@ mod tests {
             refused,
             Err(Error::TooManyAttempts { retry_after }) if retry_after == RETRY_AFTER
         ));
-        limiter.attempt(2, &call).await.unwrap().refund();
+        limiter.attempt(2, &call).await.unwrap().settle(false);
     }
 
     #[tokio::test]
@@ -379,13 +366,13 @@ mod tests {
     async fn only_spent_tokens_are_remembered_and_those_of_so_many_keys() {
         let call = call();
         let limiter = Limiter::new(Some(Rate::new(1, HOUR)), None);
-        limiter.attempt(u64::MAX, &call).await.unwrap().commit();
+        limiter.attempt(u64::MAX, &call).await.unwrap().settle(true);
         for key in 0..2 * MAX_KEYS.get() as u64 {
-            limiter.attempt(key, &call).await.unwrap().refund();
+            limiter.attempt(key, &call).await.unwrap().settle(false);
         }
         assert!(limiter.attempt(u64::MAX, &call).await.is_err());
         for key in 0..2 * MAX_KEYS.get() as u64 {
-            limiter.attempt(key, &call).await.unwrap().commit();
+            limiter.attempt(key, &call).await.unwrap().settle(true);
         }
         assert_eq!(lock(&limiter.keys).spent.len(), MAX_KEYS.get());
         assert!(is_idle(&limiter));

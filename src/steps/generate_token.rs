@@ -4,8 +4,9 @@
 
 use serde::Serialize;
 
-use super::{context::StepContext, validate::Validator};
+use super::{StepContext, validate::Validator};
 use crate::{
+    attempt_limiter::Guess,
     envelope::{ApiError, ApiErrorKind, ApiResponse, SuccessRule, read},
     error::Error,
     proto::{GenerateTokenRequest, GenerateTokenResponse},
@@ -23,15 +24,11 @@ pub(crate) async fn generate_token(
     request: GenerateTokenRequest,
 ) -> Result<GenerateTokenResponse, Error> {
     let code = request.code.as_str();
-    let values = Validator::default().required("code", code).finish()?;
-    let attempt = async || {
-        let response = context.send(Payload::json(&Body { code }), values).await?;
-        parse(&response).map_err(Error::Refused)
-    };
-    context
-        .attempt_limiter
-        .try_code(context.client, &context.call, attempt)
-        .await
+    let values = Validator::default().field("code", code).finish()?;
+    let payload = Payload::json(&Body { code });
+    let attempt = async || context.send(payload, values, parse).await;
+    let (limiter, guess) = (&context.attempt_limiter, Guess::Code(context.client));
+    limiter.limit(guess, &context.call, attempt).await
 }
 
 /// `Model` is the token. A success without one is malformed.

@@ -2,7 +2,7 @@
 //!
 //! Returns the question to ask the trader.
 
-use super::{context::StepContext, validate::Validator};
+use super::{StepContext, validate::Validator};
 use crate::{
     envelope::{ApiError, ApiResponse, SuccessRule, read},
     error::Error,
@@ -15,12 +15,9 @@ pub(crate) async fn get_secret_question(
     request: GetSecretQuestionRequest,
 ) -> Result<GetSecretQuestionResponse, Error> {
     let username = request.username.as_str();
-    let values = Validator::default()
-        .required("username", username)
-        .finish()?;
+    let values = Validator::default().field("username", username).finish()?;
     let payload = Payload::Query("username", username);
-    let response = context.send(payload, values).await?;
-    parse(&response).map_err(Error::Refused)
+    context.send(payload, values, parse).await
 }
 
 /// `Model` is the question. It is empty if the account has none.

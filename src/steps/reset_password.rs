@@ -6,8 +6,9 @@
 
 use serde::Serialize;
 
-use super::{context::StepContext, validate::Validator};
+use super::{StepContext, validate::Validator};
 use crate::{
+    attempt_limiter::Guess,
     envelope::{ApiError, ApiErrorKind, ApiResponse, SuccessRule, read},
     error::Error,
     proto::{ResetPasswordRequest, ResetPasswordResponse},
@@ -26,24 +27,22 @@ pub(crate) async fn reset_password(
     context: StepContext,
     request: ResetPasswordRequest,
 ) -> Result<ResetPasswordResponse, Error> {
-    let body = Body {
-        user: &request.user,
-        secret_question_answer: request.secret_question_answer.as_deref(),
-    };
+    let user = request.user.as_str();
+    let secret_question_answer = request.secret_question_answer.as_deref();
     let values = Validator::default()
-        .required("user", body.user)
-        .optional("secret_question_answer", body.secret_question_answer)
+        .field("user", user)
+        .field("secret_question_answer", secret_question_answer)
         .finish()?;
-    let answer_given = body.secret_question_answer.is_some();
-    let attempt = async || {
-        let response = context.send(Payload::json(&body), values).await?;
-        parse(&response, answer_given).map_err(Error::Refused)
-    };
+    let answer_given = secret_question_answer.is_some();
+    let payload = Payload::json(&Body {
+        user,
+        secret_question_answer,
+    });
+    let parse = |response: &_| parse(response, answer_given);
+    let attempt = async || context.send(payload, values, parse).await;
     if answer_given {
-        context
-            .attempt_limiter
-            .try_answer(body.user, &context.call, attempt)
-            .await
+        let (limiter, guess) = (&context.attempt_limiter, Guess::Answer(user));
+        limiter.limit(guess, &context.call, attempt).await
     } else {
         attempt().await
     }
@@ -54,13 +53,13 @@ pub(super) fn parse(
     response: &ApiResponse,
     answer_given: bool,
 ) -> Result<ResetPasswordResponse, ApiError> {
-    match read(response, SuccessRule::NoErrors) {
-        Ok(_) => Ok(ResetPasswordResponse {}),
-        Err(mut error) => {
+    let result = read(response, SuccessRule::NoErrors);
+    result
+        .map(|_| ResetPasswordResponse {})
+        .map_err(|mut error| {
             if error.kind == ApiErrorKind::IncorrectAnswer && !answer_given {
                 error.kind = ApiErrorKind::AnswerRequired;
             }
-            Err(error)
-        }
-    }
+            error
+        })
 }

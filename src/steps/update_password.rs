@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use super::{context::StepContext, validate::Validator};
+use super::{StepContext, validate::Validator};
 use crate::{
     envelope::{ApiError, ApiResponse, SuccessRule, read},
     error::Error,
@@ -27,17 +27,18 @@ pub(crate) async fn update_password(
     let (token, password) = (request.token.as_str(), request.password.as_str());
     let confirmation = request.password_confirmation.as_deref();
     let values = Validator::default()
-        .required("token", token)
-        .required("password", password)
-        .confirmation("password_confirmation", confirmation, password)
+        .field("token", token)
+        .field("password", password)
+        .check("password_confirmation", confirmation, |confirmation| {
+            (confirmation != password).then_some("must equal the password, or be left out")
+        })
         .finish()?;
     let payload = Payload::json(&Body {
         token,
         password,
         password_confirmation: password,
     });
-    let response = context.send(payload, values).await?;
-    parse(&response).map_err(Error::Refused)
+    context.send(payload, values, parse).await
 }
 
 /// The response holds nothing but whether the call succeeded.

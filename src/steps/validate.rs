@@ -17,36 +17,26 @@ pub(super) struct Validator<'a> {
 }
 
 impl<'a> Validator<'a> {
-    /// The field must have a value.
-    pub(super) fn required(mut self, field: &'static str, value: &'a str) -> Self {
-        self.values.push(value);
-        if value.is_empty() {
-            self.violation(field, "must not be empty");
-        } else if value.len() > MAX_LEN {
-            self.violation(field, "must be at most 1024 bytes long");
-        }
-        self
+    /// A field that may be absent if it is an `Option`, but not empty.
+    pub(super) fn field(self, name: &'static str, value: impl Into<Option<&'a str>>) -> Self {
+        self.check(name, value.into(), |value| match value.len() {
+            0 => Some("must not be empty"),
+            1..=MAX_LEN => None,
+            _ => Some("must be at most 1024 bytes long"),
+        })
     }
 
-    /// The field may be absent, but not empty.
-    pub(super) fn optional(self, field: &'static str, value: Option<&'a str>) -> Self {
-        match value {
-            Some(value) => self.required(field, value),
-            None => self,
-        }
-    }
-
-    /// The field may be absent, but not differ from the password.
-    pub(super) fn confirmation(
+    /// A field that may be absent. `rule` returns the rule that the value breaks.
+    pub(super) fn check(
         mut self,
         field: &'static str,
         value: Option<&'a str>,
-        password: &str,
+        rule: impl FnOnce(&str) -> Option<&'static str>,
     ) -> Self {
         self.values.extend(value);
-        if value.is_some_and(|value| value != password) {
-            self.violation(field, "must equal the password, or be left out");
-        }
+        let broken = value.and_then(rule);
+        self.violations
+            .extend(broken.map(|rule| Violation { field, rule }));
         self
     }
 
@@ -62,9 +52,5 @@ impl<'a> Validator<'a> {
         } else {
             Err(Error::Invalid(self.violations))
         }
-    }
-
-    fn violation(&mut self, field: &'static str, rule: &'static str) {
-        self.violations.push(Violation { field, rule });
     }
 }

@@ -9,12 +9,14 @@
 //! ```
 
 use std::{
-    mem,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
-use tokio::time::Instant;
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::Instant,
+};
 use tracing::{info, warn};
 
 use super::backoff;
@@ -39,56 +41,53 @@ const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct CircuitBreaker {
     state: Arc<Mutex<State>>,
+    /// One permit, which the trial call holds.
+    trial: Semaphore,
     readiness: Readiness,
 }
 
-/// `trials` counts the trial calls that have failed since the circuit was closed.
-#[derive(Clone, Copy, Debug)]
-enum State {
-    /// Calls go through. This many connections have failed since the last one that did not.
-    Closed { failures: u32 },
-    /// Calls fail at once. After `until` one of them becomes the trial call.
-    Open { until: Instant, trials: u32 },
-    /// Calls fail at once while the trial call is in flight.
-    HalfOpen { trials: u32 },
+#[derive(Debug)]
+struct State {
+    /// How many connections have failed since the last one that did not. The circuit is open from
+    /// [`FAILURES`] on, and then only trial calls count.
+    failures: u32,
+    /// When the next trial call may start, if the circuit is open.
+    until: Instant,
 }
 
-/// Lets one request through. A trial call that ends without a result leaves its place to the next.
+/// Lets one request through.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Admission<'a> {
     breaker: &'a CircuitBreaker,
-    is_trial: bool,
+    trial: Option<SemaphorePermit<'a>>,
 }
 
 impl CircuitBreaker {
     pub(super) fn new(readiness: Readiness) -> Self {
-        let state = Arc::new(Mutex::new(State::Closed { failures: 0 }));
-        Self { state, readiness }
+        let (failures, until) = (0, Instant::now());
+        Self {
+            state: Arc::new(Mutex::new(State { failures, until })),
+            trial: Semaphore::new(1),
+            readiness,
+        }
     }
 
     /// # Errors
     ///
     /// [`Error::CircuitOpen`] while no request is to be sent.
     pub(super) fn admit(&self) -> Result<Admission<'_>, Error> {
-        let mut state = lock(&self.state);
-        let now = Instant::now();
-        let pause = match *state {
-            State::Closed { .. } => return Ok(self.admission(false)),
-            State::Open { until, trials } if until <= now => {
-                *state = State::HalfOpen { trials };
-                return Ok(self.admission(true));
+        let (breaker, state) = (self, lock(&self.state));
+        let mut trial = None;
+        if !state.is_closed() {
+            let pause = state.until.saturating_duration_since(Instant::now());
+            trial = self.trial.try_acquire().ok().filter(|_| pause.is_zero());
+            if trial.is_none() {
+                let pause = pause.clamp(MIN_RETRY_DELAY, LONGEST_PAUSE);
+                return Err(Error::CircuitOpen { pause });
             }
-            State::Open { until, .. } => until - now,
-            State::HalfOpen { .. } => Duration::ZERO,
-        };
-        let pause = pause.clamp(MIN_RETRY_DELAY, LONGEST_PAUSE);
-        Err(Error::CircuitOpen { pause })
-    }
-
-    fn admission(&self, is_trial: bool) -> Admission<'_> {
-        let breaker = self;
-        Admission { breaker, is_trial }
+        }
+        Ok(Admission { breaker, trial })
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -100,86 +99,53 @@ impl CircuitBreaker {
         let state = Arc::clone(&self.state);
         move || lock(&state).is_closed()
     }
-
-    fn connected(&self, is_trial: bool) {
-        let mut state = lock(&self.state);
-        if is_trial {
-            info!("the API can be reached again");
-            self.readiness.api_reachable();
-        } else if !state.is_closed() {
-            // A late response to an earlier call.
-            return;
-        }
-        *state = State::Closed { failures: 0 };
-    }
-
-    fn failed(&self, is_trial: bool, error: &Error) {
-        let mut state = lock(&self.state);
-        let trials = match &mut *state {
-            State::Closed { failures } => {
-                *failures += 1;
-                if *failures < FAILURES {
-                    return;
-                }
-                warn!(
-                    error = chain(error),
-                    "the API cannot be reached: calls fail at once until it can be again"
-                );
-                0
-            }
-            State::HalfOpen { trials } if is_trial => *trials + 1,
-            State::Open { .. } | State::HalfOpen { .. } => return,
-        };
-        let until = Instant::now() + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, trials);
-        *state = State::Open { until, trials };
-        if trials >= FAILED_TRIALS {
-            self.readiness.api_unreachable(until);
-        }
-    }
 }
 
 impl State {
     fn is_closed(&self) -> bool {
-        matches!(self, Self::Closed { .. })
+        self.failures < FAILURES
     }
 }
 
 impl Admission<'_> {
     /// Learns from the result of the request, which took this long.
-    pub(super) fn record(mut self, result: &Result<ApiResponse, Error>, took: Duration) {
-        match result {
-            Ok(_) | Err(Error::ConnectionLost(_) | Error::TooLarge { .. }) => {
-                self.breaker.connected(mem::take(&mut self.is_trial));
-            }
+    pub(super) fn record(self, result: &Result<ApiResponse, Error>, took: Duration) {
+        let is_trial = self.trial.is_some();
+        let failure = match result {
+            Ok(_) | Err(Error::ConnectionLost(_) | Error::TooLarge { .. }) => None,
             // There is a connection, but maybe an old one: that is proof enough for a trial call.
-            Err(Error::TimedOut { sent: true }) if self.is_trial => {
-                self.breaker.connected(mem::take(&mut self.is_trial));
-            }
-            Err(error) if is_failure_to_connect(error, took) => {
-                self.breaker.failed(mem::take(&mut self.is_trial), error);
-            }
+            Err(Error::TimedOut { sent: true }) if is_trial => None,
+            Err(error @ Error::Unreachable(_)) => Some(error),
+            Err(error @ Error::TimedOut { sent: false }) if took >= SLOW => Some(error),
             // The request ended too early to tell.
-            Err(_) => {}
-        }
-    }
-}
-
-fn is_failure_to_connect(error: &Error, took: Duration) -> bool {
-    match error {
-        Error::Unreachable(_) => true,
-        Error::TimedOut { sent } => !sent && took >= SLOW,
-        _ => false,
-    }
-}
-
-impl Drop for Admission<'_> {
-    fn drop(&mut self) {
+            Err(_) => return,
+        };
         let mut state = lock(&self.breaker.state);
-        if let State::HalfOpen { trials } = *state
-            && self.is_trial
-        {
-            let until = Instant::now();
-            *state = State::Open { until, trials };
+        if !state.is_closed() && !is_trial {
+            // A late result of an earlier call.
+            return;
+        }
+        let Some(error) = failure else {
+            state.failures = 0;
+            if is_trial {
+                info!("the API can be reached again");
+                self.breaker.readiness.api_reachable();
+            }
+            return;
+        };
+        state.failures = state.failures.saturating_add(1);
+        let Some(failed_trials) = state.failures.checked_sub(FAILURES) else {
+            return;
+        };
+        if failed_trials == 0 {
+            warn!(
+                error = chain(error),
+                "the API cannot be reached: calls fail at once until it can be again"
+            );
+        }
+        state.until = Instant::now() + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, failed_trials);
+        if failed_trials >= FAILED_TRIALS {
+            self.breaker.readiness.api_unreachable(state.until);
         }
     }
 }
@@ -219,10 +185,7 @@ mod tests {
 
     /// How long the circuit stays open from now on.
     fn time_left(breaker: &CircuitBreaker) -> Duration {
-        match *lock(&breaker.state) {
-            State::Open { until, .. } => until - Instant::now(),
-            other => panic!("{other:?}"),
-        }
+        lock(&breaker.state).until - Instant::now()
     }
 
     #[tokio::test(start_paused = true)]

@@ -8,10 +8,11 @@ use percent_encoding::utf8_percent_encode;
 use reqwest::{Body, Request};
 use serde::Serialize;
 
-use super::body::{EmptyBody, JsonBody};
+use super::body::RequestBody;
 use crate::{call::Call, endpoint::Endpoint, rpc::PERCENT_ENCODED};
 
 const ET_APP_KEY: HeaderName = HeaderName::from_static("et-app-key");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What a request carries.
 pub(crate) enum Payload<'a> {
@@ -21,11 +22,10 @@ pub(crate) enum Payload<'a> {
 }
 
 /// What all attempts at a request have in common.
-#[derive(Clone, Copy)]
-pub(super) struct ApiRequest<'a> {
-    pub(super) call: &'a Call,
-    pub(super) app_key: &'a HeaderValue,
-    pub(super) payload: &'a Payload<'a>,
+pub(crate) struct ApiRequest<'a> {
+    pub(crate) call: &'a Call,
+    pub(crate) app_key: &'a HeaderValue,
+    pub(crate) payload: Payload<'a>,
 }
 
 impl Payload<'_> {
@@ -37,25 +37,23 @@ impl Payload<'_> {
 
 impl ApiRequest<'_> {
     /// The request, apart from the client's default headers.
-    pub(super) fn build(self, endpoint: &Endpoint) -> Request {
+    pub(super) fn build(&self, endpoint: &Endpoint) -> Request {
         let mut request = Request::new(endpoint.rpc.http_method().clone(), endpoint.url.clone());
         let headers = request.headers_mut();
         headers.insert(ET_APP_KEY, self.app_key.clone());
-        let record = Arc::clone(&self.call.record);
-        *request.body_mut() = Some(match self.payload {
+        let json = match &self.payload {
             Payload::Query(name, value) => {
-                let value = utf8_percent_encode(value, PERCENT_ENCODED);
-                request
-                    .url_mut()
-                    .set_query(Some(&format!("{name}={value}")));
-                Body::wrap(EmptyBody::new(record))
+                let query = format!("{name}={}", utf8_percent_encode(value, PERCENT_ENCODED));
+                request.url_mut().set_query(Some(&query));
+                None
             }
             Payload::Json(json) => {
-                const JSON: HeaderValue = HeaderValue::from_static("application/json");
                 headers.insert(header::CONTENT_TYPE, JSON);
-                Body::wrap(JsonBody::new(json.clone(), record))
+                Some(json.clone())
             }
-        });
+        };
+        let record = Arc::clone(&self.call.record);
+        *request.body_mut() = Some(Body::wrap(RequestBody { json, record }));
         request
     }
 }

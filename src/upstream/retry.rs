@@ -36,63 +36,34 @@ impl RetryBudget {
         Self(AtomicU32::new(Self::MAX))
     }
 
-    fn earn(&self) {
+    /// Counts a read.
+    pub(super) fn earn(&self) {
         self.update(|balance| (balance < Self::MAX).then_some(balance + 1));
     }
 
-    /// Pays for a retry, if the balance allows it.
-    fn spend(&self) -> bool {
-        self.update(|balance| balance.checked_sub(Self::PRICE))
+    /// How long a read that ended with `result` pauses before its next retry, which this pays for;
+    /// `None` if `result` is final. There have been `retries` before.
+    pub(super) fn pause(
+        &self,
+        result: &Result<ApiResponse, Error>,
+        retries: u32,
+        deadline: Instant,
+    ) -> Option<Duration> {
+        let retry_after = retry_after(result)?;
+        if retries == MAX_RETRIES || retry_after > LONGEST_RETRY_AFTER {
+            return None;
+        }
+        let pause = backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, retries).max(retry_after);
+        let time_left = deadline.saturating_duration_since(Instant::now());
+        let is_possible = pause + TIME_FOR_ATTEMPT <= time_left
+            && self.update(|balance| balance.checked_sub(Self::PRICE));
+        is_possible.then_some(pause)
     }
 
     fn update(&self, update: impl FnMut(u32) -> Option<u32>) -> bool {
         self.0
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update)
             .is_ok()
-    }
-}
-
-/// The retries of one call.
-#[derive(Debug)]
-pub(super) struct Retries<'a> {
-    budget: &'a RetryBudget,
-    deadline: Instant,
-    left: u32,
-    made: u32,
-}
-
-impl<'a> Retries<'a> {
-    pub(super) fn new(is_read_only: bool, deadline: Instant, budget: &'a RetryBudget) -> Self {
-        if is_read_only {
-            budget.earn();
-        }
-        Self {
-            budget,
-            deadline,
-            left: if is_read_only { MAX_RETRIES } else { 0 },
-            made: 0,
-        }
-    }
-
-    /// How many retries there have been.
-    pub(super) fn made(&self) -> u32 {
-        self.made
-    }
-
-    /// How long to pause before the next retry; `None` if `result` is final.
-    pub(super) fn next(&mut self, result: &Result<ApiResponse, Error>) -> Option<Duration> {
-        let retry_after = retry_after(result)?;
-        if self.left == 0 || retry_after > LONGEST_RETRY_AFTER {
-            return None;
-        }
-        let pause = backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, self.made).max(retry_after);
-        let time_left = self.deadline.saturating_duration_since(Instant::now());
-        if pause + TIME_FOR_ATTEMPT > time_left || !self.budget.spend() {
-            return None;
-        }
-        self.left -= 1;
-        self.made += 1;
-        Some(pause)
     }
 }
 
@@ -128,26 +99,27 @@ mod tests {
         Instant::now() + Duration::from_secs(seconds)
     }
 
+    /// The pauses of a read that always ends with this HTTP status.
+    fn pauses(budget: &RetryBudget, http_status: u16) -> Vec<Duration> {
+        budget.earn();
+        let result = response(http_status, None);
+        (0..)
+            .map_while(|retries| budget.pause(&result, retries, in_seconds(10)))
+            .collect()
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn reads_are_repeated_twice_and_writes_never() {
-        let budget = RetryBudget::new();
-        for (is_read_only, most) in [(true, 2), (false, 0)] {
-            for http_status in 502..=504 {
-                let mut retries = Retries::new(is_read_only, in_seconds(10), &budget);
-                let pauses: Vec<_> =
-                    std::iter::from_fn(|| retries.next(&response(http_status, None))).collect();
-                assert_eq!(
-                    (pauses.len(), retries.made()),
-                    (most, most as u32),
-                    "{is_read_only} {http_status}"
-                );
-                assert!(
-                    pauses
-                        .iter()
-                        .all(|pause| (25..=150).contains(&pause.as_millis())),
-                    "{pauses:?}"
-                );
-            }
+    async fn reads_are_repeated_twice() {
+        for http_status in 502..=504 {
+            let pauses = pauses(&RetryBudget::new(), http_status);
+            assert_eq!(pauses.len(), 2, "{http_status}");
+            let range = 25..=150;
+            assert!(
+                pauses
+                    .iter()
+                    .all(|pause| range.contains(&pause.as_millis())),
+                "{pauses:?}"
+            );
         }
     }
 
@@ -161,12 +133,8 @@ mod tests {
             .into_iter()
             .chain([timed_out, Err(Error::TooLarge { http_status: 503 })])
         {
-            assert_eq!(
-                Retries::new(true, in_seconds(10), &budget).next(&result),
-                None,
-                "{:?}",
-                result.err()
-            );
+            let pause = budget.pause(&result, 0, in_seconds(10));
+            assert_eq!(pause, None, "{:?}", result.err());
         }
     }
 
@@ -181,7 +149,7 @@ mod tests {
             (None, Instant::now() + TIME_FOR_ATTEMPT, None),
             (None, Instant::now(), None),
         ] {
-            let pause = Retries::new(true, deadline, &budget).next(&response(503, retry_after));
+            let pause = budget.pause(&response(503, retry_after), 0, deadline);
             assert_eq!(pause, expected.map(Duration::from_secs), "{retry_after:?}");
         }
     }
@@ -189,20 +157,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn in_an_outage_a_fifth_of_the_calls_and_ten_more_are_repeated() {
         let budget = RetryBudget::new();
-        let outage = |calls: u32| {
-            let mut made = 0;
-            for _ in 0..calls {
-                let mut retries = Retries::new(true, in_seconds(10), &budget);
-                while retries.next(&response(503, None)).is_some() {}
-                made += retries.made();
-            }
-            made
-        };
+        let outage = |calls: u32| -> usize { (0..calls).map(|_| pauses(&budget, 503).len()).sum() };
         assert_eq!(outage(1000), 209, "the first call finds the reserve full");
         assert_eq!(outage(1000), 200, "the reserve is used up");
         // Calls that succeed save no more than the reserve.
         for _ in 0..1000 {
-            Retries::new(true, in_seconds(10), &budget);
+            budget.earn();
         }
         assert_eq!(
             outage(5),
