@@ -2,10 +2,7 @@
 //! caller or the API wrote, so the number of series is bounded.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -17,7 +14,7 @@ use opentelemetry_semantic_conventions::{attribute, metric};
 use tokio::sync::Semaphore;
 use tonic::Code;
 
-use super::log_writer;
+use super::{exporters::FAILED_SPANS, log_writer};
 use crate::{
     app_key::KeyOwner,
     endpoint::Endpoint,
@@ -276,15 +273,13 @@ fn gauge(
 
 /// Registers the telemetry that is lost. Spans that find the queue full are counted by the SDK, as
 /// `otel.sdk.processor.span.processed`.
-pub(super) fn observe_losses(failed_spans: Arc<AtomicU64>) {
+pub(super) fn observe_losses() {
     let reason = [KeyValue::new("reason", "export_failed")];
     meter()
         .u64_observable_counter("reset_gateway.spans.dropped")
         .with_unit("{span}")
         .with_description("Spans that were not delivered.")
-        .with_callback(move |counter| {
-            counter.observe(failed_spans.load(Ordering::Relaxed), &reason);
-        })
+        .with_callback(move |spans| spans.observe(FAILED_SPANS.load(Ordering::Relaxed), &reason))
         .build();
     meter()
         .u64_observable_counter("reset_gateway.log.lines.dropped")
