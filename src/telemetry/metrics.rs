@@ -17,11 +17,12 @@ use tonic::Code;
 use super::{exporters::FAILED_SPANS, log_writer};
 use crate::{
     app_key::KeyOwner,
+    call::Failure,
     endpoint::Endpoint,
     proto::ErrorReason,
     readiness::Readiness,
     rpc::Rpc,
-    status::{Classification, code_name, is_server_error},
+    status::{code_name, is_server_error},
 };
 
 /// The conventions' buckets, in seconds. The SDK's own are made for milliseconds.
@@ -112,8 +113,7 @@ impl Metrics {
     /// Makes the series of rare events: Prometheus sees no increase in a counter that begins at one.
     fn begin_at_zero(&self) {
         for owner in [KeyOwner::Gateway, KeyOwner::Caller] {
-            let owner = KeyValue::new("key.owner", owner.as_str());
-            self.0.key_rejected.add(0, &[owner]);
+            self.0.key_rejected.add(0, &[key_owner(owner)]);
         }
         for rpc in Rpc::ALL {
             for reason in CONTRACT_BROKEN {
@@ -126,22 +126,23 @@ impl Metrics {
         self.0.retries.add(0, &[]);
     }
 
-    /// Counts a call that has ended, with the row of the status table if it failed.
+    /// Counts a call that has ended.
     pub(crate) fn call_ended(
         &self,
         rpc: Option<Rpc>,
         code: Code,
-        failure: Option<(Classification, KeyOwner)>,
+        failure: Option<&Failure>,
         duration: Duration,
     ) {
         let code_attribute = KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, code_name(code));
         let mut attributes = vec![rpc_method(rpc), code_attribute];
-        if let Some((verdict, owner)) = failure {
-            self.count_failure(rpc, verdict, owner);
+        if let Some(failure) = failure {
+            self.count_failure(rpc, failure);
+            let classification = failure.classification;
             attributes.extend([
-                KeyValue::new("reason", verdict.reason.as_str_name()),
-                KeyValue::new("fault", verdict.fault.as_str()),
-                KeyValue::new("outcome", verdict.outcome.as_str()),
+                KeyValue::new("reason", classification.reason.as_str_name()),
+                KeyValue::new("fault", classification.fault.as_str()),
+                KeyValue::new("outcome", classification.outcome.as_str()),
             ]);
         }
         self.0.answers.add(1, &attributes);
@@ -153,13 +154,12 @@ impl Metrics {
         self.0.calls.record(duration.as_secs_f64(), &attributes);
     }
 
-    fn count_failure(&self, rpc: Option<Rpc>, verdict: Classification, owner: KeyOwner) {
-        let reason = KeyValue::new("reason", verdict.reason.as_str_name());
-        let owner = KeyValue::new("key.owner", owner.as_str());
-        match verdict.reason {
-            ErrorReason::AppKeyRejected => self.0.key_rejected.add(1, &[owner]),
+    fn count_failure(&self, rpc: Option<Rpc>, failure: &Failure) {
+        match failure.classification.reason {
+            ErrorReason::AppKeyRejected => self.0.key_rejected.add(1, &[key_owner(failure.key)]),
             ErrorReason::GatewayOverloaded => self.0.shed.add(1, &[]),
-            broken if CONTRACT_BROKEN.contains(&broken) => {
+            reason if CONTRACT_BROKEN.contains(&reason) => {
+                let reason = KeyValue::new("reason", reason.as_str_name());
                 self.0.contract_broken.add(1, &[rpc_method(rpc), reason]);
             }
             _ => {}
@@ -187,6 +187,10 @@ impl Metrics {
 /// `package.Service/Method`, or the conventions' word for a method that does not exist: its name can hold anything.
 pub(super) fn rpc_name(rpc: Option<Rpc>) -> &'static str {
     rpc.map_or("_OTHER", Rpc::full_name)
+}
+
+fn key_owner(owner: KeyOwner) -> KeyValue {
+    KeyValue::new("key.owner", owner.as_str())
 }
 
 fn rpc_method(rpc: Option<Rpc>) -> KeyValue {
