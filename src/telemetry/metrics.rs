@@ -8,7 +8,7 @@ use std::{
 
 use opentelemetry::{
     KeyValue, global,
-    metrics::{Counter, Histogram, Meter},
+    metrics::{AsyncInstrumentBuilder, Counter, Histogram, Meter, ObservableGauge},
 };
 use opentelemetry_semantic_conventions::{attribute, metric};
 use tokio::sync::Semaphore;
@@ -62,49 +62,36 @@ pub(crate) fn meter() -> Meter {
 impl Metrics {
     /// The instruments of that meter.
     pub(crate) fn new(meter: &Meter) -> Self {
-        let seconds = |name: &'static str, description: &'static str| {
+        let seconds = |name: &'static str| {
             let histogram = meter.f64_histogram(name).with_unit("s");
-            let histogram = histogram.with_boundaries(SECONDS.to_vec());
-            histogram.with_description(description).build()
+            histogram.with_boundaries(SECONDS.to_vec())
         };
-        let count = |name: &'static str, unit: &'static str, description: &'static str| {
-            let counter = meter.u64_counter(name).with_unit(unit);
-            counter.with_description(description).build()
-        };
+        let count =
+            |name: &'static str, unit: &'static str| meter.u64_counter(name).with_unit(unit);
         let metrics = Self(Arc::new(Instruments {
-            calls: seconds(
-                metric::RPC_SERVER_CALL_DURATION,
-                "Duration of the calls that came in.",
-            ),
-            requests: seconds(
-                metric::HTTP_CLIENT_REQUEST_DURATION,
-                "Duration of the requests to the API.",
-            ),
-            answers: count(
-                "reset_gateway.answers",
-                "{call}",
-                "Calls by what became of them.",
-            ),
-            key_rejected: count(
-                "reset_gateway.app_key.rejected",
-                "{call}",
-                "Calls whose application key the API rejected.",
-            ),
-            contract_broken: count(
-                "reset_gateway.contract.broken",
-                "{call}",
-                "Answers of the API that are not as documented: it may have changed.",
-            ),
-            shed: count(
-                "reset_gateway.calls.shed",
-                "{call}",
-                "Calls that were refused because too many were in flight.",
-            ),
-            retries: count(
-                "reset_gateway.retries",
-                "{request}",
-                "Requests to the API that repeat another.",
-            ),
+            calls: seconds(metric::RPC_SERVER_CALL_DURATION)
+                .with_description("Duration of the calls that came in.")
+                .build(),
+            requests: seconds(metric::HTTP_CLIENT_REQUEST_DURATION)
+                .with_description("Duration of the requests to the API.")
+                .build(),
+            answers: count("reset_gateway.answers", "{call}")
+                .with_description("Calls by what became of them.")
+                .build(),
+            key_rejected: count("reset_gateway.app_key.rejected", "{call}")
+                .with_description("Calls whose application key the API rejected.")
+                .build(),
+            contract_broken: count("reset_gateway.contract.broken", "{call}")
+                .with_description(
+                    "Answers of the API that are not as documented: it may have changed.",
+                )
+                .build(),
+            shed: count("reset_gateway.calls.shed", "{call}")
+                .with_description("Calls that were refused because too many were in flight.")
+                .build(),
+            retries: count("reset_gateway.retries", "{request}")
+                .with_description("Requests to the API that repeat another.")
+                .build(),
         }));
         metrics.begin_at_zero();
         metrics
@@ -207,35 +194,25 @@ pub(crate) fn observe(
 ) {
     let (free, limit) = (Arc::clone(in_flight), u64::from(limit));
     let in_flight = move || limit.saturating_sub(free.available_permits() as u64);
-    gauge(
-        meter,
-        "reset_gateway.calls.in_flight",
-        "{call}",
-        "Calls that are being answered.",
-        in_flight,
-    );
-    gauge(
-        meter,
-        "reset_gateway.calls.limit",
-        "{call}",
-        "The most calls that may be answered at a time.",
-        move || limit,
-    );
+    gauge(meter, "reset_gateway.calls.in_flight", in_flight)
+        .with_unit("{call}")
+        .with_description("Calls that are being answered.")
+        .build();
+    gauge(meter, "reset_gateway.calls.limit", move || limit)
+        .with_unit("{call}")
+        .with_description("The most calls that may be answered at a time.")
+        .build();
     let readiness = readiness.clone();
-    gauge(
-        meter,
-        "reset_gateway.ready",
-        "",
-        "Whether the gateway is ready: 1 or 0.",
-        move || u64::from(readiness.not_ready_reason().is_none()),
-    );
-    gauge(
-        meter,
-        "reset_gateway.upstream.reachable",
-        "",
-        "Whether connections to the API are tried: 1, or 0 after several in a row have failed.",
-        move || u64::from(is_api_reachable()),
-    );
+    let is_ready = move || u64::from(readiness.not_ready_reason().is_none());
+    gauge(meter, "reset_gateway.ready", is_ready)
+        .with_description("Whether the gateway is ready: 1 or 0.")
+        .build();
+    let is_reachable = move || u64::from(is_api_reachable());
+    gauge(meter, "reset_gateway.upstream.reachable", is_reachable)
+        .with_description(
+            "Whether connections to the API are tried: 1, or 0 after several in a row have failed.",
+        )
+        .build();
     meter
         .u64_observable_gauge("reset_gateway.build_info")
         .with_description("Always 1, with the version of the program.")
@@ -251,28 +228,19 @@ pub(crate) fn observe_connections(
     meter: &Meter,
     count: impl Fn() -> usize + Send + Sync + 'static,
 ) {
-    gauge(
-        meter,
-        "reset_gateway.connections",
-        "{connection}",
-        "Connections of callers.",
-        move || count() as u64,
-    );
+    gauge(meter, "reset_gateway.connections", move || count() as u64)
+        .with_unit("{connection}")
+        .with_description("Connections of callers.")
+        .build();
 }
 
-fn gauge(
-    meter: &Meter,
+fn gauge<'a>(
+    meter: &'a Meter,
     name: &'static str,
-    unit: &'static str,
-    description: &'static str,
     value: impl Fn() -> u64 + Send + Sync + 'static,
-) {
-    meter
-        .u64_observable_gauge(name)
-        .with_unit(unit)
-        .with_description(description)
-        .with_callback(move |gauge| gauge.observe(value(), &[]))
-        .build();
+) -> AsyncInstrumentBuilder<'a, ObservableGauge<u64>, u64> {
+    let gauge = meter.u64_observable_gauge(name);
+    gauge.with_callback(move |gauge| gauge.observe(value(), &[]))
 }
 
 /// Registers the telemetry that is lost. Spans that find the queue full are counted by the SDK, as
