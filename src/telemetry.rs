@@ -25,8 +25,7 @@ mod exporters;
 
 use std::{
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::Ordering,
         mpsc::{self, Receiver},
     },
     thread,
@@ -43,7 +42,7 @@ use opentelemetry_sdk::{
 use opentelemetry_semantic_conventions::attribute;
 use tracing::warn;
 
-use self::{exporters::Reporting, logging::LogLevel, prometheus::Page};
+use self::{exporters::FAILED_SPANS, logging::LogLevel, prometheus::Page};
 use crate::config::{
     self,
     otel::{Exporter, OpenTelemetry},
@@ -59,8 +58,6 @@ pub(crate) struct Telemetry {
     pub(crate) log_level: LogLevel,
     traces: Option<SdkTracerProvider>,
     metrics: Option<SdkMeterProvider>,
-    /// Spans whose export failed.
-    failed_spans: Arc<AtomicU64>,
     page: Option<Page>,
 }
 
@@ -68,14 +65,13 @@ impl Telemetry {
     /// Starts logging, measuring and exporting. Must be called within a tokio runtime.
     pub(crate) fn start(config: &config::Telemetry) -> Self {
         let log_level = logging::start(config);
-        let failed_spans = Arc::<AtomicU64>::default();
         // First the meter provider: the span processor counts what it drops.
         let (metrics, page) = meter_provider(&config.otel).unzip();
         if let Some(provider) = &metrics {
             global::set_meter_provider(provider.clone());
         }
-        metrics::observe_losses(Arc::clone(&failed_spans));
-        let traces = tracer_provider(&config.otel, &failed_spans);
+        metrics::observe_losses();
+        let traces = tracer_provider(&config.otel);
         if let Some(provider) = &traces {
             global::set_tracer_provider(provider.clone());
         }
@@ -83,7 +79,6 @@ impl Telemetry {
             log_level,
             traces,
             metrics,
-            failed_spans,
             page,
         }
     }
@@ -107,7 +102,7 @@ impl Telemetry {
             matches!(end.recv_timeout(left), Ok(Ok(())))
         };
         let ends: Vec<_> = traces.into_iter().chain(metrics).map(is_sent).collect();
-        let dropped = self.failed_spans.load(Ordering::Relaxed);
+        let dropped = FAILED_SPANS.load(Ordering::Relaxed);
         if ends.contains(&false) || dropped > 0 {
             warn!(dropped, "not all spans and metrics could be sent");
         }
@@ -125,18 +120,12 @@ fn in_a_thread(end: impl FnOnce() -> OTelSdkResult + Send + 'static) -> Receiver
     receiver
 }
 
-fn tracer_provider(
-    config: &OpenTelemetry,
-    failed_spans: &Arc<AtomicU64>,
-) -> Option<SdkTracerProvider> {
+fn tracer_provider(config: &OpenTelemetry) -> Option<SdkTracerProvider> {
     let processor = match &config.traces {
         _ if config.is_disabled => return None,
         Exporter::None => return None,
         Exporter::Console => span_processor(opentelemetry_stdout::SpanExporter::default(), config),
-        Exporter::Otlp(otlp) => {
-            let exporter = exporters::spans(otlp)?;
-            span_processor(Reporting::new(exporter, failed_spans), config)
-        }
+        Exporter::Otlp(otlp) => span_processor(exporters::spans(otlp)?, config),
     };
     let provider = SdkTracerProvider::builder()
         .with_resource(resource(config))
@@ -173,10 +162,7 @@ fn meter_provider(config: &OpenTelemetry) -> Option<(SdkMeterProvider, Page)> {
         }
         Exporter::Otlp(otlp) => match exporters::metrics(otlp) {
             None => provider,
-            Some(exporter) => {
-                let exporter = Reporting::new(exporter, &Arc::default());
-                provider.with_reader(periodic(exporter, config))
-            }
+            Some(exporter) => provider.with_reader(periodic(exporter, config)),
         },
     };
     Some((provider.build(), page))

@@ -6,15 +6,15 @@ use std::{
 };
 
 use http::HeaderMap;
-use opentelemetry::Context;
+use opentelemetry::{Context, trace::TraceContextExt};
 use tonic::Code;
 
 use super::{
     metrics::{Metrics, rpc_name},
-    spans::{ServerSpan, callers_trace},
+    spans::{self, callers_trace},
 };
 use crate::{
-    call::CallRecord,
+    call::{CallRecord, Failure},
     connect_info::ConnectInfo,
     rpc::Rpc,
     status::{Fault, Outcome, code_name},
@@ -32,7 +32,7 @@ pub(crate) struct CallObserver {
 #[derive(Debug)]
 pub(crate) struct CallObservation {
     rpc: Option<Rpc>,
-    span: ServerSpan,
+    span: Context,
     metrics: Metrics,
     arrival: Instant,
     transport: &'static str,
@@ -56,7 +56,7 @@ impl CallObserver {
         };
         CallObservation {
             rpc,
-            span: ServerSpan::start(rpc, &client, &trace),
+            span: spans::start(rpc, client, &trace),
             metrics: self.metrics.clone(),
             arrival,
             transport: client.transport(),
@@ -69,7 +69,7 @@ impl CallObserver {
 impl CallObservation {
     /// The parent of the call's further spans.
     pub(crate) fn context(&self) -> &Context {
-        self.span.context()
+        &self.span
     }
 
     /// Where the call's handler notes what happens.
@@ -85,17 +85,11 @@ impl CallObservation {
 
 impl Drop for CallObservation {
     fn drop(&mut self) {
-        let duration = self.arrival.elapsed();
-        let failure = self.record.failure();
-        self.span
-            .finish(self.code, failure.map(|failure| failure.classification));
-        self.metrics.call_ended(
-            self.rpc,
-            self.code,
-            failure.map(|failure| (failure.classification, failure.key)),
-            duration,
-        );
-        self.log(duration);
+        let (duration, failure) = (self.arrival.elapsed(), self.record.failure());
+        spans::finish(&self.span, self.code, failure);
+        self.metrics
+            .call_ended(self.rpc, self.code, failure, duration);
+        self.log(duration, failure);
     }
 }
 
@@ -112,27 +106,25 @@ macro_rules! log_by_fault {
 }
 
 impl CallObservation {
-    fn log(&self, duration: Duration) {
-        let failure = self.record.failure();
-        let verdict = failure.map(|failure| failure.classification);
+    fn log(&self, duration: Duration, failure: Option<&Failure>) {
+        let classification = failure.map(|failure| failure.classification);
         let cancelled =
             (self.code == Code::Cancelled).then(|| Outcome::if_sent(self.record.abandon()));
-        let ids = self.span.ids();
+        let outcome = classification.map(|it| it.outcome).or(cancelled);
+        let span = self.span.span();
+        let ids = Some(span.span_context()).filter(|ids| ids.is_valid());
         log_by_fault!(
-            verdict.map(|verdict| verdict.fault),
+            classification.map(|it| it.fault),
             rpc = rpc_name(self.rpc),
             code = code_name(self.code),
-            reason = verdict.map(|verdict| verdict.reason.as_str_name()),
-            fault = verdict.map(|verdict| verdict.fault.as_str()),
-            outcome = verdict
-                .map(|verdict| verdict.outcome)
-                .or(cancelled)
-                .map(Outcome::as_str),
+            reason = classification.map(|it| it.reason.as_str_name()),
+            fault = classification.map(|it| it.fault.as_str()),
+            outcome = outcome.map(Outcome::as_str),
             upstream_status = self.record.http_status(),
             duration_ms = duration.as_micros() as f64 / 1000.0,
             peer = self.transport,
-            trace_id = ids.as_ref().map(|(trace, _)| trace.as_str()),
-            span_id = ids.as_ref().map(|(_, span)| span.as_str()),
+            trace_id = ids.map(|ids| ids.trace_id().to_string()),
+            span_id = ids.map(|ids| ids.span_id().to_string()),
             error = failure.map(|failure| failure.error.as_str()),
             "call"
         );

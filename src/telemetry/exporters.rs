@@ -1,8 +1,9 @@
 //! The OTLP exporters, over gRPC and HTTP, and a wrapper that counts and reports exports that fail.
 
 use std::{
+    error::Error,
     sync::{
-        Arc, Mutex,
+        Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -11,18 +12,16 @@ use std::{
 
 use hyper_util::client::legacy::connect::HttpConnector;
 use opentelemetry_otlp::{
-    MetricExporter, Protocol, WithExportConfig, WithHttpConfig, WithTonicConfig,
+    MetricExporter, Protocol, SpanExporter, WithExportConfig, WithHttpConfig, WithTonicConfig,
 };
 use opentelemetry_sdk::{
     Resource,
     error::OTelSdkResult,
     metrics::{Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
-    trace::{SpanData, SpanExporter},
+    trace::{self, SpanData},
 };
 use reqwest::{Certificate, Identity, blocking::Client};
-use tonic::transport::{
-    Certificate as TonicCertificate, Channel, ClientTlsConfig, Endpoint, Identity as TonicIdentity,
-};
+use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tracing::warn;
 
 use crate::config::otel::collector::Otlp;
@@ -30,11 +29,14 @@ use crate::config::otel::collector::Otlp;
 /// How often an error that keeps recurring is logged.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The exporter that a builder of either signal makes; `None` if the settings do not fit together.
+/// Spans whose export failed.
+pub(super) static FAILED_SPANS: AtomicU64 = AtomicU64::new(0);
+
+/// The exporter that a builder of either signal makes.
 macro_rules! otlp_exporter {
     ($builder:expr, $config:expr) => {{
         let (builder, config) = ($builder, $config);
-        let exporter = if config.is_grpc {
+        if config.is_grpc {
             let builder = builder.with_tonic().with_timeout(config.timeout);
             builder.with_channel(channel(config)?).build()
         } else {
@@ -42,75 +44,74 @@ macro_rules! otlp_exporter {
             let builder = builder.with_endpoint(&config.endpoint);
             let builder = builder.with_timeout(config.timeout);
             builder.with_http_client(client(config)?).build()
-        };
-        exporter.ok().or_else(unusable)
+        }
     }};
 }
 
 /// The exporter of spans. Must be called within a tokio runtime.
-pub(super) fn spans(config: &Otlp) -> Option<opentelemetry_otlp::SpanExporter> {
-    otlp_exporter!(opentelemetry_otlp::SpanExporter::builder(), config)
+pub(super) fn spans(config: &Otlp) -> Option<Reporting<SpanExporter>> {
+    usable(|| Ok(otlp_exporter!(SpanExporter::builder(), config)?))
 }
 
 /// The exporter of metrics. Must be called within a tokio runtime.
-pub(super) fn metrics(config: &Otlp) -> Option<MetricExporter> {
-    otlp_exporter!(MetricExporter::builder(), config)
+pub(super) fn metrics(config: &Otlp) -> Option<Reporting<MetricExporter>> {
+    usable(|| Ok(otlp_exporter!(MetricExporter::builder(), config)?))
 }
 
 /// Leaves out the error: it may hold the endpoint, and with it a password.
-fn unusable<T>() -> Option<T> {
-    warn!("nothing is exported over OTLP: the settings do not fit together");
-    None
+fn usable<E>(build: impl FnOnce() -> Result<E, Box<dyn Error>>) -> Option<Reporting<E>> {
+    let Ok(exporter) = build() else {
+        warn!("nothing is exported over OTLP: the settings do not fit together");
+        return None;
+    };
+    Some(Reporting {
+        exporter,
+        last_warning: Mutex::default(),
+    })
 }
 
 /// Built here because the SDK's own channel waits for a connection forever.
-fn channel(config: &Otlp) -> Option<Channel> {
-    let endpoint = Endpoint::from_shared(config.endpoint.clone()).ok()?;
-    let endpoint = endpoint
+fn channel(config: &Otlp) -> Result<Channel, tonic::transport::Error> {
+    let mut endpoint = Endpoint::from_shared(config.endpoint.clone())?
         .timeout(config.timeout)
         .connect_timeout(config.timeout);
-    let is_https = config.endpoint.starts_with("https:");
-    let endpoint = if is_https {
-        endpoint.tls_config(tls(config))
-    } else {
-        Ok(endpoint)
-    };
+    if config.endpoint.starts_with("https:") {
+        endpoint = endpoint.tls_config(tls(config))?;
+    }
     // With a connector of our own, the time-out covers the TLS handshake too.
     let mut connector = HttpConnector::new();
     connector.enforce_http(false);
     connector.set_nodelay(true);
-    let channel = endpoint.map(|endpoint| endpoint.connect_with_connector_lazy(connector));
-    channel.ok().or_else(unusable)
+    Ok(endpoint.connect_with_connector_lazy(connector))
 }
 
 fn tls(config: &Otlp) -> ClientTlsConfig {
     let mut tls = ClientTlsConfig::new().with_enabled_roots();
     if let Some(ca) = &config.ca {
-        tls = tls.ca_certificate(TonicCertificate::from_pem(ca));
+        tls = tls.ca_certificate(tonic::transport::Certificate::from_pem(ca));
     }
     if let Some((certificate, key)) = &config.identity {
-        tls = tls.identity(TonicIdentity::from_pem(certificate, key));
+        tls = tls.identity(tonic::transport::Identity::from_pem(certificate, key));
     }
     tls
 }
 
 /// A blocking client, because the SDK exports from threads of its own. reqwest requires that it is built outside the
 /// runtime.
-fn client(config: &Otlp) -> Option<Client> {
-    let client = thread::scope(|scope| scope.spawn(|| build_client(config)).join());
-    client.ok().and_then(Result::ok).or_else(unusable)
-}
-
-fn build_client(config: &Otlp) -> reqwest::Result<Client> {
-    let mut client = Client::builder().no_proxy().timeout(config.timeout);
-    if let Some(ca) = &config.ca {
-        client = client.tls_certs_merge(Certificate::from_pem_bundle(ca)?);
-    }
-    if let Some((certificate, key)) = &config.identity {
-        let pem = [certificate.as_slice(), b"\n", key].concat();
-        client = client.identity(Identity::from_pem(&pem)?);
-    }
-    client.build()
+fn client(config: &Otlp) -> Result<Client, Box<dyn Error>> {
+    let build = || -> reqwest::Result<Client> {
+        let mut client = Client::builder().no_proxy().timeout(config.timeout);
+        if let Some(ca) = &config.ca {
+            client = client.tls_certs_merge(Certificate::from_pem_bundle(ca)?);
+        }
+        if let Some((certificate, key)) = &config.identity {
+            let pem = [certificate.as_slice(), b"\n", key].concat();
+            client = client.identity(Identity::from_pem(&pem)?);
+        }
+        client.build()
+    };
+    let built = thread::scope(|scope| scope.spawn(build).join());
+    Ok(built.map_err(|_| "building the client panicked")??)
 }
 
 /// An exporter that counts the spans whose export fails, which the SDK counts as processed, and warns of failures at most
@@ -118,32 +119,37 @@ fn build_client(config: &Otlp) -> reqwest::Result<Client> {
 #[derive(Debug)]
 pub(super) struct Reporting<E> {
     exporter: E,
-    failed_spans: Arc<AtomicU64>,
-    warning: RateLimitedWarning,
+    last_warning: Mutex<Option<Instant>>,
 }
 
 impl<E> Reporting<E> {
-    pub(super) fn new(exporter: E, failed_spans: &Arc<AtomicU64>) -> Self {
-        Self {
-            exporter,
-            failed_spans: Arc::clone(failed_spans),
-            warning: RateLimitedWarning::default(),
+    /// Whether a failure is logged now.
+    fn is_warning_due(&self, now: Instant) -> bool {
+        let mut last = self
+            .last_warning
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_due = last.is_none_or(|last| now.duration_since(last) >= WARNING_INTERVAL);
+        if is_due {
+            *last = Some(now);
         }
+        is_due
     }
 }
 
 // The errors are the SDK's: a gRPC code or an HTTP status, or what the system says. They hold no URL, and nothing that the
 // collector wrote.
 
-impl<E: SpanExporter> SpanExporter for Reporting<E> {
+impl<E: trace::SpanExporter> trace::SpanExporter for Reporting<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let size = batch.len() as u64;
         let result = self.exporter.export(batch).await;
         if let Err(error) = &result {
-            let dropped = self.failed_spans.fetch_add(size, Ordering::Relaxed) + size;
-            let why = format!("the collector does not take them: {error}");
-            self.warning
-                .log(|| warn!(why, dropped, "spans are dropped"));
+            let dropped = FAILED_SPANS.fetch_add(size, Ordering::Relaxed) + size;
+            if self.is_warning_due(Instant::now()) {
+                let why = format!("the collector does not take them: {error}");
+                warn!(why, dropped, "spans are dropped");
+            }
         }
         result
     }
@@ -157,9 +163,10 @@ impl<E: SpanExporter> SpanExporter for Reporting<E> {
 impl<E: PushMetricExporter> PushMetricExporter for Reporting<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let result = self.exporter.export(metrics).await;
-        if let Err(error) = &result {
-            self.warning
-                .log(|| warn!(%error, "the collector does not take the metrics"));
+        if let Err(error) = &result
+            && self.is_warning_due(Instant::now())
+        {
+            warn!(%error, "the collector does not take the metrics");
         }
         result
     }
@@ -177,36 +184,18 @@ impl<E: PushMetricExporter> PushMetricExporter for Reporting<E> {
     }
 }
 
-/// Logs a recurring failure at most once a minute.
-#[derive(Debug, Default)]
-struct RateLimitedWarning(Mutex<Option<Instant>>);
-
-impl RateLimitedWarning {
-    fn log(&self, log: impl FnOnce()) {
-        self.log_at(Instant::now(), log);
-    }
-
-    fn log_at(&self, now: Instant, log: impl FnOnce()) {
-        let Ok(mut last) = self.0.lock() else { return };
-        if last.is_none_or(|last| now.duration_since(last) >= WARNING_INTERVAL) {
-            *last = Some(now);
-            log();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_recurring_failure_is_logged_once_a_minute() {
-        let (warning, start) = (RateLimitedWarning::default(), Instant::now());
-        let is_logged = |after| {
-            let mut logged = false;
-            warning.log_at(start + Duration::from_secs(after), || logged = true);
-            logged
+        let start = Instant::now();
+        let reporting = Reporting {
+            exporter: (),
+            last_warning: Mutex::default(),
         };
+        let is_logged = |after| reporting.is_warning_due(start + Duration::from_secs(after));
         assert_eq!(
             [0, 1, 59, 60, 61, 119, 120].map(is_logged),
             [true, false, false, true, false, false, true]

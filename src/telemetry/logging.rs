@@ -5,12 +5,11 @@ use std::{
     panic::{self, PanicHookInfo},
 };
 
-use tracing::{Metadata, Subscriber, error, info, subscriber::set_global_default, warn};
+use tracing::{Metadata, error, info, subscriber::set_global_default, warn};
 use tracing_subscriber::{
     Layer, Registry,
     filter::{FilterExt, Targets, filter_fn},
     layer::SubscriberExt,
-    registry::LookupSpan,
     reload,
 };
 
@@ -30,8 +29,16 @@ pub(crate) struct LogLevel(reload::Handle<Targets, Registry>);
 /// Starts logging, once for the process, and warns of settings that were ignored.
 pub(crate) fn start(config: &Telemetry) -> LogLevel {
     let (filter, handle) = reload::Layer::new(config.log_filter.clone());
-    let filter = filter.and(filter_fn(is_ours));
-    let lines = lines(config.log_format).with_filter(filter);
+    // Libraries show headers and URLs in their debug output, and bytes that a peer chose even in warnings.
+    let is_ours = |event: &Metadata<'_>| event.target().starts_with(env!("CARGO_CRATE_NAME"));
+    let layer = tracing_subscriber::fmt::layer()
+        .with_writer(|| LogWriter)
+        .with_ansi(io::stderr().is_terminal());
+    let lines = match config.log_format {
+        LogFormat::Text => layer.boxed(),
+        LogFormat::Json => layer.event_format(Json).boxed(),
+    };
+    let lines = lines.with_filter(filter.and(filter_fn(is_ours)));
     set_global_default(tracing_subscriber::registry().with(lines))
         .expect("logging is started once");
     panic::set_hook(Box::new(log_panic));
@@ -75,24 +82,6 @@ impl LogLevel {
         info!("the log level has changed");
         Ok(())
     }
-}
-
-fn lines<S>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync>
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-{
-    let layer = tracing_subscriber::fmt::layer()
-        .with_writer(|| LogWriter)
-        .with_ansi(io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => layer.boxed(),
-        LogFormat::Json => layer.event_format(Json).boxed(),
-    }
-}
-
-/// Libraries show headers and URLs in their debug output, and bytes that a peer chose even in warnings.
-fn is_ours(event: &Metadata<'_>) -> bool {
-    event.target().starts_with(env!("CARGO_CRATE_NAME"))
 }
 
 #[cfg(test)]

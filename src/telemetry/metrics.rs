@@ -2,29 +2,27 @@
 //! caller or the API wrote, so the number of series is bounded.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
 use opentelemetry::{
     KeyValue, global,
-    metrics::{Counter, Histogram, Meter},
+    metrics::{AsyncInstrumentBuilder, Counter, Histogram, Meter, ObservableGauge},
 };
 use opentelemetry_semantic_conventions::{attribute, metric};
 use tokio::sync::Semaphore;
 use tonic::Code;
 
-use super::log_writer;
+use super::{exporters::FAILED_SPANS, log_writer};
 use crate::{
     app_key::KeyOwner,
+    call::Failure,
     endpoint::Endpoint,
     proto::ErrorReason,
     readiness::Readiness,
     rpc::Rpc,
-    status::{Classification, code_name, is_server_error},
+    status::{code_name, is_server_error},
 };
 
 /// The conventions' buckets, in seconds. The SDK's own are made for milliseconds.
@@ -64,49 +62,36 @@ pub(crate) fn meter() -> Meter {
 impl Metrics {
     /// The instruments of that meter.
     pub(crate) fn new(meter: &Meter) -> Self {
-        let seconds = |name: &'static str, description: &'static str| {
+        let seconds = |name: &'static str| {
             let histogram = meter.f64_histogram(name).with_unit("s");
-            let histogram = histogram.with_boundaries(SECONDS.to_vec());
-            histogram.with_description(description).build()
+            histogram.with_boundaries(SECONDS.to_vec())
         };
-        let count = |name: &'static str, unit: &'static str, description: &'static str| {
-            let counter = meter.u64_counter(name).with_unit(unit);
-            counter.with_description(description).build()
-        };
+        let count =
+            |name: &'static str, unit: &'static str| meter.u64_counter(name).with_unit(unit);
         let metrics = Self(Arc::new(Instruments {
-            calls: seconds(
-                metric::RPC_SERVER_CALL_DURATION,
-                "Duration of the calls that came in.",
-            ),
-            requests: seconds(
-                metric::HTTP_CLIENT_REQUEST_DURATION,
-                "Duration of the requests to the API.",
-            ),
-            answers: count(
-                "reset_gateway.answers",
-                "{call}",
-                "Calls by what became of them.",
-            ),
-            key_rejected: count(
-                "reset_gateway.app_key.rejected",
-                "{call}",
-                "Calls whose application key the API rejected.",
-            ),
-            contract_broken: count(
-                "reset_gateway.contract.broken",
-                "{call}",
-                "Answers of the API that are not as documented: it may have changed.",
-            ),
-            shed: count(
-                "reset_gateway.calls.shed",
-                "{call}",
-                "Calls that were refused because too many were in flight.",
-            ),
-            retries: count(
-                "reset_gateway.retries",
-                "{request}",
-                "Requests to the API that repeat another.",
-            ),
+            calls: seconds(metric::RPC_SERVER_CALL_DURATION)
+                .with_description("Duration of the calls that came in.")
+                .build(),
+            requests: seconds(metric::HTTP_CLIENT_REQUEST_DURATION)
+                .with_description("Duration of the requests to the API.")
+                .build(),
+            answers: count("reset_gateway.answers", "{call}")
+                .with_description("Calls by what became of them.")
+                .build(),
+            key_rejected: count("reset_gateway.app_key.rejected", "{call}")
+                .with_description("Calls whose application key the API rejected.")
+                .build(),
+            contract_broken: count("reset_gateway.contract.broken", "{call}")
+                .with_description(
+                    "Answers of the API that are not as documented: it may have changed.",
+                )
+                .build(),
+            shed: count("reset_gateway.calls.shed", "{call}")
+                .with_description("Calls that were refused because too many were in flight.")
+                .build(),
+            retries: count("reset_gateway.retries", "{request}")
+                .with_description("Requests to the API that repeat another.")
+                .build(),
         }));
         metrics.begin_at_zero();
         metrics
@@ -115,8 +100,7 @@ impl Metrics {
     /// Makes the series of rare events: Prometheus sees no increase in a counter that begins at one.
     fn begin_at_zero(&self) {
         for owner in [KeyOwner::Gateway, KeyOwner::Caller] {
-            let owner = KeyValue::new("key.owner", owner.as_str());
-            self.0.key_rejected.add(0, &[owner]);
+            self.0.key_rejected.add(0, &[key_owner(owner)]);
         }
         for rpc in Rpc::ALL {
             for reason in CONTRACT_BROKEN {
@@ -129,22 +113,23 @@ impl Metrics {
         self.0.retries.add(0, &[]);
     }
 
-    /// Counts a call that has ended, with the row of the status table if it failed.
+    /// Counts a call that has ended.
     pub(crate) fn call_ended(
         &self,
         rpc: Option<Rpc>,
         code: Code,
-        failure: Option<(Classification, KeyOwner)>,
+        failure: Option<&Failure>,
         duration: Duration,
     ) {
         let code_attribute = KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, code_name(code));
         let mut attributes = vec![rpc_method(rpc), code_attribute];
-        if let Some((verdict, owner)) = failure {
-            self.count_failure(rpc, verdict, owner);
+        if let Some(failure) = failure {
+            self.count_failure(rpc, failure);
+            let classification = failure.classification;
             attributes.extend([
-                KeyValue::new("reason", verdict.reason.as_str_name()),
-                KeyValue::new("fault", verdict.fault.as_str()),
-                KeyValue::new("outcome", verdict.outcome.as_str()),
+                KeyValue::new("reason", classification.reason.as_str_name()),
+                KeyValue::new("fault", classification.fault.as_str()),
+                KeyValue::new("outcome", classification.outcome.as_str()),
             ]);
         }
         self.0.answers.add(1, &attributes);
@@ -156,13 +141,12 @@ impl Metrics {
         self.0.calls.record(duration.as_secs_f64(), &attributes);
     }
 
-    fn count_failure(&self, rpc: Option<Rpc>, verdict: Classification, owner: KeyOwner) {
-        let reason = KeyValue::new("reason", verdict.reason.as_str_name());
-        let owner = KeyValue::new("key.owner", owner.as_str());
-        match verdict.reason {
-            ErrorReason::AppKeyRejected => self.0.key_rejected.add(1, &[owner]),
+    fn count_failure(&self, rpc: Option<Rpc>, failure: &Failure) {
+        match failure.classification.reason {
+            ErrorReason::AppKeyRejected => self.0.key_rejected.add(1, &[key_owner(failure.key)]),
             ErrorReason::GatewayOverloaded => self.0.shed.add(1, &[]),
-            broken if CONTRACT_BROKEN.contains(&broken) => {
+            reason if CONTRACT_BROKEN.contains(&reason) => {
+                let reason = KeyValue::new("reason", reason.as_str_name());
                 self.0.contract_broken.add(1, &[rpc_method(rpc), reason]);
             }
             _ => {}
@@ -192,6 +176,10 @@ pub(super) fn rpc_name(rpc: Option<Rpc>) -> &'static str {
     rpc.map_or("_OTHER", Rpc::full_name)
 }
 
+fn key_owner(owner: KeyOwner) -> KeyValue {
+    KeyValue::new("key.owner", owner.as_str())
+}
+
 fn rpc_method(rpc: Option<Rpc>) -> KeyValue {
     KeyValue::new(attribute::RPC_METHOD, rpc_name(rpc))
 }
@@ -206,35 +194,25 @@ pub(crate) fn observe(
 ) {
     let (free, limit) = (Arc::clone(in_flight), u64::from(limit));
     let in_flight = move || limit.saturating_sub(free.available_permits() as u64);
-    gauge(
-        meter,
-        "reset_gateway.calls.in_flight",
-        "{call}",
-        "Calls that are being answered.",
-        in_flight,
-    );
-    gauge(
-        meter,
-        "reset_gateway.calls.limit",
-        "{call}",
-        "The most calls that may be answered at a time.",
-        move || limit,
-    );
+    gauge(meter, "reset_gateway.calls.in_flight", in_flight)
+        .with_unit("{call}")
+        .with_description("Calls that are being answered.")
+        .build();
+    gauge(meter, "reset_gateway.calls.limit", move || limit)
+        .with_unit("{call}")
+        .with_description("The most calls that may be answered at a time.")
+        .build();
     let readiness = readiness.clone();
-    gauge(
-        meter,
-        "reset_gateway.ready",
-        "",
-        "Whether the gateway is ready: 1 or 0.",
-        move || u64::from(readiness.not_ready_reason().is_none()),
-    );
-    gauge(
-        meter,
-        "reset_gateway.upstream.reachable",
-        "",
-        "Whether connections to the API are tried: 1, or 0 after several in a row have failed.",
-        move || u64::from(is_api_reachable()),
-    );
+    let is_ready = move || u64::from(readiness.not_ready_reason().is_none());
+    gauge(meter, "reset_gateway.ready", is_ready)
+        .with_description("Whether the gateway is ready: 1 or 0.")
+        .build();
+    let is_reachable = move || u64::from(is_api_reachable());
+    gauge(meter, "reset_gateway.upstream.reachable", is_reachable)
+        .with_description(
+            "Whether connections to the API are tried: 1, or 0 after several in a row have failed.",
+        )
+        .build();
     meter
         .u64_observable_gauge("reset_gateway.build_info")
         .with_description("Always 1, with the version of the program.")
@@ -250,41 +228,30 @@ pub(crate) fn observe_connections(
     meter: &Meter,
     count: impl Fn() -> usize + Send + Sync + 'static,
 ) {
-    gauge(
-        meter,
-        "reset_gateway.connections",
-        "{connection}",
-        "Connections of callers.",
-        move || count() as u64,
-    );
+    gauge(meter, "reset_gateway.connections", move || count() as u64)
+        .with_unit("{connection}")
+        .with_description("Connections of callers.")
+        .build();
 }
 
-fn gauge(
-    meter: &Meter,
+fn gauge<'a>(
+    meter: &'a Meter,
     name: &'static str,
-    unit: &'static str,
-    description: &'static str,
     value: impl Fn() -> u64 + Send + Sync + 'static,
-) {
-    meter
-        .u64_observable_gauge(name)
-        .with_unit(unit)
-        .with_description(description)
-        .with_callback(move |gauge| gauge.observe(value(), &[]))
-        .build();
+) -> AsyncInstrumentBuilder<'a, ObservableGauge<u64>, u64> {
+    let gauge = meter.u64_observable_gauge(name);
+    gauge.with_callback(move |gauge| gauge.observe(value(), &[]))
 }
 
 /// Registers the telemetry that is lost. Spans that find the queue full are counted by the SDK, as
 /// `otel.sdk.processor.span.processed`.
-pub(super) fn observe_losses(failed_spans: Arc<AtomicU64>) {
+pub(super) fn observe_losses() {
     let reason = [KeyValue::new("reason", "export_failed")];
     meter()
         .u64_observable_counter("reset_gateway.spans.dropped")
         .with_unit("{span}")
         .with_description("Spans that were not delivered.")
-        .with_callback(move |counter| {
-            counter.observe(failed_spans.load(Ordering::Relaxed), &reason);
-        })
+        .with_callback(move |spans| spans.observe(FAILED_SPANS.load(Ordering::Relaxed), &reason))
         .build();
     meter()
         .u64_observable_counter("reset_gateway.log.lines.dropped")

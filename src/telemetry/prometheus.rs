@@ -22,17 +22,16 @@ pub(super) fn reader() -> (PrometheusExporter, Page) {
 impl Page {
     /// The text of the page, in Prometheus's format.
     pub(crate) fn text(&self) -> String {
-        let mut text = Vec::new();
+        let mut text = String::new();
         for family in self.0.gather() {
             if let Some(unit) = unit(&family) {
                 // The encoder does not know of units.
-                text.extend(format!("# UNIT {} {unit}\n", family.name()).into_bytes());
+                text += &format!("# UNIT {} {unit}\n", family.name());
             }
-            TextEncoder::new()
-                .encode(&[family], &mut text)
-                .expect("writing to memory succeeds");
+            let encoded = TextEncoder::new().encode_utf8(&[family], &mut text);
+            encoded.expect("writing to memory succeeds");
         }
-        String::from_utf8(text).expect("the format is UTF-8")
+        text
     }
 
     /// The media type of the text.

@@ -4,13 +4,13 @@
 //! They are made with the OpenTelemetry API itself, not from `tracing` spans: so they hold what is set here and nothing
 //! else, whatever is logged meanwhile. A span ends when it is dropped, also when the caller cancels.
 
-use std::{net::SocketAddr, sync::LazyLock, time::Instant};
+use std::{collections::HashMap, mem, sync::LazyLock, time::Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Version};
+use http::{HeaderMap, Version};
 use opentelemetry::{
     Context, KeyValue, Value,
     global::{self, BoxedTracer},
-    propagation::{Extractor, Injector, TextMapPropagator},
+    propagation::TextMapPropagator,
     trace::{SpanBuilder, SpanKind, Status, TraceContextExt, Tracer},
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -19,16 +19,13 @@ use tonic::Code;
 
 use super::metrics::{Metrics, rpc_name};
 use crate::{
+    call::Failure,
     connect_info::ConnectInfo,
     endpoint::Endpoint,
     error::Error,
     rpc::Rpc,
-    status::{Classification, code_name, is_server_error},
+    status::{code_name, is_server_error},
 };
-
-/// The span of an rpc.
-#[derive(Debug)]
-pub(crate) struct ServerSpan(Context);
 
 /// The span and the measurement of an attempt at a REST call.
 #[derive(Debug)]
@@ -37,109 +34,65 @@ pub(crate) struct ClientSpan<'a> {
     endpoint: &'a Endpoint,
     metrics: &'a Metrics,
     start: Instant,
-    /// The status of the response, and its version of HTTP.
-    response: Option<(StatusCode, Version)>,
-    error_type: Option<Value>,
+    /// What the span and the measurement say of the response.
+    attributes: Vec<KeyValue>,
+    has_failed: bool,
 }
 
 /// Made at the first call, when the provider is set. Making one takes a lock.
 static TRACER: LazyLock<BoxedTracer> = LazyLock::new(|| global::tracer("reset-gateway"));
 
-/// The trace that a caller's metadata names, if any.
+/// The trace that a caller's metadata names, if any. Several `tracestate` fields are one list; several `traceparent`
+/// fields are none.
 pub(crate) fn callers_trace(headers: &HeaderMap) -> Context {
-    let states = headers.get_all("tracestate").into_iter();
-    let states: Vec<_> = states.filter_map(|state| state.to_str().ok()).collect();
-    let extractor = CallerHeaders {
-        headers,
-        tracestate: states.join(","),
+    let mut parents = headers.get_all("traceparent").iter();
+    let (Some(parent), None) = (parents.next(), parents.next()) else {
+        return Context::new();
     };
-    TraceContextPropagator::new().extract_with_context(&Context::new(), &extractor)
+    let states = headers.get_all("tracestate").iter();
+    let states: Vec<_> = states.filter_map(|state| state.to_str().ok()).collect();
+    let fields = HashMap::from([
+        (
+            "traceparent".to_owned(),
+            parent.to_str().unwrap_or_default().to_owned(),
+        ),
+        ("tracestate".to_owned(), states.join(",")),
+    ]);
+    TraceContextPropagator::new().extract_with_context(&Context::new(), &fields)
 }
 
-/// A caller's metadata. Several `tracestate` fields are one list; several `traceparent` fields are none.
-struct CallerHeaders<'a> {
-    headers: &'a HeaderMap,
-    tracestate: String,
+/// Starts the SERVER span of a call in that trace.
+pub(super) fn start(rpc: Option<Rpc>, client: ConnectInfo, trace: &Context) -> Context {
+    let name = rpc.map_or("grpc", Rpc::full_name);
+    let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
+    let context = started(builder, trace);
+    let span = context.span();
+    if span.is_recording() {
+        span.set_attributes(server_attributes(rpc, client));
+    }
+    context
 }
 
-impl Extractor for CallerHeaders<'_> {
-    fn get(&self, key: &str) -> Option<&str> {
-        if key == "tracestate" {
-            return Some(&self.tracestate);
-        }
-        let mut values = self.headers.get_all(key).into_iter();
-        let value = values.next()?;
-        if values.next().is_some() {
-            return None;
-        }
-        value.to_str().ok()
+/// Ends the SERVER span with the status that the caller gets.
+pub(super) fn finish(call: &Context, code: Code, failure: Option<&Failure>) {
+    let span = call.span();
+    if !span.is_recording() {
+        return;
     }
-
-    fn keys(&self) -> Vec<&str> {
-        self.headers.keys().map(HeaderName::as_str).collect()
+    let name = code_name(code);
+    span.set_attribute(KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, name));
+    if let Some(Failure { classification, .. }) = failure {
+        span.set_attributes([
+            KeyValue::new("reset_gateway.reason", classification.reason.as_str_name()),
+            KeyValue::new("reset_gateway.fault", classification.fault.as_str()),
+            KeyValue::new("reset_gateway.outcome", classification.outcome.as_str()),
+        ]);
     }
-}
-
-/// The headers of a request to the API. An empty `tracestate` is left out.
-struct ApiHeaders<'a>(&'a mut HeaderMap);
-
-impl Injector for ApiHeaders<'_> {
-    fn set(&mut self, key: &str, value: String) {
-        if let (Ok(name), Ok(value)) = (key.parse::<HeaderName>(), HeaderValue::try_from(value))
-            && !value.is_empty()
-        {
-            self.0.insert(name, value);
-        }
+    if is_server_error(code) {
+        span.set_attribute(KeyValue::new(attribute::ERROR_TYPE, name));
+        span.set_status(Status::error(""));
     }
-}
-
-impl ServerSpan {
-    /// Starts the span in that trace.
-    pub(crate) fn start(rpc: Option<Rpc>, client: &ConnectInfo, trace: &Context) -> Self {
-        let name = rpc.map_or("grpc", Rpc::full_name);
-        let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
-        let context = started(builder, trace);
-        let span = context.span();
-        if span.is_recording() {
-            span.set_attributes(server_attributes(rpc, client));
-        }
-        Self(context)
-    }
-
-    /// The parent of the call's further spans.
-    pub(crate) fn context(&self) -> &Context {
-        &self.0
-    }
-
-    /// The ids of the trace and the span, if there are any.
-    pub(super) fn ids(&self) -> Option<(String, String)> {
-        let span = self.0.span();
-        let ids = span.span_context();
-        ids.is_valid()
-            .then(|| (ids.trace_id().to_string(), ids.span_id().to_string()))
-    }
-
-    /// Ends the span with the status that the caller gets.
-    pub(crate) fn finish(&self, code: Code, failure: Option<Classification>) {
-        let span = self.0.span();
-        if !span.is_recording() {
-            return;
-        }
-        let name = code_name(code);
-        span.set_attribute(KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, name));
-        if let Some(verdict) = failure {
-            span.set_attributes([
-                KeyValue::new("reset_gateway.reason", verdict.reason.as_str_name()),
-                KeyValue::new("reset_gateway.fault", verdict.fault.as_str()),
-                KeyValue::new("reset_gateway.outcome", verdict.outcome.as_str()),
-            ]);
-        }
-        if is_server_error(code) {
-            span.set_attribute(KeyValue::new(attribute::ERROR_TYPE, name));
-            span.set_status(Status::error(""));
-        }
-        span.end();
-    }
+    span.end();
 }
 
 impl<'a> ClientSpan<'a> {
@@ -165,8 +118,8 @@ impl<'a> ClientSpan<'a> {
             endpoint,
             metrics,
             start,
-            response: None,
-            error_type: None,
+            attributes: Vec::new(),
+            has_failed: false,
         }
     }
 
@@ -176,62 +129,63 @@ impl<'a> ClientSpan<'a> {
         self.context.span().set_attribute(count);
     }
 
-    /// Writes the trace context, so that the trace goes on at the API.
+    /// Writes the trace context, so that the trace goes on at the API. An empty `tracestate` is left out.
     pub(crate) fn inject(&self, headers: &mut HeaderMap) {
-        TraceContextPropagator::new().inject_context(&self.context, &mut ApiHeaders(headers));
+        let mut fields = HashMap::new();
+        TraceContextPropagator::new().inject_context(&self.context, &mut fields);
+        fields.retain(|_, value| !value.is_empty());
+        headers.extend(HeaderMap::try_from(&fields).unwrap_or_default());
     }
 
     /// Notes the response's status line.
     pub(crate) fn answered(&mut self, response: &reqwest::Response) {
         let status = response.status();
-        self.response = Some((status, response.version()));
+        let version = match response.version() {
+            Version::HTTP_10 => "1.0",
+            Version::HTTP_2 => "2",
+            _ => "1.1",
+        };
+        let code = i64::from(status.as_u16());
+        self.attributes.extend([
+            KeyValue::new(attribute::HTTP_RESPONSE_STATUS_CODE, code),
+            KeyValue::new(attribute::NETWORK_PROTOCOL_VERSION, version),
+        ]);
         if status.is_client_error() || status.is_server_error() {
-            self.error_type = Some(status.as_str().to_owned().into());
+            self.set_error(status.as_str().to_owned());
         }
     }
 
     /// Notes why no whole response came. A response that is an error and then breaks off stays one error.
     pub(crate) fn fail(&mut self, error: &Error) {
-        if self.error_type.is_none() {
-            self.error_type = error_type(error).map(Value::from);
+        if let Some(error_type) = error_type(error)
+            && !self.has_failed
+        {
+            self.set_error(error_type);
         }
     }
 
-    /// What the span and the measurement say of the response.
-    fn response_attributes(&self) -> Vec<KeyValue> {
-        let mut attributes = Vec::new();
-        if let Some((status, version)) = self.response {
-            let status = i64::from(status.as_u16());
-            let version = match version {
-                Version::HTTP_10 => "1.0",
-                Version::HTTP_2 => "2",
-                _ => "1.1",
-            };
-            attributes.extend([
-                KeyValue::new(attribute::HTTP_RESPONSE_STATUS_CODE, status),
-                KeyValue::new(attribute::NETWORK_PROTOCOL_VERSION, version),
-            ]);
-        }
-        let error_type = self.error_type.clone();
-        attributes.extend(error_type.map(|kind| KeyValue::new(attribute::ERROR_TYPE, kind)));
-        attributes
+    fn set_error(&mut self, error_type: impl Into<Value>) {
+        self.has_failed = true;
+        let error_type = KeyValue::new(attribute::ERROR_TYPE, error_type);
+        self.attributes.push(error_type);
     }
 }
 
 impl Drop for ClientSpan<'_> {
     /// However the request ended, also by its caller's cancelling it.
     fn drop(&mut self) {
-        let attributes = self.response_attributes();
         let span = self.context.span();
         if span.is_recording() {
-            span.set_attributes(attributes.iter().cloned());
-            if self.error_type.is_some() {
+            span.set_attributes(self.attributes.iter().cloned());
+            if self.has_failed {
                 span.set_status(Status::error(""));
             }
             span.end();
         }
+        let attributes = mem::take(&mut self.attributes);
+        let duration = self.start.elapsed();
         self.metrics
-            .request_ended(self.endpoint, attributes, self.start.elapsed());
+            .request_ended(self.endpoint, attributes, duration);
     }
 }
 
@@ -240,44 +194,35 @@ fn started(builder: SpanBuilder, parent: &Context) -> Context {
     parent.with_span(TRACER.build_with_context(builder, parent))
 }
 
-fn server_attributes(rpc: Option<Rpc>, client: &ConnectInfo) -> Vec<KeyValue> {
+fn server_attributes(rpc: Option<Rpc>, client: ConnectInfo) -> Vec<KeyValue> {
     let mut attributes = vec![
         KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
         KeyValue::new(attribute::RPC_METHOD, rpc_name(rpc)),
         KeyValue::new(attribute::NETWORK_TRANSPORT, client.transport()),
     ];
-    if let ConnectInfo::Tcp { local, remote } = *client {
-        attributes.extend(
-            local.into_iter().flat_map(|local| {
-                address(local, attribute::SERVER_ADDRESS, attribute::SERVER_PORT)
-            }),
-        );
-        attributes.extend(address(
-            remote,
+    if let ConnectInfo::Tcp { local, remote } = client {
+        let server = local.map(|it| (it, attribute::SERVER_ADDRESS, attribute::SERVER_PORT));
+        let (host, port) = (
             attribute::NETWORK_PEER_ADDRESS,
             attribute::NETWORK_PEER_PORT,
-        ));
+        );
+        for (address, host, port) in server.into_iter().chain([(remote, host, port)]) {
+            attributes.push(KeyValue::new(host, address.ip().to_string()));
+            attributes.push(KeyValue::new(port, i64::from(address.port())));
+        }
     }
     attributes
 }
 
-fn address(address: SocketAddr, host: &'static str, port: &'static str) -> [KeyValue; 2] {
-    [
-        KeyValue::new(host, address.ip().to_string()),
-        KeyValue::new(port, i64::from(address.port())),
-    ]
-}
-
-/// The class of a failed request; `None` for what is no failure of the request.
+/// The class of a failed request; `None` if the API is not the cause of the failure.
 fn error_type(error: &Error) -> Option<&'static str> {
     match error {
         Error::Unreachable(_) => Some("connect"),
         Error::ConnectionLost(_) => Some("connection_lost"),
         Error::TimedOut { .. } => Some("timeout"),
         Error::TooLarge { .. } => Some("response_too_large"),
-        // The gateway gave up: that is no error of the API.
-        Error::ShuttingDown { .. } => None,
-        Error::Invalid(_)
+        Error::ShuttingDown { .. }
+        | Error::Invalid(_)
         | Error::Undecodable(_)
         | Error::KeyMissing
         | Error::TooManyAttempts { .. }
