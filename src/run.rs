@@ -120,8 +120,8 @@ async fn start(
     observer: CallObserver,
     admin: Admin,
 ) -> Result<Running, Failure> {
-    let (base, key) = match &config.upstream_url {
-        Some(url) => (url.clone(), key),
+    let (base, app_keys) = match &config.upstream_url {
+        Some(url) => (url.clone(), key.map_or(AppKeys::Callers, AppKeys::Gateway)),
         None => start_sandbox(config, key).await?,
     };
     let listeners = bind(config).await?;
@@ -139,7 +139,7 @@ async fn start(
     );
     let service = Service {
         upstream: Arc::new(upstream),
-        app_keys: key.map_or(AppKeys::Callers, AppKeys::Gateway),
+        app_keys,
         client_ids: ClientIds::new(config.attempts.caller_metadata.clone()),
         attempt_limiter: Arc::new(AttemptLimiter::new(rates(&config.attempts))),
         readiness,
@@ -154,13 +154,13 @@ async fn start(
 async fn start_sandbox(
     config: &config::Serve,
     key: Option<Key>,
-) -> Result<(Url, Option<Key>), Failure> {
+) -> Result<(Url, AppKeys), Failure> {
     let (listener, url) = bind_sandbox(&config.sandbox_listen).await?;
     let any_key = || watch::channel(HeaderValue::from_static("sandbox")).1;
     let sent = key.clone().unwrap_or_else(any_key);
     let api_version = config.upstream_api_version.clone();
     tokio::spawn(async move { sandbox::serve(listener, key, &api_version).await });
-    Ok((url, Some(sent)))
+    Ok((url, AppKeys::Gateway(sent)))
 }
 
 /// Runs the stand-in API until a signal stops it.
@@ -182,9 +182,8 @@ fn sandbox(config: &config::Sandbox) -> Result<(), Failure> {
 
 fn probe(config: &config::Probe) -> Result<(), Failure> {
     let address = config.listen.first().expect("there is a default");
-    runtime(None)?
-        .block_on(probe::probe(address))
-        .map_err(Failure::Other)
+    let probed = runtime(None)?.block_on(probe::probe(address));
+    probed.map_err(Failure::Other)
 }
 
 fn explain(config: &config::Explain) -> Result<(), Failure> {
@@ -203,20 +202,14 @@ fn runtime(workers: Option<u16>) -> Result<Runtime, Failure> {
 }
 
 async fn bind(config: &config::Serve) -> Result<Listeners, Failure> {
+    let admin = config.admin_listen.map(Address::Tcp);
     let mut grpc = Vec::new();
-    for address in &config.listen {
-        grpc.push(bind_one(address).await?);
+    for address in config.listen.iter().chain(&admin) {
+        let listener = Listener::bind(address).await;
+        grpc.push(listener.map_err(failed_to(&format!("listen on {address}")))?);
     }
-    let admin = match config.admin_listen {
-        Some(address) => Some(bind_one(&Address::Tcp(address)).await?),
-        None => None,
-    };
+    let admin = admin.and_then(|_| grpc.pop());
     Ok(Listeners { grpc, admin })
-}
-
-async fn bind_one(address: &Address) -> Result<Listener, Failure> {
-    let listener = Listener::bind(address).await;
-    listener.map_err(failed_to(&format!("listen on {address}")))
 }
 
 /// The listener of the stand-in API, and its URL.
@@ -245,14 +238,13 @@ fn app_key(
     on_change: impl Fn() + Send + 'static,
 ) -> Result<Option<Key>, Failure> {
     let reload = signals::reload().map_err(failed_to("listen for SIGHUP"))?;
-    let Some(key) = options.read()? else {
-        return Ok(None);
-    };
-    let (sender, receiver) = watch::channel(key);
-    if let Some(path) = options.app_key_file.clone() {
-        tokio::spawn(app_key::watch_file(path, sender, reload, on_change));
-    }
-    Ok(Some(receiver))
+    Ok(options.read()?.map(|key| {
+        let (sender, receiver) = watch::channel(key);
+        if let Some(path) = options.app_key_file.clone() {
+            tokio::spawn(app_key::watch_file(path, sender, reload, on_change));
+        }
+        receiver
+    }))
 }
 
 fn rates(attempts: &config::Attempts) -> Rates {
