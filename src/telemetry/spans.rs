@@ -6,11 +6,11 @@
 
 use std::{collections::HashMap, mem, sync::LazyLock, time::Instant};
 
-use http::{HeaderMap, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use opentelemetry::{
     Context, KeyValue, Value,
     global::{self, BoxedTracer},
-    propagation::TextMapPropagator,
+    propagation::{Injector, TextMapPropagator},
     trace::{SpanBuilder, SpanKind, Status, TraceContextExt, Tracer},
 };
 use opentelemetry_sdk::propagation::TraceContextPropagator;
@@ -95,6 +95,19 @@ pub(super) fn finish(call: &Context, code: Code, failure: Option<&Failure>) {
     span.end();
 }
 
+/// The headers of a request to the API. An empty `tracestate` is left out.
+struct ApiHeaders<'a>(&'a mut HeaderMap);
+
+impl Injector for ApiHeaders<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if let (Ok(name), Ok(value)) = (key.parse::<HeaderName>(), HeaderValue::try_from(value))
+            && !value.is_empty()
+        {
+            self.0.insert(name, value);
+        }
+    }
+}
+
 impl<'a> ClientSpan<'a> {
     /// Starts the span of an attempt that began at `start`, below the call's span.
     pub(crate) fn start(
@@ -129,12 +142,9 @@ impl<'a> ClientSpan<'a> {
         self.context.span().set_attribute(count);
     }
 
-    /// Writes the trace context, so that the trace goes on at the API. An empty `tracestate` is left out.
+    /// Writes the trace context, so that the trace goes on at the API.
     pub(crate) fn inject(&self, headers: &mut HeaderMap) {
-        let mut fields = HashMap::new();
-        TraceContextPropagator::new().inject_context(&self.context, &mut fields);
-        fields.retain(|_, value| !value.is_empty());
-        headers.extend(HeaderMap::try_from(&fields).unwrap_or_default());
+        TraceContextPropagator::new().inject_context(&self.context, &mut ApiHeaders(headers));
     }
 
     /// Notes the response's status line.
