@@ -232,7 +232,7 @@ impl Running {
             .await
             .is_err()
         {
-            warn!("the drain time is over: calls in flight are given up");
+            warn!("the drain time is over: calls in flight are abandoned");
         }
         self.drain.cancel();
         self.connections.close();
