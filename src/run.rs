@@ -104,8 +104,9 @@ fn serve(config: &config::Serve) -> Result<(), Failure> {
         let stop = signals::shutdown().map_err(failed_to("listen for signals"))?;
         let running = start(config, client, key, observer, admin).await?;
         running.until(stop).await;
-        tokio::task::block_in_place(|| telemetry.finish());
-        Ok(())
+        // It blocks, while the exporters' tasks run on here.
+        let finished = tokio::task::spawn_blocking(|| telemetry.finish()).await;
+        finished.map_err(failed_to("send the last spans and metrics"))
     });
     // A host name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
@@ -194,8 +195,15 @@ fn explain(config: &config::Explain) -> Result<(), Failure> {
 /// A runtime with that many workers, by default as many as the CPUs that the process may use.
 fn runtime(workers: Option<u16>) -> Result<Runtime, Failure> {
     let cpus = || thread::available_parallelism().map_or(1, usize::from);
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(workers.map_or_else(cpus, usize::from))
+    let mut builder = match workers.map_or_else(cpus, usize::from) {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        workers => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            builder.worker_threads(workers);
+            builder
+        }
+    };
+    builder
         .enable_all()
         .build()
         .map_err(failed_to("start"))

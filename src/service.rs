@@ -123,14 +123,16 @@ impl Service {
     }
 }
 
-/// Turns a panic of a step into an error, so that the caller learns the outcome.
-async fn catch_panic<T>(
+/// Turns a panic of a step into an error, so that the caller learns the outcome. It is not an `async fn`, which would hold
+/// the step's future twice.
+fn catch_panic<T>(
     step: impl Future<Output = Result<T, Error>>,
     call: &Call,
-) -> Result<T, Error> {
-    let result = AssertUnwindSafe(step).catch_unwind().await;
-    result.unwrap_or_else(|_panic| {
-        let sent = call.record.abandon();
-        Err(Error::Panicked { sent })
+) -> impl Future<Output = Result<T, Error>> {
+    AssertUnwindSafe(step).catch_unwind().map(|result| {
+        result.unwrap_or_else(|_panic| {
+            let sent = call.record.abandon();
+            Err(Error::Panicked { sent })
+        })
     })
 }
