@@ -29,12 +29,7 @@ use crate::{
     server::{self, Listeners, Running, admin::Admin, listener::Listener},
     service::Service,
     signals,
-    telemetry::{
-        Telemetry,
-        call_log::CallObserver,
-        logging,
-        metrics::{Metrics, meter},
-    },
+    telemetry::{Telemetry, call_log::CallObserver, logging, metrics::Metrics},
     upstream::{self, Upstream},
 };
 
@@ -92,21 +87,20 @@ fn serve(config: &config::Serve) -> Result<(), Failure> {
         (key, Telemetry::start(&settings))
     };
     let observer = CallObserver {
-        metrics: Metrics::new(&meter()),
+        metrics: Metrics::new(),
         continues_traces: settings.otel.propagates_trace_context,
     };
     let admin = Admin {
         readiness,
-        metrics: telemetry.page(),
+        metrics: telemetry.page.clone(),
         log_level: telemetry.log_level.clone(),
     };
     let result = runtime.block_on(async {
         let stop = signals::shutdown().map_err(failed_to("listen for signals"))?;
         let running = start(config, client, key, observer, admin).await?;
         running.until(stop).await;
-        // It blocks, while the exporters' tasks run on here.
-        let finished = tokio::task::spawn_blocking(|| telemetry.finish()).await;
-        finished.map_err(failed_to("send the last spans and metrics"))
+        telemetry.finish().await;
+        Ok(())
     });
     // A host name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
@@ -203,10 +197,7 @@ fn runtime(workers: Option<u16>) -> Result<Runtime, Failure> {
             builder
         }
     };
-    builder
-        .enable_all()
-        .build()
-        .map_err(failed_to("start"))
+    builder.enable_all().build().map_err(failed_to("start"))
 }
 
 async fn bind(config: &config::Serve) -> Result<Listeners, Failure> {

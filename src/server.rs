@@ -24,8 +24,6 @@ mod write_batching;
 
 mod grpc;
 
-mod guarded_body;
-
 mod reading_limit;
 
 mod health;
@@ -34,6 +32,7 @@ pub(crate) mod admin;
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use tokio::{
     task::JoinSet,
     time::{sleep, timeout},
@@ -45,20 +44,21 @@ use tracing::{info, warn};
 
 use self::{
     admin::Admin,
-    call_layer::{CallLayer, Calls},
+    call_layer::{CallLayer, Shared},
     connection::Connections,
     connection_limit::{ConnectionLimit, ConnectionPermit},
     health::Reporter,
-    listener::Listener,
+    listener::{Listener, Stream},
     reading_limit::ReadingLimit,
     write_batching::AfterOthers,
 };
 use crate::{
     config::Limits,
+    connect_info::ConnectInfo,
     proto::{FILE_DESCRIPTOR_SET, password_reset_service_server::PasswordResetServiceServer},
     readiness::Readiness,
     service::Service,
-    telemetry::{call_log::CallObserver, metrics, metrics::meter},
+    telemetry::{call_log::CallObserver, metrics},
 };
 
 /// The longest message of a call, in bytes. The longest sensible one has some 3 KiB.
@@ -85,7 +85,7 @@ pub(crate) struct Running {
     /// The accept loops. A listener, and with it a socket's file, goes when its loop ends.
     listeners: JoinSet<()>,
     connections: TaskTracker,
-    calls: Arc<Calls>,
+    shared: Arc<Shared>,
     /// Tells listeners and connections to take no new calls.
     drain: CancellationToken,
     /// Health reports and the admin listener, which outlive the connections.
@@ -104,7 +104,7 @@ pub(crate) async fn start(
     admin: Admin,
 ) -> Running {
     let readiness = service.readiness.clone();
-    let calls = Arc::new(Calls {
+    let shared = Arc::new(Shared {
         timeout: limits.timeout,
         reading: ReadingLimit::new(limits.max_in_flight.max(MIN_READING) as usize),
         open: TaskTracker::new(),
@@ -113,35 +113,28 @@ pub(crate) async fn start(
         observer,
     });
     let limit = ConnectionLimit::new(limits.max_connections as usize);
-    observe(&service, &limit, limits);
+    let open = limit.clone();
+    metrics::observe(
+        Arc::clone(&service.upstream.in_flight),
+        limits.max_in_flight,
+        readiness.clone(),
+        service.upstream.circuit_breaker.gauge(),
+        move || open.len(),
+    );
     let (routes, health) = routes(service).await;
     let (drain, connections) = (CancellationToken::new(), TaskTracker::new());
+    let serve = serve(Arc::clone(&shared), routes, limits);
     let mut accepting = JoinSet::new();
     for listener in listeners.grpc {
-        let (calls, routes) = (Arc::clone(&calls), routes.clone());
-        let settings = Connections::new(limits.max_connection_age, limits.timeout);
-        let serve = move |stream, client, permit: ConnectionPermit| {
-            let service = CallLayer {
-                calls: Arc::clone(&calls),
-                client,
-                connection: Arc::clone(&permit.state),
-                inner: routes.clone(),
-            };
-            AfterOthers::new(settings.clone().serve(stream, service, permit))
-        };
-        accepting.spawn(listener.accept_all(
-            limit.clone(),
-            connections.clone(),
-            drain.clone(),
-            serve,
-        ));
+        let (limit, connections, drain) = (limit.clone(), connections.clone(), drain.clone());
+        accepting.spawn(listener.accept_all(limit, connections, drain, serve.clone()));
     }
     readiness.serving();
     health.report().await;
     Running {
         listeners: accepting,
         connections,
-        calls,
+        shared,
         drain,
         _background: background(&readiness, &health, listeners.admin, admin),
         readiness,
@@ -150,19 +143,23 @@ pub(crate) async fn start(
     }
 }
 
-/// Registers the metrics that are looked up when somebody asks.
-fn observe(service: &Service, limit: &ConnectionLimit, limits: Limits) {
-    let is_api_reachable = service.upstream.circuit_breaker.gauge();
-    let (in_flight, max) = (&service.upstream.in_flight, limits.max_in_flight);
-    metrics::observe(
-        &meter(),
-        in_flight,
-        max,
-        &service.readiness,
-        is_api_reachable,
-    );
-    let limit = limit.clone();
-    metrics::observe_connections(&meter(), move || limit.len());
+/// Returns what serves one connection.
+fn serve(
+    shared: Arc<Shared>,
+    routes: Routes,
+    limits: Limits,
+) -> impl Fn(Stream, ConnectInfo, ConnectionPermit) -> BoxFuture<'static, ()> + Clone {
+    let settings = Connections::new(limits.max_connection_age, limits.timeout);
+    move |stream, client, permit| {
+        let service = CallLayer {
+            shared: Arc::clone(&shared),
+            client,
+            connection: Arc::clone(&permit.state),
+            inner: routes.clone(),
+        };
+        let connection = settings.clone().serve(stream, service, permit);
+        Box::pin(AfterOthers::new(connection))
+    }
 }
 
 /// Our rpcs, health and reflection; and what health says.
@@ -202,18 +199,10 @@ fn background(
     tasks.spawn(health.clone().follow());
     tasks.spawn(readiness.clone().clear_expired());
     if let Some(listener) = listener {
-        let (limit, routes) = (
-            ConnectionLimit::new(admin::MAX_CONNECTIONS),
-            admin::routes(admin),
-        );
-        let serve =
-            move |stream, client, permit| admin::serve(routes.clone(), stream, client, permit);
-        tasks.spawn(listener.accept_all(
-            limit,
-            TaskTracker::new(),
-            CancellationToken::new(),
-            serve,
-        ));
+        let limit = ConnectionLimit::new(admin::MAX_CONNECTIONS);
+        let (connections, drain) = (TaskTracker::new(), CancellationToken::new());
+        let serve = admin::serve(admin);
+        tasks.spawn(listener.accept_all(limit, connections, drain, serve));
     }
     tasks
 }
@@ -236,7 +225,7 @@ impl Running {
         }
         self.drain.cancel();
         self.connections.close();
-        self.calls.shutdown.cancel();
+        self.shared.shutdown.cancel();
         // What is left are connections without a call: watches of the health service, peers that do not close.
         if timeout(FLUSH_TIMEOUT, self.connections.wait())
             .await
@@ -257,10 +246,10 @@ impl Running {
         self.drain.cancel();
         while self.listeners.join_next().await.is_some() {}
         self.connections.close();
-        self.calls.open.close();
+        self.shared.open.close();
         tokio::select! {
             () = self.connections.wait() => {}
-            () = quiet(&self.calls.open) => {}
+            () = quiet(&self.shared.open) => {}
         }
     }
 }

@@ -23,14 +23,7 @@ mod log_writer;
 
 mod exporters;
 
-use std::{
-    sync::{
-        atomic::Ordering,
-        mpsc::{self, Receiver},
-    },
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::atomic::Ordering, time::Duration};
 
 use opentelemetry::{KeyValue, global};
 use opentelemetry_sdk::{
@@ -40,6 +33,7 @@ use opentelemetry_sdk::{
     trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanExporter},
 };
 use opentelemetry_semantic_conventions::attribute;
+use tokio::{task::spawn_blocking, time::timeout};
 use tracing::warn;
 
 use self::{exporters::FAILED_SPANS, logging::LogLevel, prometheus::Page};
@@ -58,7 +52,8 @@ pub(crate) struct Telemetry {
     pub(crate) log_level: LogLevel,
     traces: Option<SdkTracerProvider>,
     metrics: Option<SdkMeterProvider>,
-    page: Option<Page>,
+    /// The page at `/metrics`; `None` if the SDK is disabled.
+    pub(crate) page: Option<Page>,
 }
 
 impl Telemetry {
@@ -70,7 +65,7 @@ impl Telemetry {
         if let Some(provider) = &metrics {
             global::set_meter_provider(provider.clone());
         }
-        metrics::observe_losses();
+        metrics::observe_process();
         let traces = tracer_provider(&config.otel);
         if let Some(provider) = &traces {
             global::set_tracer_provider(provider.clone());
@@ -83,41 +78,28 @@ impl Telemetry {
         }
     }
 
-    /// The page at `/metrics`; `None` if the SDK is disabled.
-    pub(crate) fn page(&self) -> Option<Page> {
-        self.page.clone()
-    }
-
-    /// Sends what is left, for a few seconds at most. Blocks, so it must not be called from a task.
-    pub(crate) fn finish(self) {
-        let traces = self
-            .traces
-            .map(|provider| in_a_thread(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT)));
-        let metrics = self
-            .metrics
-            .map(|provider| in_a_thread(move || provider.shutdown_with_timeout(FLUSH_TIMEOUT)));
-        let deadline = Instant::now() + FLUSH_TIMEOUT;
-        let is_sent = |end: Receiver<OTelSdkResult>| {
-            let left = deadline.saturating_duration_since(Instant::now());
-            matches!(end.recv_timeout(left), Ok(Ok(())))
-        };
-        let ends: Vec<_> = traces.into_iter().chain(metrics).map(is_sent).collect();
+    /// Sends what is left, for a few seconds at most.
+    pub(crate) async fn finish(self) {
+        let traces = shut_down(
+            self.traces
+                .map(|it| move || it.shutdown_with_timeout(FLUSH_TIMEOUT)),
+        );
+        let metrics = shut_down(self.metrics.map(|it| move || it.shutdown()));
+        let (spans_sent, metrics_sent) = tokio::join!(traces, metrics);
         let dropped = FAILED_SPANS.load(Ordering::Relaxed);
-        if ends.contains(&false) || dropped > 0 {
+        if !spans_sent || !metrics_sent || dropped > 0 {
             warn!(dropped, "not all spans and metrics could be sent");
         }
     }
 }
 
-/// Shuts providers down side by side: a slow one must not keep the other from sending, and the SDK does not apply the
-/// time-out to metrics.
-fn in_a_thread(end: impl FnOnce() -> OTelSdkResult + Send + 'static) -> Receiver<OTelSdkResult> {
-    let (sender, receiver) = mpsc::channel();
-    thread::spawn(move || {
-        // Past the deadline nobody receives it.
-        let _ = sender.send(end());
-    });
-    receiver
+/// Shuts a provider down, which blocks, in a thread of its own. The SDK applies no time-out to metrics.
+async fn shut_down(shutdown: Option<impl FnOnce() -> OTelSdkResult + Send + 'static>) -> bool {
+    let Some(shutdown) = shutdown else {
+        return true;
+    };
+    let end = timeout(FLUSH_TIMEOUT, spawn_blocking(shutdown)).await;
+    matches!(end, Ok(Ok(Ok(()))))
 }
 
 fn tracer_provider(config: &OpenTelemetry) -> Option<SdkTracerProvider> {

@@ -10,6 +10,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
+use futures_util::future::BoxFuture;
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use tokio::time::timeout;
@@ -39,27 +40,29 @@ pub(crate) struct Admin {
     pub(crate) log_level: LogLevel,
 }
 
-/// Answers one request and closes the connection.
-pub(super) async fn serve(
-    routes: Router,
-    stream: Stream,
-    client: ConnectInfo,
-    permit: ConnectionPermit,
-) {
-    let service = TowerToHyperService::new(routes.layer(Extension(client)));
-    let connection = http1::Builder::new()
-        .keep_alive(false)
-        .max_buf_size(MAX_HEAD)
-        .serve_connection(TokioIo::new(stream), service);
-    tokio::select! {
-        // How it ends is the peer's business.
-        _ = timeout(TIMEOUT, connection) => {}
-        () = permit.state.end.cancelled() => {}
+/// Returns what answers one request of a connection and closes it.
+pub(super) fn serve(
+    admin: Admin,
+) -> impl Fn(Stream, ConnectInfo, ConnectionPermit) -> BoxFuture<'static, ()> {
+    let routes = routes(admin);
+    move |stream, client, permit| {
+        let service = TowerToHyperService::new(routes.clone().layer(Extension(client)));
+        let connection = http1::Builder::new()
+            .keep_alive(false)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream), service);
+        Box::pin(async move {
+            tokio::select! {
+                // How it ends is the peer's business.
+                _ = timeout(TIMEOUT, connection) => {}
+                () = permit.state.end.cancelled() => {}
+            }
+        })
     }
 }
 
 /// The routes of the admin listener.
-pub(super) fn routes(admin: Admin) -> Router {
+fn routes(admin: Admin) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -104,7 +107,7 @@ async fn set_log_level(
             StatusCode::OK,
             format!("{}\n", admin.log_level.directives()),
         ),
-        Err(takes) => (StatusCode::BAD_REQUEST, format!("log level {takes}\n")),
+        Err(expected) => (StatusCode::BAD_REQUEST, format!("log level {expected}\n")),
     }
 }
 

@@ -3,16 +3,16 @@
 
 use std::{
     convert::Infallible,
-    future::{pending, poll_fn},
-    pin::Pin,
+    future::pending,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{HeaderMap, HeaderName, Request, Response};
-use http_body::Body as _;
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::{
     sync::Notify,
@@ -20,12 +20,11 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::{Code, Status, body::Body};
-use tower::Service;
+use tower::{BoxError, Service};
 
 use super::{
     connection_limit::ConnectionState,
     grpc::{code_of, header_list_size, is_about_the_server, is_grpc, not_grpc},
-    guarded_body::GuardedBody,
     reading_limit::ReadingLimit,
 };
 use crate::{
@@ -46,7 +45,7 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What all calls share.
 #[derive(Debug)]
-pub(super) struct Calls {
+pub(super) struct Shared {
     pub(super) timeout: Duration,
     pub(super) reading: ReadingLimit,
     /// The calls that are not answered yet.
@@ -60,7 +59,7 @@ pub(super) struct Calls {
 /// The services of one connection with the layer around them.
 #[derive(Clone, Debug)]
 pub(super) struct CallLayer<S> {
-    pub(super) calls: Arc<Calls>,
+    pub(super) shared: Arc<Shared>,
     pub(super) client: ConnectInfo,
     pub(super) connection: Arc<ConnectionState>,
     pub(super) inner: S,
@@ -100,18 +99,18 @@ where
 {
     /// Health and reflection: not observed, and bounded in number and in the time until the response begins.
     fn call_about_the_server(&mut self, request: Request<Incoming>) -> ResponseFuture {
-        let calls = Arc::clone(&self.calls);
+        let shared = Arc::clone(&self.shared);
         if header_list_size(request.headers()) > MAX_METADATA {
-            return ready(calls.refuse_unobserved(&TOO_MUCH_METADATA));
+            return ready(shared.refuse_unobserved(&TOO_MUCH_METADATA));
         }
         let Ok(permit) = Arc::clone(&self.connection.info_streams).try_acquire_owned() else {
-            return ready(calls.refuse_unobserved(&Error::Overloaded));
+            return ready(shared.refuse_unobserved(&Error::Overloaded));
         };
         let response = self.inner.call(request.map(Body::new));
         Box::pin(async move {
-            Ok(match timeout(calls.timeout, response).await {
-                Ok(Ok(response)) => response.map(|body| Body::new(GuardedBody::new(body, permit))),
-                Err(_) => calls.refuse_unobserved(&Error::TimedOut { sent: false }),
+            Ok(match timeout(shared.timeout, response).await {
+                Ok(Ok(response)) => response.map(|body| holding(permit, body)),
+                Err(_) => shared.refuse_unobserved(&Error::TimedOut { sent: false }),
             })
         })
     }
@@ -120,35 +119,35 @@ where
     fn call_rpc(&mut self, request: Request<Incoming>) -> ResponseFuture {
         // The deadline counts from here, not from the first poll.
         let arrival = Instant::now();
-        let (calls, client) = (Arc::clone(&self.calls), self.client);
-        if calls.shutdown.is_cancelled() {
+        let (shared, client) = (Arc::clone(&self.shared), self.client);
+        if shared.shutdown.is_cancelled() {
             // Not observed: the last spans may already be on their way.
-            return ready(calls.refuse_unobserved(&Error::ShuttingDown { sent: false }));
+            return ready(shared.refuse_unobserved(&Error::ShuttingDown { sent: false }));
         }
-        let open = (self.connection.begin_call(), calls.open.token());
+        let open = (self.connection.begin_call(), shared.open.token());
         let rpc = Rpc::by_path(request.uri().path());
-        let observation = calls
+        let observation = shared
             .observer
             .begin(rpc, request.headers(), client, arrival.into_std());
         if header_list_size(request.headers()) > MAX_METADATA {
             // At once and not in the future, so that the metadata's memory goes.
-            return ready(calls.observe_refusal(&TOO_MUCH_METADATA, observation));
+            return ready(shared.observe_refusal(&TOO_MUCH_METADATA, observation));
         }
-        let (permit, refused) = calls.reading.begin();
+        let (permit, refused) = shared.reading.begin();
         // tonic drops the body, and with it the permit, when it has read the message.
-        let mut request = request.map(|body| Body::new(GuardedBody::new(body, permit)));
+        let mut request = request.map(|body| holding(permit, body));
         let Some(rpc) = rpc else {
             return Box::pin(async move {
                 let _open = open;
                 discard(request.into_body(), &refused).await;
-                Ok(calls.observe_refusal(&Error::Undecodable(Code::Unimplemented), observation))
+                Ok(shared.observe_refusal(&Error::Undecodable(Code::Unimplemented), observation))
             });
         };
-        let call = calls.start(rpc, client, arrival, request.headers(), &observation);
+        let call = shared.start(rpc, client, arrival, request.headers(), &observation);
         request.extensions_mut().insert(Arc::clone(&call));
         let response = self.inner.call(request);
         Box::pin(async move {
-            let response = calls.finish(response, &call, &refused).await;
+            let response = shared.finish(response, &call, &refused).await;
             let response = observed(response, observation);
             drop(open);
             Ok(response)
@@ -156,7 +155,7 @@ where
     }
 }
 
-impl Calls {
+impl Shared {
     fn start(
         &self,
         rpc: Rpc,
@@ -171,9 +170,9 @@ impl Calls {
             client,
             deadline: arrival + budget,
             is_shortened: budget < self.timeout,
-            trace: observation.context().clone(),
+            trace: observation.span.clone(),
             shutdown: self.shutdown.clone(),
-            record: Arc::clone(observation.record()),
+            record: Arc::clone(&observation.record),
         })
     }
 
@@ -220,7 +219,7 @@ impl Calls {
     }
 
     fn observe_refusal(&self, error: &Error, observation: CallObservation) -> Response<Body> {
-        observed(self.refuse(error, false, observation.record()), observation)
+        observed(self.refuse(error, false, &observation.record), observation)
     }
 
     fn refuse_unobserved(&self, error: &Error) -> Response<Body> {
@@ -247,12 +246,22 @@ fn observed(response: Response<Body>, observation: CallObservation) -> Response<
     response
 }
 
+/// The body, which holds the permit until it is dropped.
+fn holding<P, B>(permit: P, body: B) -> Body
+where
+    P: Send + 'static,
+    B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    Body::new(body.map_frame(move |frame| {
+        let _held = &permit;
+        frame
+    }))
+}
+
 /// Reads a message and throws it away, as long as that may take: on a stream that ends before its message, the rest of the
 /// message would be an error of the connection.
 async fn discard(mut message: Body, refused: &Notify) {
-    let end = async {
-        while let Some(Ok(_)) = poll_fn(|cx| Pin::new(&mut message).poll_frame(cx)).await {}
-    };
+    let end = async { while let Some(Ok(_)) = message.frame().await {} };
     tokio::select! {
         () = end => {}
         () = sleep(DISCARD_TIMEOUT) => {}

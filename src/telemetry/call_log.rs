@@ -32,11 +32,13 @@ pub(crate) struct CallObserver {
 #[derive(Debug)]
 pub(crate) struct CallObservation {
     rpc: Option<Rpc>,
-    span: Context,
+    /// Holds the server span, the parent of the call's further spans.
+    pub(crate) span: Context,
     metrics: Metrics,
     arrival: Instant,
     transport: &'static str,
-    record: Arc<CallRecord>,
+    /// Where the call's handler notes what happens.
+    pub(crate) record: Arc<CallRecord>,
     code: Code,
 }
 
@@ -67,16 +69,6 @@ impl CallObserver {
 }
 
 impl CallObservation {
-    /// The parent of the call's further spans.
-    pub(crate) fn context(&self) -> &Context {
-        &self.span
-    }
-
-    /// Where the call's handler notes what happens.
-    pub(crate) fn record(&self) -> &Arc<CallRecord> {
-        &self.record
-    }
-
     /// Ends the call with the status that its caller gets.
     pub(crate) fn finish(mut self, code: Code) {
         self.code = code;

@@ -54,14 +54,14 @@ struct Instruments {
     retries: Counter<u64>,
 }
 
-/// The meter of everything that is measured here.
-pub(crate) fn meter() -> Meter {
+fn meter() -> Meter {
     global::meter("reset-gateway")
 }
 
 impl Metrics {
-    /// The instruments of that meter.
-    pub(crate) fn new(meter: &Meter) -> Self {
+    /// Must be called when the meter provider is set.
+    pub(crate) fn new() -> Self {
+        let meter = meter();
         let seconds = |name: &'static str| {
             let histogram = meter.f64_histogram(name).with_unit("s");
             histogram.with_boundaries(SECONDS.to_vec())
@@ -186,49 +186,32 @@ fn rpc_method(rpc: Option<Rpc>) -> KeyValue {
 
 /// Registers what is not counted but looked up when the metrics are read.
 pub(crate) fn observe(
-    meter: &Meter,
-    in_flight: &Arc<Semaphore>,
+    in_flight: Arc<Semaphore>,
     limit: u32,
-    readiness: &Readiness,
+    readiness: Readiness,
     is_api_reachable: impl Fn() -> bool + Send + Sync + 'static,
+    connections: impl Fn() -> usize + Send + Sync + 'static,
 ) {
-    let (free, limit) = (Arc::clone(in_flight), u64::from(limit));
-    let in_flight = move || limit.saturating_sub(free.available_permits() as u64);
-    gauge(meter, "reset_gateway.calls.in_flight", in_flight)
+    let (meter, limit) = (meter(), u64::from(limit));
+    let in_flight = move || limit.saturating_sub(in_flight.available_permits() as u64);
+    gauge(&meter, "reset_gateway.calls.in_flight", in_flight)
         .with_unit("{call}")
         .with_description("Calls that are being answered.")
         .build();
-    gauge(meter, "reset_gateway.calls.limit", move || limit)
+    gauge(&meter, "reset_gateway.calls.limit", move || limit)
         .with_unit("{call}")
         .with_description("The most calls that may be answered at a time.")
         .build();
-    let readiness = readiness.clone();
     let is_ready = move || u64::from(readiness.not_ready_reason().is_none());
-    gauge(meter, "reset_gateway.ready", is_ready)
+    gauge(&meter, "reset_gateway.ready", is_ready)
         .with_description("Whether the gateway is ready: 1 or 0.")
         .build();
     let is_reachable = move || u64::from(is_api_reachable());
-    gauge(meter, "reset_gateway.upstream.reachable", is_reachable)
-        .with_description(
-            "Whether connections to the API are tried: 1, or 0 after several in a row have failed.",
-        )
+    gauge(&meter, "reset_gateway.upstream.reachable", is_reachable)
+        .with_description("1 if connections to the API are tried; 0 after several in a row failed.")
         .build();
-    meter
-        .u64_observable_gauge("reset_gateway.build_info")
-        .with_description("Always 1, with the version of the program.")
-        .with_callback(|gauge| {
-            let version = env!("CARGO_PKG_VERSION");
-            gauge.observe(1, &[KeyValue::new("version", version)]);
-        })
-        .build();
-}
-
-/// Registers the number of connections; `count` looks it up.
-pub(crate) fn observe_connections(
-    meter: &Meter,
-    count: impl Fn() -> usize + Send + Sync + 'static,
-) {
-    gauge(meter, "reset_gateway.connections", move || count() as u64)
+    let connections = move || connections() as u64;
+    gauge(&meter, "reset_gateway.connections", connections)
         .with_unit("{connection}")
         .with_description("Connections of callers.")
         .build();
@@ -243,9 +226,15 @@ fn gauge<'a>(
     gauge.with_callback(move |gauge| gauge.observe(value(), &[]))
 }
 
-/// Registers the telemetry that is lost. Spans that find the queue full are counted by the SDK, as
-/// `otel.sdk.processor.span.processed`.
-pub(super) fn observe_losses() {
+/// Registers the program's version and the telemetry that is lost. Spans that find the queue full are counted by the SDK,
+/// as `otel.sdk.processor.span.processed`.
+pub(super) fn observe_process() {
+    let version = [KeyValue::new("version", env!("CARGO_PKG_VERSION"))];
+    meter()
+        .u64_observable_gauge("reset_gateway.build_info")
+        .with_description("Always 1, with the version of the program.")
+        .with_callback(move |gauge| gauge.observe(1, &version))
+        .build();
     let reason = [KeyValue::new("reason", "export_failed")];
     meter()
         .u64_observable_counter("reset_gateway.spans.dropped")
@@ -257,6 +246,6 @@ pub(super) fn observe_losses() {
         .u64_observable_counter("reset_gateway.log.lines.dropped")
         .with_unit("{line}")
         .with_description("Log lines that were dropped because nobody read them.")
-        .with_callback(|counter| counter.observe(log_writer::dropped(), &[]))
+        .with_callback(|lines| lines.observe(log_writer::dropped(), &[]))
         .build();
 }

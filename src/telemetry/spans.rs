@@ -231,14 +231,6 @@ fn error_type(error: &Error) -> Option<&'static str> {
         Error::ConnectionLost(_) => Some("connection_lost"),
         Error::TimedOut { .. } => Some("timeout"),
         Error::TooLarge { .. } => Some("response_too_large"),
-        Error::ShuttingDown { .. }
-        | Error::Invalid(_)
-        | Error::Undecodable(_)
-        | Error::KeyMissing
-        | Error::TooManyAttempts { .. }
-        | Error::Refused(_)
-        | Error::CircuitOpen { .. }
-        | Error::Overloaded
-        | Error::Panicked { .. } => None,
+        _ => None,
     }
 }

@@ -804,7 +804,8 @@ async fn upstream_ca_names_a_certificate_authority_to_trust() {
 #[tokio::test]
 async fn worker_threads_sets_the_number_of_workers() {
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
-    for workers in [1, 3] {
+    // A single worker is the main thread.
+    for (workers, threads) in [(1, 0), (3, 3)] {
         let gateway = Gateway::with(
             &api.url(),
             &["--app-key", KEY, "--worker-threads", &workers.to_string()],
@@ -814,7 +815,7 @@ async fn worker_threads_sets_the_number_of_workers() {
             tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")).unwrap());
         assert_eq!(
             names.filter(|name| name.starts_with("tokio")).count(),
-            workers
+            threads
         );
     }
 }
