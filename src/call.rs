@@ -21,7 +21,7 @@ use crate::{
     status::Classification,
 };
 
-/// What the call layer tells the handler, as an extension of the request.
+/// The context of a call, which the call layer passes to the handler as an extension of the request.
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) rpc: Rpc,
@@ -36,7 +36,7 @@ pub(crate) struct Call {
     pub(crate) record: Arc<CallRecord>,
 }
 
-/// What happens to a call.
+/// The record of a call's progress and failure.
 #[derive(Debug, Default)]
 pub(crate) struct CallRecord {
     sending: AtomicU8,
@@ -53,7 +53,7 @@ const ABANDONED: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) classification: Classification,
-    /// Whose application key the call would have been sent with.
+    /// The owner of the call's application key.
     pub(crate) key: KeyOwner,
     /// The error with all its causes, for the log.
     pub(crate) error: String,

@@ -8,7 +8,7 @@ use reqwest::Url;
 
 use crate::rpc::Rpc;
 
-/// What all REST requests of an rpc have in common.
+/// The parts that all REST requests of an rpc have in common.
 #[derive(Clone, Debug)]
 pub(crate) struct Endpoint {
     pub(crate) rpc: Rpc,

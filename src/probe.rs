@@ -16,7 +16,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 ///
 /// # Errors
 ///
-/// What is wrong, in words.
+/// The problem, in words.
 pub(crate) async fn probe(address: &Address) -> Result<(), String> {
     let checked = tokio::time::timeout(TIMEOUT, check(address)).await;
     match checked.unwrap_or_else(|_| Err("no answer".to_owned())) {

@@ -45,7 +45,7 @@ redacted_debug! {
     UpdatePasswordResponse {}
 }
 
-/// What stands for a value.
+/// A placeholder for a value.
 struct Redacted;
 
 impl fmt::Debug for Redacted {

@@ -51,7 +51,7 @@ use crate::{app_key::KeyOwner, envelope::ApiErrorKind, error::Error, proto::Erro
 /// The domain of every `ErrorInfo`.
 pub(crate) const DOMAIN: &str = "passwordreset.autoshares.dev";
 
-/// Who has to act.
+/// The party that has to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Caller,
@@ -59,7 +59,7 @@ pub(crate) enum Fault {
     Upstream,
 }
 
-/// What the call did at the API.
+/// The effect of the call at the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     /// Nothing: the API never saw it.

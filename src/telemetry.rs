@@ -1,4 +1,4 @@
-//! What operators see: log lines on standard error, and spans and metrics over OTLP and at `/metrics`. Nothing from a
+//! The program's telemetry: log lines on standard error, and spans and metrics over OTLP and at `/metrics`. Nothing from a
 //! request or a response is ever part of it.
 //!
 //! ```text

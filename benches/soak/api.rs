@@ -20,7 +20,7 @@ const SUCCESS: &str = r#"{"Model":"ba6b8cac-6738","Errors":[],"IsSucceed":true}"
 /// How often the API saw each call, by the call's number.
 pub(crate) type Seen = Arc<Mutex<HashMap<u64, u32>>>;
 
-/// What the API does with a request.
+/// The behaviour of the API for one request.
 enum Answer {
     /// Sends this and reads the next request.
     Send(String),

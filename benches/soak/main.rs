@@ -64,7 +64,7 @@ async fn main() {
     println!("all agree");
 }
 
-/// What was seen while the load ran.
+/// Observations made while the load ran.
 struct Load {
     calls: HashMap<u64, Call>,
     memory: Vec<u64>,

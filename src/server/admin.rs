@@ -31,7 +31,7 @@ const MAX_HEAD: usize = 16 * 1024;
 /// The longest log directives, in bytes.
 const MAX_BODY: usize = 4096;
 
-/// What the admin listener shows.
+/// The data that the admin listener serves.
 #[derive(Clone, Debug)]
 pub(crate) struct Admin {
     pub(crate) readiness: Readiness,

@@ -43,7 +43,7 @@ const TOO_MUCH_METADATA: Error = Error::Undecodable(Code::ResourceExhausted);
 /// How long the rest of a message is waited for when its call is refused early.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// What all calls share.
+/// State that all calls share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) timeout: Duration,

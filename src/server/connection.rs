@@ -36,7 +36,7 @@ const NOT_HTTP_1: &[u8] = b"HTTP/1.1 415 Unsupported Media Type\r\n\
     content-type: text/plain\r\ncontent-length: 84\r\nconnection: close\r\n\r\n\
     this is a gRPC server: it takes POST over HTTP/2 with content-type application/grpc\n";
 
-/// What all connections share.
+/// Settings that all connections share.
 #[derive(Clone, Debug)]
 pub(super) struct Connections {
     http: Builder<TokioExecutor>,

@@ -37,7 +37,7 @@ struct Registry {
     leaving: VecDeque<Arc<ConnectionState>>,
 }
 
-/// What is known of an open connection.
+/// The state of an open connection.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
     /// When the peer last sent anything, in milliseconds since [`EPOCH`].

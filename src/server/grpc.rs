@@ -1,9 +1,9 @@
-//! What a request is, and what a response says, by gRPC over HTTP/2.
+//! Recognizes gRPC requests and reads response codes, by the gRPC-over-HTTP/2 specification.
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use tonic::{Code, body::Body};
 
-/// What the four rpcs are apart from: health and reflection, which ask about the server itself.
+/// Whether the path belongs to health or reflection, which ask about the server itself.
 pub(super) fn is_about_the_server(path: &str) -> bool {
     path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.")
 }

@@ -20,7 +20,7 @@ use crate::{
     status::{Fault, Outcome, code_name},
 };
 
-/// What calls are observed with.
+/// Observes calls with the process's metrics and spans.
 #[derive(Clone, Debug)]
 pub(crate) struct CallObserver {
     pub(crate) metrics: Metrics,

@@ -75,7 +75,7 @@ impl LogLevel {
     ///
     /// # Errors
     ///
-    /// What directives look like, if these are not valid.
+    /// The expected form, if the directives are not valid.
     pub(crate) fn set(&self, directives: &str) -> Result<(), &'static str> {
         let filter = log_directives(directives).ok_or(LOG_DIRECTIVES)?;
         self.0.reload(filter).map_err(|_| "logging has ended")?;

@@ -3,7 +3,7 @@
 use opentelemetry_prometheus::PrometheusExporter;
 use prometheus::{Encoder, Registry, TextEncoder, proto::MetricFamily};
 
-/// What `/metrics` shows.
+/// The page at `/metrics`.
 #[derive(Clone, Debug)]
 pub(crate) struct Page(Registry);
 

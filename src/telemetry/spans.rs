@@ -34,7 +34,7 @@ pub(crate) struct ClientSpan<'a> {
     endpoint: &'a Endpoint,
     metrics: &'a Metrics,
     start: Instant,
-    /// What the span and the measurement say of the response.
+    /// Attributes of the response, for the span and the measurement.
     attributes: Vec<KeyValue>,
     has_failed: bool,
 }

@@ -1,4 +1,4 @@
-//! What the code repeats of the contract agrees with it: REST bindings, field names, reasons, and a `Debug` without values.
+//! Parts of the contract that the code repeats agree with it: REST bindings, field names, reasons, and redacted fields.
 
 use std::{collections::BTreeSet, fmt::Debug};
 

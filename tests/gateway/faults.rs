@@ -27,7 +27,7 @@ struct Row {
     expected: Expected,
 }
 
-/// What the caller of a read and that of a write may be told, separated by ` or `.
+/// The statuses that the caller of a read and of a write may get, separated by ` or `.
 #[derive(Clone)]
 struct Expected {
     read: String,
@@ -761,7 +761,7 @@ async fn hold(rows: impl Fn(&str) -> Vec<Row>) {
     );
 }
 
-/// What the caller is told who has so much time.
+/// The status that a caller with this deadline gets.
 async fn make(gateway: &Gateway, call: Call, patience: Duration, shown: &str) -> String {
     let path = format!(
         "/autoshares.passwordreset.v1.PasswordResetService/{}",

@@ -16,7 +16,7 @@ use crate::support::{
     status::summary,
 };
 
-/// What the gateway can take, and how many times that is offered at once.
+/// The gateway's limit, and the multiple of it that is offered at once.
 const IN_FLIGHT: usize = 20;
 const FACTOR: usize = 10;
 const CONNECTIONS: usize = 4;

@@ -216,7 +216,7 @@ async fn health_and_readiness_answer_under_every_name() {
     );
 }
 
-/// What `/readyz` answers.
+/// The response of `/readyz`.
 async fn readiness(gateway: &Gateway) -> (u16, String) {
     get(&format!("{}/readyz", gateway.announced("admin on "))).await
 }

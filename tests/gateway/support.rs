@@ -1,4 +1,4 @@
-//! What the tests are made of.
+//! The test harness: fake APIs, a running gateway, and calls.
 
 pub mod api;
 

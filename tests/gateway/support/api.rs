@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::support::gateway::within;
 
-/// What the fake API does with a request.
+/// The fake API's reply to a request.
 #[derive(Clone, Debug)]
 pub enum Reply {
     /// Sends these bytes and keeps the connection.

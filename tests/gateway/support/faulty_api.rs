@@ -16,7 +16,7 @@ use tokio::{
     time::sleep,
 };
 
-/// What the API does with a request: reads so much of it, sends something, and ends the connection or does not.
+/// A fault: how much of a request the API reads, what it sends, and whether it ends the connection.
 #[derive(Clone, Debug)]
 pub struct Script {
     reads: Reads,
@@ -125,7 +125,7 @@ impl Script {
     }
 }
 
-/// What reached the API.
+/// The requests that reached the API.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Seen {
     pub connections: usize,
@@ -190,7 +190,7 @@ impl FaultyApi {
         self.counts.playing.load(Ordering::SeqCst) == 0
     }
 
-    /// What reached the API since the last time.
+    /// The requests that reached the API since the last call.
     pub fn seen(&self) -> Seen {
         let take = |count: &AtomicUsize| count.swap(0, Ordering::SeqCst);
         let Counts {

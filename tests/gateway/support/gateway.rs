@@ -143,7 +143,7 @@ impl Gateway {
         PasswordResetServiceClient::new(self.channel().await)
     }
 
-    /// What was logged so far.
+    /// The log so far.
     pub fn log(&self) -> String {
         self.stderr.lock().unwrap().clone()
     }
@@ -269,7 +269,7 @@ pub async fn within(mut is_so: impl FnMut() -> bool) {
     panic!("it did not come about within ten seconds");
 }
 
-/// What a stream gives, and the thread that reads it to its end.
+/// The text of a stream so far, and the thread that reads it.
 fn collect(mut stream: impl Read + Send + 'static) -> (Arc<Mutex<String>>, JoinHandle<()>) {
     let text = Arc::new(Mutex::new(String::new()));
     let collected = Arc::clone(&text);
@@ -388,7 +388,7 @@ enum Message {
     Password(UpdatePasswordRequest),
 }
 
-/// What is added to a request: metadata, a deadline.
+/// Additions to a request: metadata, a deadline.
 pub trait Decorate {
     fn on<T>(&self, message: T) -> Request<T>;
 }
