@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
-/// The most bytes that wait. At 40,000 calls a second, this is what comes in 15 ms.
-const CAPACITY: usize = 256 * 1024;
+/// The most bytes that wait. At 40,000 calls a second, this is what comes in 30 ms.
+const CAPACITY: usize = 512 * 1024;
 /// How long a line waits for others. A process that is killed in that time loses the line.
 const DELAY: Duration = Duration::from_millis(2);
 /// The most that a flush waits for a reader.
