@@ -3,11 +3,11 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
     app_key::{AppKeys, KeyOwner},
-    attempt_limiter::{AttemptLimiter, client_id::ClientIds},
+    attempt_limiter::AttemptLimiter,
     call::Call,
     envelope::ApiErrorKind,
     error::Error,
@@ -19,7 +19,7 @@ use crate::{
     },
     readiness::Readiness,
     status::Classification,
-    steps::{self, StepContext},
+    steps::{self, Step, StepContext},
     upstream::Upstream,
 };
 
@@ -28,7 +28,6 @@ use crate::{
 pub(crate) struct Service {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) app_keys: AppKeys,
-    pub(crate) client_ids: ClientIds,
     pub(crate) attempt_limiter: Arc<AttemptLimiter>,
     pub(crate) readiness: Readiness,
 }
@@ -65,36 +64,40 @@ impl PasswordResetService for Service {
 }
 
 impl Service {
-    /// Runs a step for a call, and turns its error into a status.
+    /// Runs a step for a call, and turns its error into a status. A panic of the step is an error too,
+    /// so that the caller learns the outcome.
     async fn call<Req, Res>(
         &self,
         mut request: Request<Req>,
-        step: impl AsyncFnOnce(StepContext, Req) -> Result<Res, Error>,
+        step: for<'a> fn(&'a Req) -> Result<Step<'a, Res>, Error>,
     ) -> Result<Response<Res>, Status> {
         let call: Arc<Call> = request
             .extensions_mut()
             .remove()
             .expect("the call layer is around every rpc");
-        let result = match self.context(&request, &call) {
-            Ok(context) => catch_panic(step(context, request.into_inner()), &call).await,
-            Err(error) => Err(error),
+        let run = async {
+            let context = self.context(request.metadata(), &call)?;
+            step(request.get_ref())?.run(&context).await
         };
+        let result = AssertUnwindSafe(run).catch_unwind().await;
+        let result = result.unwrap_or_else(|_panic| {
+            let sent = call.record.abandon();
+            Err(Error::Panicked { sent })
+        });
         self.record_key_result(&result);
         result
             .map(Response::new)
             .map_err(|error| self.to_status(&error, &call))
     }
 
-    fn context<T>(&self, request: &Request<T>, call: &Arc<Call>) -> Result<StepContext, Error> {
+    fn context(&self, metadata: &MetadataMap, call: &Arc<Call>) -> Result<StepContext, Error> {
+        let app_key = self.app_keys.of_call(metadata).ok_or(Error::KeyMissing)?;
         Ok(StepContext {
             upstream: Arc::clone(&self.upstream),
             attempt_limiter: Arc::clone(&self.attempt_limiter),
-            client: self.client_ids.of_call(request.metadata(), call.client),
+            client: self.attempt_limiter.client_id(metadata, call.client),
             call: Arc::clone(call),
-            app_key: self
-                .app_keys
-                .of_call(request.metadata())
-                .ok_or(Error::KeyMissing)?,
+            app_key,
         })
     }
 
@@ -121,16 +124,4 @@ impl Service {
         call.record.failed(classification, owner, error);
         classification.status(error)
     }
-}
-
-/// Turns a panic of a step into an error, so that the caller learns the outcome.
-async fn catch_panic<T>(
-    step: impl Future<Output = Result<T, Error>>,
-    call: &Call,
-) -> Result<T, Error> {
-    let result = AssertUnwindSafe(step).catch_unwind().await;
-    result.unwrap_or_else(|_panic| {
-        let sent = call.record.abandon();
-        Err(Error::Panicked { sent })
-    })
 }

@@ -2,7 +2,7 @@
 //!
 //! Returns the question to ask the trader.
 
-use super::{StepContext, validate::Validator};
+use super::{Step, validate::Validator};
 use crate::{
     envelope::{ApiError, ApiResponse, SuccessRule, read},
     error::Error,
@@ -10,14 +10,17 @@ use crate::{
     upstream::Payload,
 };
 
-pub(crate) async fn get_secret_question(
-    context: StepContext,
-    request: GetSecretQuestionRequest,
-) -> Result<GetSecretQuestionResponse, Error> {
-    let username = request.username.as_str();
-    let values = Validator::default().field("username", username).finish()?;
-    let payload = Payload::Query("username", username);
-    context.send(payload, values, parse).await
+pub(crate) fn get_secret_question(
+    GetSecretQuestionRequest { username }: &GetSecretQuestionRequest,
+) -> Result<Step<'_, GetSecretQuestionResponse>, Error> {
+    Ok(Step {
+        values: Validator::default()
+            .field("username", Some(username))
+            .finish()?,
+        payload: Payload::Query("username", username),
+        guess: None,
+        parse,
+    })
 }
 
 /// `Model` is the question. It is empty if the account has none.
