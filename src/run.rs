@@ -84,7 +84,7 @@ fn serve(config: &config::Serve) -> Result<(), Failure> {
     let settings = config::Telemetry::from_environment(config.log.log_format)?;
     let client = client(config)?;
     let runtime = runtime(config.worker_threads)?;
-    let readiness = Readiness::new();
+    let readiness = Readiness::default();
     let (key, telemetry) = {
         let _in_runtime = runtime.enter();
         let readiness = readiness.clone();

@@ -143,7 +143,7 @@ pub(crate) async fn start(
         connections,
         calls,
         drain,
-        _background: background(&readiness, &health, listeners.admin, admin),
+        _background: background(&health, listeners.admin, admin),
         readiness,
         health,
         limits,
@@ -192,15 +192,9 @@ fn reflection() -> Reflection<'static> {
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
 
-fn background(
-    readiness: &Readiness,
-    health: &Reporter,
-    listener: Option<Listener>,
-    admin: Admin,
-) -> JoinSet<()> {
+fn background(health: &Reporter, listener: Option<Listener>, admin: Admin) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(health.clone().follow());
-    tasks.spawn(readiness.clone().clear_expired());
     if let Some(listener) = listener {
         let (limit, routes) = (
             ConnectionLimit::new(admin::MAX_CONNECTIONS),

@@ -75,12 +75,13 @@ impl Service {
             .extensions_mut()
             .remove()
             .expect("the call layer is around every rpc");
-        let run = async {
+        let result = AssertUnwindSafe(async {
             let context = self.context(request.metadata(), &call)?;
             step(request.get_ref())?.run(&context).await
-        };
-        let result = AssertUnwindSafe(run).catch_unwind().await;
-        let result = result.unwrap_or_else(|_panic| {
+        })
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_panic| {
             let sent = call.record.abandon();
             Err(Error::Panicked { sent })
         });

@@ -162,7 +162,7 @@ mod tests {
     const TIMED_OUT: Result<ApiResponse, Error> = Err(Error::TimedOut { sent: false });
 
     fn breaker() -> CircuitBreaker {
-        let readiness = Readiness::new();
+        let readiness = Readiness::default();
         readiness.serving();
         CircuitBreaker::new(readiness)
     }
