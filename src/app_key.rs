@@ -34,15 +34,6 @@ pub(crate) enum KeyOwner {
     Caller,
 }
 
-impl KeyOwner {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Gateway => "gateway",
-            Self::Caller => "caller",
-        }
-    }
-}
-
 /// Where the keys come from.
 #[derive(Clone, Debug)]
 pub(crate) enum AppKeys {

@@ -152,7 +152,8 @@ pub(crate) async fn start(
 
 /// Registers the metrics that are looked up when somebody asks.
 fn observe(service: &Service, limit: &ConnectionLimit, limits: Limits) {
-    let is_api_reachable = service.upstream.circuit_breaker.gauge();
+    let upstream = Arc::clone(&service.upstream);
+    let is_api_reachable = move || upstream.circuit_breaker.is_closed();
     let (in_flight, max) = (&service.upstream.in_flight, limits.max_in_flight);
     metrics::observe(
         &meter(),

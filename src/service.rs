@@ -18,7 +18,6 @@ use crate::{
         password_reset_service_server::PasswordResetService,
     },
     readiness::Readiness,
-    status::Classification,
     steps::{self, Step, StepContext},
     upstream::Upstream,
 };
@@ -85,10 +84,13 @@ impl Service {
             let sent = call.record.abandon();
             Err(Error::Panicked { sent })
         });
-        self.record_key_result(&result);
+        let owner = self.app_keys.owner();
+        if owner == KeyOwner::Gateway {
+            self.record_key_result(&result);
+        }
         result
             .map(Response::new)
-            .map_err(|error| self.to_status(&error, &call))
+            .map_err(|error| call.record.fail(&error, call.rpc.is_read_only(), owner))
     }
 
     fn context(&self, metadata: &MetadataMap, call: &Arc<Call>) -> Result<StepContext, Error> {
@@ -104,9 +106,6 @@ impl Service {
 
     /// Updates readiness from the response: it shows whether the gateway's own key is accepted.
     fn record_key_result<T>(&self, result: &Result<T, Error>) {
-        if self.app_keys.owner() == KeyOwner::Caller {
-            return;
-        }
         match result {
             Ok(_) => self.readiness.key_works(),
             Err(Error::Refused(error)) if error.kind == ApiErrorKind::KeyRejected => {
@@ -116,13 +115,5 @@ impl Service {
             // It may have come from a proxy, which knows no keys.
             Err(_) => {}
         }
-    }
-
-    /// The status of an error. It is recorded for the call's log line and metrics.
-    fn to_status(&self, error: &Error, call: &Call) -> Status {
-        let owner = self.app_keys.owner();
-        let classification = Classification::of(error, call.rpc.is_read_only(), owner);
-        call.record.failed(classification, owner, error);
-        classification.status(error)
     }
 }

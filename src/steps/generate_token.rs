@@ -5,7 +5,7 @@
 use super::{Step, validate::Validator};
 use crate::{
     attempt_limiter::Guess,
-    envelope::{ApiError, ApiErrorKind, ApiResponse, SuccessRule, read},
+    envelope::{ApiError, ApiErrorKind, ApiResponse, read_text},
     error::Error,
     proto::{GenerateTokenRequest, GenerateTokenResponse},
     upstream::Payload,
@@ -24,9 +24,7 @@ pub(crate) fn generate_token(
 
 /// `Model` is the token. A success without one is malformed.
 pub(super) fn parse(response: &ApiResponse) -> Result<GenerateTokenResponse, ApiError> {
-    let token = read(response, SuccessRule::IsSucceed)?.string(response)?;
-    match token.filter(|token| !token.is_empty()) {
-        Some(token) => Ok(GenerateTokenResponse { token }),
-        None => Err(ApiError::bare(ApiErrorKind::Malformed, response)),
-    }
+    let token = read_text(response)?;
+    let token = token.ok_or_else(|| ApiError::bare(ApiErrorKind::Malformed, response))?;
+    Ok(GenerateTokenResponse { token })
 }

@@ -4,7 +4,7 @@
 
 use super::{Step, validate::Validator};
 use crate::{
-    envelope::{ApiError, ApiResponse, SuccessRule, read},
+    envelope::{ApiError, ApiResponse, read_text},
     error::Error,
     proto::{GetSecretQuestionRequest, GetSecretQuestionResponse},
     upstream::Payload,
@@ -25,8 +25,6 @@ pub(crate) fn get_secret_question(
 
 /// `Model` is the question. It is empty if the account has none.
 pub(super) fn parse(response: &ApiResponse) -> Result<GetSecretQuestionResponse, ApiError> {
-    let question = read(response, SuccessRule::IsSucceed)?.string(response)?;
-    Ok(GetSecretQuestionResponse {
-        secret_question: question.filter(|question| !question.is_empty()),
-    })
+    let secret_question = read_text(response)?;
+    Ok(GetSecretQuestionResponse { secret_question })
 }

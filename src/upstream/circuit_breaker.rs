@@ -9,7 +9,7 @@
 //! ```
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -40,7 +40,7 @@ const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct CircuitBreaker {
-    state: Arc<Mutex<State>>,
+    state: Mutex<State>,
     /// One permit, which the trial call holds.
     trial: Semaphore,
     readiness: Readiness,
@@ -67,7 +67,7 @@ impl CircuitBreaker {
     pub(super) fn new(readiness: Readiness) -> Self {
         let (failures, until) = (0, Instant::now());
         Self {
-            state: Arc::new(Mutex::new(State { failures, until })),
+            state: Mutex::new(State { failures, until }),
             trial: Semaphore::new(1),
             readiness,
         }
@@ -90,14 +90,8 @@ impl CircuitBreaker {
         Ok(Admission { breaker, trial })
     }
 
-    pub(super) fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         lock(&self.state).is_closed()
-    }
-
-    /// Tells whether the circuit is closed, for a metric.
-    pub(crate) fn gauge(&self) -> impl Fn() -> bool + Send + Sync + use<> {
-        let state = Arc::clone(&self.state);
-        move || lock(&state).is_closed()
     }
 }
 
