@@ -196,11 +196,7 @@ fn is_html(response: &ApiResponse) -> bool {
 
 /// Whether the body has a member that the documented shapes of an error have.
 fn is_documented(object: &JsonObject<'_>) -> bool {
-    const DOCUMENTED: [&str; 5] = ["Message", "Error", "ModelState", "Errors", "IsSucceed"];
-    let is_known = |name: &str| {
-        DOCUMENTED
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(name))
-    };
+    const DOCUMENTED: [&str; 5] = ["message", "error", "modelstate", "errors", "issucceed"];
+    let is_known = |name: &str| DOCUMENTED.contains(&name.to_ascii_lowercase().as_str());
     object.iter().any(|(name, _)| is_known(name))
 }

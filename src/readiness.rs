@@ -26,14 +26,9 @@ struct State {
 }
 
 impl Readiness {
-    /// The listeners accept calls.
-    pub(crate) fn serving(&self) {
-        self.0.send_modify(|state| state.serving = true);
-    }
-
-    /// The gateway shuts down.
-    pub(crate) fn stopping(&self) {
-        self.0.send_modify(|state| state.serving = false);
+    /// Whether the listeners accept calls and the gateway does not shut down.
+    pub(crate) fn set_serving(&self, serving: bool) {
+        self.0.send_modify(|state| state.serving = serving);
     }
 
     /// The API has rejected the gateway's own key, so calls cannot succeed.
@@ -50,16 +45,10 @@ impl Readiness {
         }
     }
 
-    /// The API cannot be reached, and no call will try to before `until`.
-    pub(crate) fn api_unreachable(&self, until: Instant) {
+    /// The API cannot be reached, and no call will try to before `until`; `None` if it can again.
+    pub(crate) fn set_api_unreachable(&self, until: Option<Instant>) {
         self.0
-            .send_modify(|state| state.api_unreachable_until = Some(until));
-    }
-
-    /// The API can be reached again.
-    pub(crate) fn api_reachable(&self) {
-        self.0
-            .send_modify(|state| state.api_unreachable_until = None);
+            .send_modify(|state| state.api_unreachable_until = until);
     }
 
     /// Why the gateway is not ready; `None` if it is.
@@ -99,7 +88,7 @@ mod tests {
 
     fn serving() -> Readiness {
         let readiness = Readiness::default();
-        readiness.serving();
+        readiness.set_serving(true);
         readiness
     }
 
@@ -122,14 +111,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_unreachable_api_counts_until_the_pause_ends() {
         let readiness = serving();
-        readiness.api_unreachable(Instant::now() + 40 * SECOND);
+        readiness.set_api_unreachable(Some(Instant::now() + 40 * SECOND));
         readiness.key_rejected();
         tokio::time::sleep(KEY_REJECTION_EXPIRY + SECOND).await;
         assert_eq!(readiness.not_ready_reason(), Some("API unreachable"));
         tokio::time::sleep(10 * SECOND).await;
         assert_eq!(readiness.not_ready_reason(), None);
-        readiness.api_unreachable(Instant::now() + 40 * SECOND);
-        readiness.api_reachable();
+        readiness.set_api_unreachable(Some(Instant::now() + 40 * SECOND));
+        readiness.set_api_unreachable(None);
         assert_eq!(readiness.not_ready_reason(), None);
     }
 

@@ -136,7 +136,7 @@ pub(crate) async fn start(
             serve,
         ));
     }
-    readiness.serving();
+    readiness.set_serving(true);
     health.report().await;
     Running {
         listeners: accepting,
@@ -221,7 +221,7 @@ impl Running {
             // None ends before the drain, except by a bug. A gateway that runs and takes no calls would be worse than none.
             Some(Err(panic)) = self.listeners.join_next() => std::panic::resume_unwind(panic.into_panic()),
         }
-        self.readiness.stopping();
+        self.readiness.set_serving(false);
         self.health.report().await;
         if timeout(self.limits.drain_timeout, self.drain())
             .await

@@ -11,12 +11,7 @@ use crate::{
     call::Call,
     envelope::ApiErrorKind,
     error::Error,
-    proto::{
-        GenerateTokenRequest, GenerateTokenResponse, GetSecretQuestionRequest,
-        GetSecretQuestionResponse, ResetPasswordRequest, ResetPasswordResponse,
-        UpdatePasswordRequest, UpdatePasswordResponse,
-        password_reset_service_server::PasswordResetService,
-    },
+    proto::{self, password_reset_service_server::PasswordResetService},
     readiness::Readiness,
     steps::{self, Step, StepContext},
     upstream::Upstream,
@@ -35,29 +30,29 @@ pub(crate) struct Service {
 impl PasswordResetService for Service {
     async fn reset_password(
         &self,
-        request: Request<ResetPasswordRequest>,
-    ) -> Result<Response<ResetPasswordResponse>, Status> {
+        request: Request<proto::ResetPasswordRequest>,
+    ) -> Result<Response<proto::ResetPasswordResponse>, Status> {
         self.call(request, steps::reset_password).await
     }
 
     async fn get_secret_question(
         &self,
-        request: Request<GetSecretQuestionRequest>,
-    ) -> Result<Response<GetSecretQuestionResponse>, Status> {
+        request: Request<proto::GetSecretQuestionRequest>,
+    ) -> Result<Response<proto::GetSecretQuestionResponse>, Status> {
         self.call(request, steps::get_secret_question).await
     }
 
     async fn generate_token(
         &self,
-        request: Request<GenerateTokenRequest>,
-    ) -> Result<Response<GenerateTokenResponse>, Status> {
+        request: Request<proto::GenerateTokenRequest>,
+    ) -> Result<Response<proto::GenerateTokenResponse>, Status> {
         self.call(request, steps::generate_token).await
     }
 
     async fn update_password(
         &self,
-        request: Request<UpdatePasswordRequest>,
-    ) -> Result<Response<UpdatePasswordResponse>, Status> {
+        request: Request<proto::UpdatePasswordRequest>,
+    ) -> Result<Response<proto::UpdatePasswordResponse>, Status> {
         self.call(request, steps::update_password).await
     }
 }

@@ -10,11 +10,12 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     num::NonZeroUsize,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use lru::LruCache;
+use parking_lot::Mutex;
 use tokio::{
     sync::{self, Notify, Semaphore},
     time::Instant,
@@ -121,7 +122,7 @@ impl Limiter {
 
     /// Counts a call of a key. Returns the limit of the key.
     fn enter(&self, key: u64) -> Arc<Limit> {
-        let Keys { in_use, spent } = &mut *lock(&self.keys);
+        let Keys { in_use, spent } = &mut *self.keys.lock();
         let (limit, calls) = in_use.entry(key).or_insert_with(|| {
             let full_at = spent.pop(&key).unwrap_or_else(Instant::now);
             (Limit::new(self.rate_of_each, full_at), 0)
@@ -132,14 +133,14 @@ impl Limiter {
 
     /// Ends a call of a key. After the last one, only spent tokens are remembered.
     fn leave(&self, key: u64) {
-        let Keys { in_use, spent } = &mut *lock(&self.keys);
+        let Keys { in_use, spent } = &mut *self.keys.lock();
         let Entry::Occupied(mut entry) = in_use.entry(key) else {
             return;
         };
         let (limit, calls) = entry.get_mut();
         *calls -= 1;
         if *calls == 0 {
-            let full_at = lock(&limit.bucket).full_at;
+            let full_at = limit.bucket.lock().full_at;
             entry.remove();
             if full_at > Instant::now() {
                 spent.put(key, full_at);
@@ -177,7 +178,7 @@ impl Limit {
 
     /// Reserves a token or refuses to; `None` if that depends on the pending attempts.
     fn try_reserve(&self) -> Option<Result<(), Error>> {
-        let result = lock(&self.bucket).reserve(Instant::now())?;
+        let result = self.bucket.lock().reserve(Instant::now())?;
         Some(result.map_err(too_many_attempts))
     }
 }
@@ -195,7 +196,7 @@ impl Drop for Attempt<'_> {
         // sent by now never will be.
         let costs = self.costs.unwrap_or_else(|| self.call.record.abandon());
         for limit in &self.reserved {
-            lock(&limit.bucket).settle(costs, Instant::now());
+            limit.bucket.lock().settle(costs, Instant::now());
             limit.settled.notify_one();
         }
         self.limiter.leave(self.key);
@@ -204,11 +205,6 @@ impl Drop for Attempt<'_> {
 
 fn too_many_attempts(retry_after: Duration) -> Error {
     Error::TooManyAttempts { retry_after }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No panic leaves a value half changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -248,8 +244,8 @@ mod tests {
     }
 
     fn is_idle(limiter: &Limiter) -> bool {
-        lock(&limiter.all.bucket).pending == 0
-            && lock(&limiter.keys).in_use.is_empty()
+        limiter.all.bucket.lock().pending == 0
+            && limiter.keys.lock().in_use.is_empty()
             && limiter.waiting.available_permits() == MAX_WAITING
     }
 
@@ -364,7 +360,7 @@ mod tests {
         for key in 0..2 * MAX_KEYS.get() as u64 {
             limiter.attempt(key, &call).await.unwrap().settle(true);
         }
-        assert_eq!(lock(&limiter.keys).spent.len(), MAX_KEYS.get());
+        assert_eq!(limiter.keys.lock().spent.len(), MAX_KEYS.get());
         assert!(is_idle(&limiter));
         assert!(limiter.attempt(u64::MAX, &call).await.is_ok());
     }

@@ -127,8 +127,8 @@ fn succeeded(model: &str) -> Json<Value> {
 }
 
 /// A required field of the body.
-fn field<'a>(body: &'a Value, name: &str) -> Result<&'a str, Response> {
-    body[name].as_str().ok_or_else(unreadable)
+fn field<'a>(body: &'a Value, name: &str) -> Result<&'a str> {
+    Ok(body[name].as_str().ok_or_else(unreadable)?)
 }
 
 /// The body or the query cannot be read.

@@ -8,11 +8,9 @@
 //!   └──────────────────────────── it connects ───────────────────────────────────────────┘
 //! ```
 
-use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::Instant,
@@ -77,7 +75,7 @@ impl CircuitBreaker {
     ///
     /// [`Error::CircuitOpen`] while no request is to be sent.
     pub(super) fn admit(&self) -> Result<Admission<'_>, Error> {
-        let (breaker, state) = (self, lock(&self.state));
+        let (breaker, state) = (self, self.state.lock());
         let mut trial = None;
         if !state.is_closed() {
             let pause = state.until.saturating_duration_since(Instant::now());
@@ -91,7 +89,7 @@ impl CircuitBreaker {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        lock(&self.state).is_closed()
+        self.state.lock().is_closed()
     }
 }
 
@@ -114,7 +112,7 @@ impl Admission<'_> {
             // The request ended too early to tell.
             Err(_) => return,
         };
-        let mut state = lock(&self.breaker.state);
+        let mut state = self.breaker.state.lock();
         if !state.is_closed() && !is_trial {
             // A late result of an earlier call.
             return;
@@ -123,7 +121,7 @@ impl Admission<'_> {
             state.failures = 0;
             if is_trial {
                 info!("the API can be reached again");
-                self.breaker.readiness.api_reachable();
+                self.breaker.readiness.set_api_unreachable(None);
             }
             return;
         };
@@ -139,13 +137,11 @@ impl Admission<'_> {
         }
         state.until = Instant::now() + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, failed_trials);
         if failed_trials >= FAILED_TRIALS {
-            self.breaker.readiness.api_unreachable(state.until);
+            self.breaker
+                .readiness
+                .set_api_unreachable(Some(state.until));
         }
     }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -157,7 +153,7 @@ mod tests {
 
     fn breaker() -> CircuitBreaker {
         let readiness = Readiness::default();
-        readiness.serving();
+        readiness.set_serving(true);
         CircuitBreaker::new(readiness)
     }
 
@@ -179,7 +175,7 @@ mod tests {
 
     /// How long the circuit stays open from now on.
     fn time_left(breaker: &CircuitBreaker) -> Duration {
-        lock(&breaker.state).until - Instant::now()
+        breaker.state.lock().until - Instant::now()
     }
 
     #[tokio::test(start_paused = true)]
