@@ -50,7 +50,7 @@ pub(super) fn routes(key: Option<watch::Receiver<HeaderValue>>, api_version: &st
 
 async fn reset_password(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Result<Json<Value>> {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let user = field(&body, "User")?;
+    let user = body["User"].as_str().ok_or_else(unreadable)?;
     provoke(user).await?;
     let answer = body["SecretQuestionAnswer"].as_str();
     let code = sandbox.accounts.lock().await.reset(user, answer)?;
@@ -67,7 +67,7 @@ async fn secret_question(Query(query): Query<HashMap<String, String>>) -> Result
 
 async fn generate_token(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Result<Json<Value>> {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let code = field(&body, "Code")?;
+    let code = body["Code"].as_str().ok_or_else(unreadable)?;
     provoke(code).await?;
     let token = sandbox.accounts.lock().await.token(code)?;
     Ok(succeeded(&token))
@@ -75,13 +75,14 @@ async fn generate_token(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Res
 
 async fn update_password(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Result<Json<Value>> {
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let token = field(&body, "Token")?;
+    let token = body["Token"].as_str().ok_or_else(unreadable)?;
     provoke(token).await?;
-    let password = field(&body, "Password")?;
+    let password = body["Password"].as_str().ok_or_else(unreadable)?;
     if password.is_empty() {
         return Err(invalid("Password", "Password is required").into());
     }
-    if field(&body, "PasswordConfirmation")? != password {
+    let confirmation = body["PasswordConfirmation"].as_str();
+    if confirmation.ok_or_else(unreadable)? != password {
         let message = "The password and its confirmation differ";
         return Err(invalid("PasswordConfirmation", message).into());
     }
@@ -124,11 +125,6 @@ async fn no_route(uri: Uri) -> Response {
 
 fn succeeded(model: &str) -> Json<Value> {
     Json(json!({ "Model": model, "Errors": [], "IsSucceed": true }))
-}
-
-/// A required field of the body.
-fn field<'a>(body: &'a Value, name: &str) -> Result<&'a str> {
-    Ok(body[name].as_str().ok_or_else(unreadable)?)
 }
 
 /// The body or the query cannot be read.
