@@ -95,8 +95,6 @@ fn costs(error: &Error, is_shortened: bool) -> bool {
     match error {
         // Some releases of the API may refuse a guess like this.
         Error::Refused(error) if error.kind == ApiErrorKind::Unexplained => true,
-        // The API rejected the key and never looked at the guess.
-        Error::Refused(error) if error.kind == ApiErrorKind::KeyRejected => false,
         Error::Refused(_) => {
             let classification = Classification::of(error, false, KeyOwner::Gateway);
             classification.fault == Fault::Caller && classification.outcome == Outcome::Refused
