@@ -10,7 +10,7 @@ use std::{
 };
 
 use http::HeaderValue;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::spawn_blocking};
 use tonic::metadata::MetadataMap;
 use tracing::{info, warn};
 
@@ -25,22 +25,13 @@ const MAX_LEN: u64 = 1024;
 pub(crate) const EXPECTED: &str =
     "takes an application key: 1 to 1024 printable ASCII characters, no spaces";
 
-/// Whose key a call is sent with.
+/// Who the application key of a call belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum KeyOwner {
     /// The gateway's, so the operator has to act on a rejection.
     Gateway,
     /// The caller's.
     Caller,
-}
-
-impl KeyOwner {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Gateway => "gateway",
-            Self::Caller => "caller",
-        }
-    }
 }
 
 /// Where the keys come from.
@@ -71,8 +62,8 @@ impl AppKeys {
 
 /// The key as a sensitive header value; `None` if the text is no key.
 pub(crate) fn parse(text: &str) -> Option<HeaderValue> {
-    let is_key =
-        (1..=MAX_LEN).contains(&(text.len() as u64)) && text.bytes().all(|b| b.is_ascii_graphic());
+    let has_length = (1..=MAX_LEN).contains(&(text.len() as u64));
+    let is_key = has_length && text.bytes().all(|b| b.is_ascii_graphic());
     let mut key = HeaderValue::from_str(text).ok().filter(|_| is_key)?;
     key.set_sensitive(true);
     Some(key)
@@ -84,16 +75,16 @@ pub(crate) fn parse(text: &str) -> Option<HeaderValue> {
 ///
 /// Why the file cannot be read, or that it holds no key.
 pub(crate) fn read(path: &Path) -> io::Result<HeaderValue> {
-    let no_key = |what| io::Error::new(io::ErrorKind::InvalidData, what);
     // A pipe or a device may never end, or never begin.
     if !fs::metadata(path)?.is_file() {
-        return Err(no_key("not a regular file"));
+        return Err(io::Error::other("not a regular file"));
     }
     let mut text = String::new();
     File::open(path)?
         .take(MAX_LEN + 3)
         .read_to_string(&mut text)?;
-    parse(text.trim_end_matches(['\r', '\n'])).ok_or_else(|| no_key("no key in it"))
+    let key = parse(text.trim_end_matches(['\r', '\n']));
+    key.ok_or_else(|| io::Error::other("no key in it"))
 }
 
 /// Reads the file every second and at each `reload`, for as long as anybody uses the key. Calls
@@ -111,32 +102,26 @@ pub(crate) async fn watch_file(
             Ok(()) = reload.changed() => {}
             () = key.closed() => return,
         }
-        match read_in_background(path.clone()).await {
+        let path = path.clone();
+        let new = spawn_blocking(move || read(&path)).await;
+        let error = match new.map_err(io::Error::from).flatten() {
             Ok(new) => {
-                last_error = None;
                 if key.send_if_modified(|key| mem::replace(key, new.clone()) != new) {
                     info!("the application key has changed");
                     on_change();
                 }
+                None
             }
-            Err(error) => {
-                let error = Some(error.to_string());
-                if last_error != error {
-                    warn!(
-                        error,
-                        "the application key file cannot be used; the last key stays"
-                    );
-                    last_error = error;
-                }
-            }
+            Err(error) => Some(error.to_string()),
+        };
+        if error.is_some() && error != last_error {
+            warn!(
+                error,
+                "the application key file cannot be used; the last key stays"
+            );
         }
+        last_error = error;
     }
-}
-
-async fn read_in_background(path: PathBuf) -> io::Result<HeaderValue> {
-    tokio::task::spawn_blocking(move || read(&path))
-        .await
-        .unwrap_or_else(|panic| Err(panic.into()))
 }
 
 #[cfg(test)]
@@ -155,6 +140,7 @@ mod tests {
                 && parse("ключ").is_none()
         );
     }
+
     #[tokio::test(start_paused = true)]
     async fn a_reload_reads_the_file_at_once() {
         let folder = tempfile::tempdir().unwrap();

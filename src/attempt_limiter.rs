@@ -5,41 +5,33 @@
 //! each attempt needs a token that it could cost, so a thousand guesses at once get no further than
 //! a thousand in a row.
 
-pub(crate) mod client_id;
+mod client_id;
 mod limiter;
 mod token_bucket;
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
+use http::HeaderName;
 use unicode_normalization::UnicodeNormalization;
 
-pub(crate) use self::token_bucket::Rate;
-use self::{client_id::ClientId, limiter::Limiter};
+pub(crate) use self::client_id::ClientId;
+use self::limiter::Limiter;
 use crate::{
     app_key::KeyOwner,
     call::Call,
+    config::Attempts,
     envelope::ApiErrorKind,
     error::Error,
     invisible::is_invisible,
     status::{Classification, Fault, Outcome},
 };
 
-/// How many attempts the API may refuse; `None` is no limit.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Rates {
-    /// Codes of each caller.
-    pub codes: Option<Rate>,
-    /// Codes of all callers together.
-    pub all_codes: Option<Rate>,
-    /// Answers to the secret question of each user.
-    pub answers: Option<Rate>,
-}
-
-/// What an attempt guesses, and whose limit it counts against.
+/// What an attempt guesses.
+#[derive(Clone, Copy)]
 pub(crate) enum Guess<'a> {
-    /// A code, by this client.
-    Code(ClientId),
-    /// The answer to the secret question of this user.
+    /// A code, which may be any user's: the caller is limited.
+    Code,
+    /// The answer to the secret question of this user, who is limited.
     Answer(&'a str),
 }
 
@@ -48,20 +40,23 @@ pub(crate) enum Guess<'a> {
 pub(crate) struct AttemptLimiter {
     codes: Limiter,
     answers: Limiter,
-    /// User names are kept as hashes with this key, never as text.
-    user_hasher: RandomState,
+    /// The metadata that tells callers apart, if any does.
+    caller_metadata: Option<HeaderName>,
+    /// Callers and users are kept as hashes with this key, never as text.
+    hasher: RandomState,
 }
 
 impl AttemptLimiter {
-    pub(crate) fn new(rates: Rates) -> Self {
+    pub(crate) fn new(config: &Attempts) -> Self {
         Self {
-            codes: Limiter::new(rates.codes, rates.all_codes),
-            answers: Limiter::new(rates.answers, None),
-            user_hasher: RandomState::new(),
+            codes: Limiter::new(config.code_attempts, config.code_attempts_total),
+            answers: Limiter::new(config.answer_attempts, None),
+            caller_metadata: config.caller_metadata.clone(),
+            hasher: RandomState::new(),
         }
     }
 
-    /// Makes `attempt` once the limit on its `guess` allows it.
+    /// Makes an attempt at a guess once the limits allow it.
     ///
     /// # Errors
     ///
@@ -69,24 +64,24 @@ impl AttemptLimiter {
     pub(crate) async fn limit<T>(
         &self,
         guess: Guess<'_>,
+        client: ClientId,
         call: &Call,
-        attempt: impl AsyncFnOnce() -> Result<T, Error>,
+        send: impl AsyncFnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let permit = match guess {
-            Guess::Code(client) => self.codes.attempt(client.0, call),
-            Guess::Answer(user) => self.answers.attempt(self.user_id(user), call),
+        let attempt = match guess {
+            Guess::Code => self.codes.attempt(client.0, call).await?,
+            Guess::Answer(user) => self.answers.attempt(self.user_id(user), call).await?,
         };
-        let permit = permit.await?;
-        let result = attempt().await;
+        let result = send().await;
         let error = result.as_ref().err();
-        permit.settle(error.is_some_and(|error| costs(error, call.is_shortened)));
+        attempt.settle(error.is_some_and(|error| costs(error, call.is_shortened)));
         result
     }
 
     /// The same for all spellings of a user name that differ only in case, width, blanks or
     /// invisible characters.
     fn user_id(&self, name: &str) -> u64 {
-        let mut hasher = self.user_hasher.build_hasher();
+        let mut hasher = self.hasher.build_hasher();
         name.nfkc()
             .filter(|c| !c.is_whitespace() && !is_invisible(*c))
             .flat_map(char::to_lowercase)
@@ -100,8 +95,6 @@ fn costs(error: &Error, is_shortened: bool) -> bool {
     match error {
         // Some releases of the API may refuse a guess like this.
         Error::Refused(error) if error.kind == ApiErrorKind::Unexplained => true,
-        // The API rejected the key and never looked at the guess.
-        Error::Refused(error) if error.kind == ApiErrorKind::KeyRejected => false,
         Error::Refused(_) => {
             let classification = Classification::of(error, false, KeyOwner::Gateway);
             classification.fault == Fault::Caller && classification.outcome == Outcome::Refused
@@ -118,6 +111,16 @@ mod tests {
     use super::*;
     use crate::envelope::{ApiError, ApiResponse, RequestValues};
 
+    /// A limiter without limits.
+    pub(super) fn limiter(caller_metadata: Option<HeaderName>) -> AttemptLimiter {
+        AttemptLimiter::new(&Attempts {
+            code_attempts: None,
+            code_attempts_total: None,
+            answer_attempts: None,
+            caller_metadata,
+        })
+    }
+
     fn refused(kind: ApiErrorKind) -> Error {
         let body = bytes::Bytes::new();
         let response = ApiResponse {
@@ -133,37 +136,32 @@ mod tests {
     #[test]
     fn only_a_refusal_by_the_api_costs() {
         use ApiErrorKind as K;
-        let refusals = [
+        for kind in [
             K::IncorrectAnswer,
             K::Declined(None),
             K::Declined(Some(404)),
             K::Unexplained,
             K::BadRequest,
-        ];
-        for kind in [
-            &refusals[..],
-            &[K::Validation, K::Forbidden, K::NotFound, K::Conflict],
-        ]
-        .concat()
-        {
+            K::Validation,
+            K::Forbidden,
+            K::NotFound,
+            K::Conflict,
+        ] {
             assert!(costs(&refused(kind), false), "{kind:?}");
         }
-        let not_refusals = [
+        for kind in [
             K::KeyRejected,
             K::EndpointMissing,
             K::RateLimited,
             K::Unavailable,
             K::BadGateway,
-        ];
-        let failed = [
             K::Timeout,
             K::Failed,
             K::Redirected,
             K::Malformed,
             K::Declined(Some(429)),
             K::Declined(Some(500)),
-        ];
-        for kind in [&not_refusals[..], &failed].concat() {
+        ] {
             assert!(!costs(&refused(kind), true), "{kind:?}");
         }
         for error in [
@@ -187,11 +185,7 @@ mod tests {
 
     #[test]
     fn spellings_of_a_user_name_are_one_user() {
-        let limiter = AttemptLimiter::new(Rates {
-            codes: None,
-            all_codes: None,
-            answers: None,
-        });
+        let limiter = limiter(None);
         let (one, other) = (limiter.user_id("robert.zak"), limiter.user_id("jane.doe"));
         for name in [
             "Robert.Zak",

@@ -12,6 +12,7 @@ use http::HeaderMap;
 use opentelemetry::Context;
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 use crate::{
     app_key::KeyOwner,
@@ -53,8 +54,6 @@ const ABANDONED: u8 = 2;
 #[derive(Debug)]
 pub(crate) struct Failure {
     pub(crate) classification: Classification,
-    /// The owner of the call's application key.
-    pub(crate) key: KeyOwner,
     /// The error with all its causes, for the log.
     pub(crate) error: String,
 }
@@ -100,13 +99,14 @@ impl CallRecord {
         Some(self.http_status.load(Ordering::Relaxed)).filter(|status| *status != 0)
     }
 
-    /// Records how the call failed. Only the first failure counts.
-    pub(crate) fn failed(&self, classification: Classification, key: KeyOwner, error: &Error) {
+    /// Records how the call failed, and returns its status. Only the first failure is recorded.
+    pub(crate) fn fail(&self, error: &Error, is_read_only: bool, key: KeyOwner) -> Status {
+        let classification = Classification::of(error, is_read_only, key);
         self.failure.get_or_init(|| Failure {
             classification,
-            key,
             error: chain(error),
         });
+        classification.status(error)
     }
 
     /// How the call failed, if it did.

@@ -112,23 +112,6 @@ pub(crate) enum ApiErrorKind {
     Malformed,
 }
 
-/// The `Model` of a successful response.
-pub(crate) struct Model<'a>(Option<&'a RawValue>);
-
-impl Model<'_> {
-    /// The model as a string; `None` if it is absent or `null`.
-    ///
-    /// # Errors
-    ///
-    /// [`ApiErrorKind::Malformed`] if it is not a string.
-    pub(crate) fn string(&self, response: &ApiResponse) -> Result<Option<String>, ApiError> {
-        self.0
-            .map(|model| serde_json::from_str(model.get()))
-            .transpose()
-            .map_err(|_| ApiError::bare(ApiErrorKind::Malformed, response))
-    }
-}
-
 impl ApiError {
     /// An error that tells nothing but the HTTP status.
     pub(crate) fn bare(kind: ApiErrorKind, response: &ApiResponse) -> Self {
@@ -163,12 +146,29 @@ impl ApiError {
     }
 }
 
-/// Decides whether the response is a success. The step interprets the model.
+/// Reads the text that is the `Model` of a success; `None` if there is none, or an empty one.
+///
+/// # Errors
+///
+/// The API's error, or [`ApiErrorKind::Malformed`] if the model is no text.
+pub(crate) fn read_text(response: &ApiResponse) -> Result<Option<String>, ApiError> {
+    let Some(model) = read(response, SuccessRule::IsSucceed)? else {
+        return Ok(None);
+    };
+    let text = serde_json::from_str(model.get());
+    let text: String = text.map_err(|_| ApiError::bare(ApiErrorKind::Malformed, response))?;
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// Decides whether the response is a success, and returns its `Model`.
 ///
 /// # Errors
 ///
 /// The API's error, if it is not.
-pub(crate) fn read(response: &ApiResponse, rule: SuccessRule) -> Result<Model<'_>, ApiError> {
+pub(crate) fn read(
+    response: &ApiResponse,
+    rule: SuccessRule,
+) -> Result<Option<&RawValue>, ApiError> {
     let object = JsonObject::parse(&response.body);
     let kind = match (response.http_status, &object) {
         (200..=299, Some(object)) if !is_html(response) => match result::read(object, rule) {
@@ -196,11 +196,7 @@ fn is_html(response: &ApiResponse) -> bool {
 
 /// Whether the body has a member that the documented shapes of an error have.
 fn is_documented(object: &JsonObject<'_>) -> bool {
-    const DOCUMENTED: [&str; 5] = ["Message", "Error", "ModelState", "Errors", "IsSucceed"];
-    let is_known = |name: &str| {
-        DOCUMENTED
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(name))
-    };
+    const DOCUMENTED: [&str; 5] = ["message", "error", "modelstate", "errors", "issucceed"];
+    let is_known = |name: &str| DOCUMENTED.contains(&name.to_ascii_lowercase().as_str());
     object.iter().any(|(name, _)| is_known(name))
 }

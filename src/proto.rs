@@ -45,14 +45,8 @@ redacted_debug! {
     UpdatePasswordResponse {}
 }
 
-/// A placeholder for a value.
-struct Redacted;
-
-impl fmt::Debug for Redacted {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
-}
+/// What `Debug` shows in place of a value.
+const REDACTED: fmt::Arguments<'static> = format_args!("[redacted]");
 
 trait Redact {
     fn redacted(&self) -> impl fmt::Debug;
@@ -60,12 +54,12 @@ trait Redact {
 
 impl Redact for String {
     fn redacted(&self) -> impl fmt::Debug {
-        Redacted
+        REDACTED
     }
 }
 
 impl Redact for Option<String> {
     fn redacted(&self) -> impl fmt::Debug {
-        self.as_ref().map(|_| Redacted)
+        self.as_ref().map(|_| REDACTED)
     }
 }

@@ -4,14 +4,16 @@ use std::time::Duration;
 
 use tokio::{
     sync::watch,
-    time::{Instant, sleep_until},
+    time::{Instant, timeout},
 };
 
 /// How long a rejected key keeps the gateway from being ready.
 const KEY_REJECTION_EXPIRY: Duration = Duration::from_secs(30);
+/// How often [`Readiness::changed`] looks whether a reason has expired.
+const EXPIRY_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The state that the parts of the gateway share. It starts as not ready.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Readiness(watch::Sender<State>);
 
 /// Rejections and outages expire: a gateway that is not ready may get no calls, and only a call can
@@ -24,117 +26,57 @@ struct State {
 }
 
 impl Readiness {
-    pub(crate) fn new() -> Self {
-        Self(watch::Sender::new(State::default()))
-    }
-
-    /// The listeners accept calls.
-    pub(crate) fn serving(&self) {
-        self.change(|state| state.serving = true);
-    }
-
-    /// The gateway shuts down.
-    pub(crate) fn stopping(&self) {
-        self.change(|state| state.serving = false);
+    /// Whether the listeners accept calls and the gateway does not shut down.
+    pub(crate) fn set_serving(&self, serving: bool) {
+        self.0.send_modify(|state| state.serving = serving);
     }
 
     /// The API has rejected the gateway's own key, so calls cannot succeed.
     pub(crate) fn key_rejected(&self) {
-        let until = Instant::now() + KEY_REJECTION_EXPIRY;
-        self.change(|state| state.key_rejected_until = Some(until));
+        let until = Some(Instant::now() + KEY_REJECTION_EXPIRY);
+        self.0.send_modify(|state| state.key_rejected_until = until);
     }
 
     /// The API has accepted the key, or there is a new one to try.
     pub(crate) fn key_works(&self) {
         // Almost always there is nothing to change: look before taking the lock.
         if self.0.borrow().key_rejected_until.is_some() {
-            self.change(|state| state.key_rejected_until = None);
+            self.0.send_modify(|state| state.key_rejected_until = None);
         }
     }
 
-    /// The API cannot be reached, and no call will try to before `until`.
-    pub(crate) fn api_unreachable(&self, until: Instant) {
-        self.change(|state| state.api_unreachable_until = Some(until));
-    }
-
-    /// The API can be reached again.
-    pub(crate) fn api_reachable(&self) {
-        self.change(|state| state.api_unreachable_until = None);
-    }
-
-    /// Clears what has expired, for as long as the gateway runs.
-    pub(crate) async fn clear_expired(self) {
-        let mut states = self.0.subscribe();
-        loop {
-            let expiry = states.borrow_and_update().next_expiry();
-            tokio::select! {
-                () = sleep_until(expiry.unwrap_or_else(Instant::now)), if expiry.is_some() => {
-                    self.change(|state| state.clear_expired(Instant::now()));
-                }
-                _ = states.changed() => {}
-            }
-        }
+    /// The API cannot be reached, and no call will try to before `until`; `None` if it can again.
+    pub(crate) fn set_api_unreachable(&self, until: Option<Instant>) {
+        self.0
+            .send_modify(|state| state.api_unreachable_until = until);
     }
 
     /// Why the gateway is not ready; `None` if it is.
     pub(crate) fn not_ready_reason(&self) -> Option<&'static str> {
-        self.0.borrow().not_ready_reason()
-    }
-
-    /// The changes of [`Self::not_ready_reason`] from now on.
-    pub(crate) fn changes(&self) -> Changes {
-        Changes(self.0.subscribe())
-    }
-
-    /// Changes the state. Only a change of the reason wakes anybody: [`Self::clear_expired`] finds a
-    /// later expiry when the earlier one passes.
-    fn change(&self, change: impl FnOnce(&mut State)) {
-        self.0.send_if_modified(|state| {
-            let before = state.not_ready_reason();
-            change(state);
-            state.not_ready_reason() != before
-        });
-    }
-}
-
-impl State {
-    fn not_ready_reason(&self) -> Option<&'static str> {
-        if !self.serving {
+        let state = *self.0.borrow();
+        let now = Instant::now();
+        let lasts = |until: Option<Instant>| until.is_some_and(|until| now < until);
+        if !state.serving {
             Some("not serving")
-        } else if self.key_rejected_until.is_some() {
+        } else if lasts(state.key_rejected_until) {
             Some("application key rejected")
-        } else if self.api_unreachable_until.is_some() {
+        } else if lasts(state.api_unreachable_until) {
             Some("API unreachable")
         } else {
             None
         }
     }
 
-    fn next_expiry(&self) -> Option<Instant> {
-        [self.key_rejected_until, self.api_unreachable_until]
-            .into_iter()
-            .flatten()
-            .min()
-    }
-
-    fn clear_expired(&mut self, now: Instant) {
-        for until in [
-            &mut self.key_rejected_until,
-            &mut self.api_unreachable_until,
-        ] {
-            until.take_if(|until| *until <= now);
+    /// Waits until the reason is not `last`, and returns it.
+    pub(crate) async fn changed(&self, last: Option<&'static str>) -> Option<&'static str> {
+        let mut states = self.0.subscribe();
+        loop {
+            let reason = self.not_ready_reason();
+            if reason != last {
+                return reason;
+            }
+            let _ = timeout(EXPIRY_CHECK_INTERVAL, states.changed()).await;
         }
-    }
-}
-
-/// The changes of a [`Readiness`].
-#[derive(Debug)]
-pub(crate) struct Changes(watch::Receiver<State>);
-
-impl Changes {
-    /// Waits for the next change; `false` once there can be none.
-    pub(crate) async fn next(&mut self) -> bool {
-        self.0.changed().await.is_ok()
     }
 }
 
@@ -145,9 +87,8 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn serving() -> Readiness {
-        let readiness = Readiness::new();
-        readiness.serving();
-        tokio::spawn(readiness.clone().clear_expired());
+        let readiness = Readiness::default();
+        readiness.set_serving(true);
         readiness
     }
 
@@ -170,14 +111,27 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_unreachable_api_counts_until_the_pause_ends() {
         let readiness = serving();
-        readiness.api_unreachable(Instant::now() + 40 * SECOND);
+        readiness.set_api_unreachable(Some(Instant::now() + 40 * SECOND));
         readiness.key_rejected();
         tokio::time::sleep(KEY_REJECTION_EXPIRY + SECOND).await;
         assert_eq!(readiness.not_ready_reason(), Some("API unreachable"));
         tokio::time::sleep(10 * SECOND).await;
         assert_eq!(readiness.not_ready_reason(), None);
-        readiness.api_unreachable(Instant::now() + 40 * SECOND);
-        readiness.api_reachable();
+        readiness.set_api_unreachable(Some(Instant::now() + 40 * SECOND));
+        readiness.set_api_unreachable(None);
         assert_eq!(readiness.not_ready_reason(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_is_noticed_within_a_second_also_if_a_reason_expires() {
+        let readiness = serving();
+        readiness.key_rejected();
+        let start = Instant::now();
+        let reason = readiness.changed(None).await;
+        assert_eq!(reason, Some("application key rejected"));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        assert_eq!(readiness.changed(reason).await, None);
+        let range = KEY_REJECTION_EXPIRY..=KEY_REJECTION_EXPIRY + SECOND;
+        assert!(range.contains(&start.elapsed()));
     }
 }

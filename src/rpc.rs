@@ -50,9 +50,8 @@ impl Rpc {
 
     /// The rpc of a request path, `/package.Service/Method`.
     pub fn by_path(path: &str) -> Option<Self> {
-        let full_name = path.strip_prefix('/')?;
-        let mut rpcs = Self::ALL.into_iter();
-        rpcs.find(|rpc| rpc.full_name() == full_name)
+        let name = path.strip_prefix('/')?;
+        Self::ALL.into_iter().find(|rpc| rpc.full_name() == name)
     }
 
     /// `Method`.

@@ -18,9 +18,9 @@ use tokio::{
 use crate::{
     address::Address,
     app_key::{self, AppKeys},
-    attempt_limiter::{AttemptLimiter, Rate, Rates, client_id::ClientIds},
+    attempt_limiter::AttemptLimiter,
     banner,
-    config::{self, AppKeyOptions, AttemptRate, Command, ConfigError, SandboxListen},
+    config::{self, AppKeyOptions, Command, ConfigError, SandboxListen},
     error::chain,
     explain, output, probe,
     readiness::Readiness,
@@ -79,7 +79,7 @@ fn serve(config: &config::Serve) -> Result<(), Failure> {
     let settings = config::Telemetry::from_environment(config.log.log_format)?;
     let client = client(config)?;
     let runtime = runtime(config.worker_threads)?;
-    let readiness = Readiness::new();
+    let readiness = Readiness::default();
     let (key, telemetry) = {
         let _in_runtime = runtime.enter();
         let readiness = readiness.clone();
@@ -135,8 +135,7 @@ async fn start(
     let service = Service {
         upstream: Arc::new(upstream),
         app_keys,
-        client_ids: ClientIds::new(config.attempts.caller_metadata.clone()),
-        attempt_limiter: Arc::new(AttemptLimiter::new(rates(&config.attempts))),
+        attempt_limiter: Arc::new(AttemptLimiter::new(&config.attempts)),
         readiness,
     };
     let running = server::start(listeners, service, limits, observer, admin).await;
@@ -244,15 +243,6 @@ fn app_key(
         }
         receiver
     }))
-}
-
-fn rates(attempts: &config::Attempts) -> Rates {
-    let rate = |rate: Option<AttemptRate>| rate.map(|(most, per)| Rate::new(most, per));
-    Rates {
-        codes: rate(attempts.code_attempts),
-        all_codes: rate(attempts.code_attempts_total),
-        answers: rate(attempts.answer_attempts),
-    }
 }
 
 /// Makes a failure of an error and its causes.

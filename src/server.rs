@@ -113,12 +113,12 @@ pub(crate) async fn start(
         observer,
     });
     let limit = ConnectionLimit::new(limits.max_connections as usize);
-    let open = limit.clone();
+    let (open, upstream) = (limit.clone(), Arc::clone(&service.upstream));
     metrics::observe(
         Arc::clone(&service.upstream.in_flight),
         limits.max_in_flight,
         readiness.clone(),
-        service.upstream.circuit_breaker.gauge(),
+        move || upstream.circuit_breaker.is_closed(),
         move || open.len(),
     );
     let (routes, health) = routes(service).await;
@@ -129,14 +129,14 @@ pub(crate) async fn start(
         let (limit, connections, drain) = (limit.clone(), connections.clone(), drain.clone());
         accepting.spawn(listener.accept_all(limit, connections, drain, serve.clone()));
     }
-    readiness.serving();
+    readiness.set_serving(true);
     health.report().await;
     Running {
         listeners: accepting,
         connections,
         shared,
         drain,
-        _background: background(&readiness, &health, listeners.admin, admin),
+        _background: background(&health, listeners.admin, admin),
         readiness,
         health,
         limits,
@@ -189,15 +189,9 @@ fn reflection() -> Reflection<'static> {
         .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
 
-fn background(
-    readiness: &Readiness,
-    health: &Reporter,
-    listener: Option<Listener>,
-    admin: Admin,
-) -> JoinSet<()> {
+fn background(health: &Reporter, listener: Option<Listener>, admin: Admin) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(health.clone().follow());
-    tasks.spawn(readiness.clone().clear_expired());
     if let Some(listener) = listener {
         let limit = ConnectionLimit::new(admin::MAX_CONNECTIONS);
         let (connections, drain) = (TaskTracker::new(), CancellationToken::new());
@@ -215,7 +209,7 @@ impl Running {
             // None ends before the drain, except by a bug. A gateway that runs and takes no calls would be worse than none.
             Some(Err(panic)) = self.listeners.join_next() => std::panic::resume_unwind(panic.into_panic()),
         }
-        self.readiness.stopping();
+        self.readiness.set_serving(false);
         self.health.report().await;
         if timeout(self.limits.drain_timeout, self.drain())
             .await

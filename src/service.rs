@@ -3,23 +3,17 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
     app_key::{AppKeys, KeyOwner},
-    attempt_limiter::{AttemptLimiter, client_id::ClientIds},
+    attempt_limiter::AttemptLimiter,
     call::Call,
     envelope::ApiErrorKind,
     error::Error,
-    proto::{
-        GenerateTokenRequest, GenerateTokenResponse, GetSecretQuestionRequest,
-        GetSecretQuestionResponse, ResetPasswordRequest, ResetPasswordResponse,
-        UpdatePasswordRequest, UpdatePasswordResponse,
-        password_reset_service_server::PasswordResetService,
-    },
+    proto::{self, password_reset_service_server::PasswordResetService},
     readiness::Readiness,
-    status::Classification,
-    steps::{self, StepContext},
+    steps::{self, Step, StepContext},
     upstream::Upstream,
 };
 
@@ -28,7 +22,6 @@ use crate::{
 pub(crate) struct Service {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) app_keys: AppKeys,
-    pub(crate) client_ids: ClientIds,
     pub(crate) attempt_limiter: Arc<AttemptLimiter>,
     pub(crate) readiness: Readiness,
 }
@@ -37,72 +30,77 @@ pub(crate) struct Service {
 impl PasswordResetService for Service {
     async fn reset_password(
         &self,
-        request: Request<ResetPasswordRequest>,
-    ) -> Result<Response<ResetPasswordResponse>, Status> {
+        request: Request<proto::ResetPasswordRequest>,
+    ) -> Result<Response<proto::ResetPasswordResponse>, Status> {
         self.call(request, steps::reset_password).await
     }
 
     async fn get_secret_question(
         &self,
-        request: Request<GetSecretQuestionRequest>,
-    ) -> Result<Response<GetSecretQuestionResponse>, Status> {
+        request: Request<proto::GetSecretQuestionRequest>,
+    ) -> Result<Response<proto::GetSecretQuestionResponse>, Status> {
         self.call(request, steps::get_secret_question).await
     }
 
     async fn generate_token(
         &self,
-        request: Request<GenerateTokenRequest>,
-    ) -> Result<Response<GenerateTokenResponse>, Status> {
+        request: Request<proto::GenerateTokenRequest>,
+    ) -> Result<Response<proto::GenerateTokenResponse>, Status> {
         self.call(request, steps::generate_token).await
     }
 
     async fn update_password(
         &self,
-        request: Request<UpdatePasswordRequest>,
-    ) -> Result<Response<UpdatePasswordResponse>, Status> {
+        request: Request<proto::UpdatePasswordRequest>,
+    ) -> Result<Response<proto::UpdatePasswordResponse>, Status> {
         self.call(request, steps::update_password).await
     }
 }
 
 impl Service {
-    /// Runs a step for a call, and turns its error into a status.
+    /// Runs a step for a call, and turns its error into a status. A panic of the step is an error too,
+    /// so that the caller learns the outcome.
     async fn call<Req, Res>(
         &self,
         mut request: Request<Req>,
-        step: impl AsyncFnOnce(StepContext, Req) -> Result<Res, Error>,
+        step: for<'a> fn(&'a Req) -> Result<Step<'a, Res>, Error>,
     ) -> Result<Response<Res>, Status> {
         let call: Arc<Call> = request
             .extensions_mut()
             .remove()
             .expect("the call layer is around every rpc");
-        let result = match self.context(&request, &call) {
-            Ok(context) => catch_panic(step(context, request.into_inner()), &call).await,
-            Err(error) => Err(error),
-        };
-        self.record_key_result(&result);
+        let result = AssertUnwindSafe(async {
+            let context = self.context(request.metadata(), &call)?;
+            step(request.get_ref())?.run(&context).await
+        })
+        .catch_unwind()
+        .await
+        .unwrap_or_else(|_panic| {
+            let sent = call.record.abandon();
+            Err(Error::Panicked { sent })
+        });
+        let owner = self.app_keys.owner();
+        if owner == KeyOwner::Gateway {
+            self.record_key_result(&result);
+        }
         result
             .map(Response::new)
-            .map_err(|error| self.to_status(&error, &call))
+            .map_err(|error| call.record.fail(&error, call.rpc.is_read_only(), owner))
     }
 
-    fn context<T>(&self, request: &Request<T>, call: &Arc<Call>) -> Result<StepContext, Error> {
+    fn context(&self, metadata: &MetadataMap, call: &Arc<Call>) -> Result<StepContext, Error> {
+        let app_key = self.app_keys.of_call(metadata).ok_or(Error::KeyMissing)?;
         Ok(StepContext {
             upstream: Arc::clone(&self.upstream),
             attempt_limiter: Arc::clone(&self.attempt_limiter),
-            client: self.client_ids.of_call(request.metadata(), call.client),
+            client: self.attempt_limiter.client_id(metadata, call.client),
             call: Arc::clone(call),
-            app_key: self
-                .app_keys
-                .of_call(request.metadata())
-                .ok_or(Error::KeyMissing)?,
+            app_key,
         })
     }
 
     /// Updates readiness from the response: it shows whether the gateway's own key is accepted.
     fn record_key_result<T>(&self, result: &Result<T, Error>) {
-        if self.app_keys.owner() == KeyOwner::Caller {
-            return;
-        }
         match result {
             Ok(_) => self.readiness.key_works(),
             Err(Error::Refused(error)) if error.kind == ApiErrorKind::KeyRejected => {
@@ -113,26 +111,4 @@ impl Service {
             Err(_) => {}
         }
     }
-
-    /// The status of an error. It is recorded for the call's log line and metrics.
-    fn to_status(&self, error: &Error, call: &Call) -> Status {
-        let owner = self.app_keys.owner();
-        let classification = Classification::of(error, call.rpc.is_read_only(), owner);
-        call.record.failed(classification, owner, error);
-        classification.status(error)
-    }
-}
-
-/// Turns a panic of a step into an error, so that the caller learns the outcome. It is not an `async fn`, which would hold
-/// the step's future twice.
-fn catch_panic<T>(
-    step: impl Future<Output = Result<T, Error>>,
-    call: &Call,
-) -> impl Future<Output = Result<T, Error>> {
-    AssertUnwindSafe(step).catch_unwind().map(|result| {
-        result.unwrap_or_else(|_panic| {
-            let sent = call.record.abandon();
-            Err(Error::Panicked { sent })
-        })
-    })
 }

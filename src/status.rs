@@ -124,6 +124,7 @@ fn row(error: &Error, is_read_only: bool, key: KeyOwner) -> Row {
     use {Code as C, ErrorReason as R};
     let invalid = |code| (code, R::InvalidRequest, Caller, NotSent);
     let not_sent = |code, reason, fault| (code, reason, fault, NotSent);
+    let if_sent = |sent, code, reason, fault| (code, reason, fault, Outcome::if_sent(sent));
     match *error {
         Error::Invalid(_) => invalid(C::InvalidArgument),
         // The specification's code for a message over the limit; tonic reports OUT_OF_RANGE.
@@ -138,18 +139,14 @@ fn row(error: &Error, is_read_only: bool, key: KeyOwner) -> Row {
         }
         Error::ConnectionLost(_) => no_response_row(is_read_only, Upstream),
         Error::TimedOut { sent } => {
-            let outcome = Outcome::if_sent(sent);
-            (C::DeadlineExceeded, R::UpstreamTimeout, Upstream, outcome)
+            if_sent(sent, C::DeadlineExceeded, R::UpstreamTimeout, Upstream)
         }
         Error::Overloaded => not_sent(C::ResourceExhausted, R::GatewayOverloaded, Gateway),
         Error::ShuttingDown { sent: true } => no_response_row(is_read_only, Gateway),
         Error::ShuttingDown { sent: false } => {
             not_sent(C::Unavailable, R::GatewayShuttingDown, Gateway)
         }
-        Error::Panicked { sent } => {
-            let outcome = Outcome::if_sent(sent);
-            (C::Internal, R::GatewayFailed, Gateway, outcome)
-        }
+        Error::Panicked { sent } => if_sent(sent, C::Internal, R::GatewayFailed, Gateway),
     }
 }
 

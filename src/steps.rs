@@ -1,5 +1,4 @@
-//! The four steps of a reset. Each file is one rpc: its REST body, its fields, and what the response
-//! means.
+//! The four steps of a reset. Each file is one rpc: what it sends to the API, and what the response means.
 
 mod generate_token;
 mod get_secret_question;
@@ -16,7 +15,7 @@ pub(crate) use self::{
     reset_password::reset_password, update_password::update_password,
 };
 use crate::{
-    attempt_limiter::{AttemptLimiter, client_id::ClientId},
+    attempt_limiter::{AttemptLimiter, ClientId, Guess},
     call::Call,
     envelope::{ApiError, ApiResponse, RequestValues},
     error::Error,
@@ -34,26 +33,38 @@ pub(crate) struct StepContext {
     pub(crate) app_key: HeaderValue,
 }
 
-impl StepContext {
-    /// Sends the REST request of the call's rpc and reads the response with `parse`.
+/// What one call does, made from its validated message.
+pub(crate) struct Step<'a, T> {
+    payload: Payload<'a>,
+    /// The values of the message, which must not come back in an error.
+    values: RequestValues,
+    /// What the call guesses, if its rpc limits guesses.
+    guess: Option<Guess<'a>>,
+    /// Reads the API's response.
+    parse: fn(&ApiResponse) -> Result<T, ApiError>,
+}
+
+impl<T> Step<'_, T> {
+    /// Sends the REST request, once the limit on guesses allows it, and reads the response.
     ///
     /// # Errors
     ///
-    /// As [`Upstream::send`], and the API's error.
-    async fn send<T>(
-        &self,
-        payload: Payload<'_>,
-        values: RequestValues,
-        parse: impl FnOnce(&ApiResponse) -> Result<T, ApiError>,
-    ) -> Result<T, Error> {
-        let (call, app_key) = (&*self.call, &self.app_key);
+    /// As [`AttemptLimiter::limit`] and [`Upstream::send`], or the API's error.
+    pub(crate) async fn run(self, context: &StepContext) -> Result<T, Error> {
         let request = ApiRequest {
-            call,
-            app_key,
-            payload,
+            call: &context.call,
+            app_key: &context.app_key,
+            payload: self.payload,
         };
-        let response = self.upstream.send(&request, values).await?;
-        parse(&response).map_err(Error::Refused)
+        let send = async || {
+            let response = context.upstream.send(&request, self.values).await?;
+            (self.parse)(&response).map_err(Error::Refused)
+        };
+        let (limiter, client) = (&context.attempt_limiter, context.client);
+        match self.guess {
+            Some(guess) => limiter.limit(guess, client, &context.call, send).await,
+            None => send().await,
+        }
     }
 }
 
@@ -64,7 +75,8 @@ impl StepContext {
 /// The API's error, if the response is not a success.
 pub(crate) fn parse(rpc: Rpc, response: &ApiResponse, answer_given: bool) -> Result<(), ApiError> {
     match rpc {
-        Rpc::ResetPassword => reset_password::parse(response, answer_given).map(drop),
+        Rpc::ResetPassword if answer_given => reset_password::parse(response).map(drop),
+        Rpc::ResetPassword => reset_password::parse_without_answer(response).map(drop),
         Rpc::GetSecretQuestion => get_secret_question::parse(response).map(drop),
         Rpc::GenerateToken => generate_token::parse(response).map(drop),
         Rpc::UpdatePassword => update_password::parse(response).map(drop),

@@ -31,16 +31,14 @@ use crate::{
     error::Error,
     readiness::Readiness,
     rpc::Rpc,
-    telemetry::{call_log::CallObserver, metrics::Metrics, spans::ClientSpan},
+    telemetry::{call_log::CallObserver, spans::ClientSpan},
 };
 
 /// The API as all calls share it.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     client: Client,
-    metrics: Metrics,
-    /// Whether requests carry the trace to the API.
-    propagates_trace: bool,
+    observer: CallObserver,
     endpoints: [Endpoint; Rpc::ALL.len()],
     retry_budget: RetryBudget,
     /// One permit for each call that is being sent.
@@ -60,8 +58,7 @@ impl Upstream {
     ) -> Self {
         Self {
             client,
-            metrics: observer.metrics.clone(),
-            propagates_trace: observer.continues_traces,
+            observer: observer.clone(),
             endpoints: Rpc::ALL.map(|rpc| Endpoint::new(rpc, base, api_version)),
             retry_budget: RetryBudget::new(),
             in_flight,
@@ -85,10 +82,9 @@ impl Upstream {
         values.0.push(app_key.to_owned());
         request.call.ensure_live()?;
         let admission = self.circuit_breaker.admit()?;
-        let _permit = self
-            .in_flight
-            .try_acquire()
-            .map_err(|_full| Error::Overloaded)?;
+        let Ok(_permit) = self.in_flight.try_acquire() else {
+            return Err(Error::Overloaded);
+        };
         match self.send_with_retries(request, admission).await {
             Ok(response) => Ok(ApiResponse { values, ..response }),
             // The API has seen an earlier attempt.
@@ -119,7 +115,7 @@ impl Upstream {
                 break;
             };
             call.record.tried_again();
-            self.metrics.request_repeated();
+            self.observer.metrics.request_repeated();
             retries += 1;
             result = self.attempt(request, admission, retries).await;
         }
@@ -136,7 +132,7 @@ impl Upstream {
         let start = Instant::now();
         let call = request.call;
         let endpoint = &self.endpoints[call.rpc as usize];
-        let mut span = ClientSpan::start(endpoint, &call.trace, &self.metrics, start);
+        let mut span = ClientSpan::start(endpoint, &call.trace, &self.observer.metrics, start);
         if resend_count > 0 {
             span.repeats(resend_count);
         }
@@ -164,7 +160,7 @@ impl Upstream {
         tokio::task::yield_now().await;
         let call = request.call;
         let mut request = request.build(endpoint);
-        if self.propagates_trace {
+        if self.observer.continues_traces {
             span.inject(request.headers_mut());
         }
         let mut response = self

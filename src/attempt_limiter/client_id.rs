@@ -2,40 +2,25 @@
 //! the connection. Callers are kept as hashes with a key of this process, never as text.
 
 use std::{
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
     net::{IpAddr, Ipv6Addr},
 };
 
-use http::HeaderName;
 use tonic::metadata::MetadataMap;
 
+use super::AttemptLimiter;
 use crate::connect_info::ConnectInfo;
 
 /// Stands for one caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ClientId(pub(crate) u64);
+pub(crate) struct ClientId(pub(super) u64);
 
-/// Gives each caller its [`ClientId`].
-#[derive(Debug)]
-pub(crate) struct ClientIds {
-    metadata: Option<HeaderName>,
-    hasher: RandomState,
-}
-
-impl ClientIds {
-    /// Callers are told apart by `metadata` where they have it.
-    pub(crate) fn new(metadata: Option<HeaderName>) -> Self {
-        Self {
-            metadata,
-            hasher: RandomState::new(),
-        }
-    }
-
+impl AttemptLimiter {
     /// The caller that sent this metadata over this connection.
-    pub(crate) fn of_call(&self, metadata: &MetadataMap, connection: ConnectInfo) -> ClientId {
+    pub(crate) fn client_id(&self, metadata: &MetadataMap, connection: ConnectInfo) -> ClientId {
         // The last of several values: a proxy may append its own to what it received.
         let value = self
-            .metadata
+            .caller_metadata
             .as_ref()
             .and_then(|name| metadata.as_ref().get_all(name).iter().next_back());
         ClientId(match (value, connection) {
@@ -63,6 +48,7 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::attempt_limiter::tests::limiter;
 
     fn metadata(pairs: &[(&'static str, &str)]) -> MetadataMap {
         let mut metadata = MetadataMap::new();
@@ -74,9 +60,9 @@ mod tests {
 
     #[test]
     fn the_named_metadata_comes_before_the_connection() {
-        let clients = ClientIds::new(Some(HeaderName::from_static("x-app")));
+        let limiter = limiter(Some(http::HeaderName::from_static("x-app")));
         let of = |pairs: &[_], uid| {
-            clients.of_call(&metadata(pairs), ConnectInfo::Unix { uid: Some(uid) })
+            limiter.client_id(&metadata(pairs), ConnectInfo::Unix { uid: Some(uid) })
         };
         assert_eq!(of(&[("x-app", "a")], 1), of(&[("x-app", "a")], 2));
         assert_ne!(of(&[("x-app", "a")], 1), of(&[("x-app", "b")], 1));
@@ -90,9 +76,9 @@ mod tests {
 
     #[test]
     fn an_address_is_one_caller_from_any_port_and_mapped_into_ipv6() {
-        let clients = ClientIds::new(None);
+        let limiter = limiter(None);
         let of = |remote: &str| {
-            clients.of_call(
+            limiter.client_id(
                 &metadata(&[]),
                 ConnectInfo::Tcp {
                     local: None,
@@ -108,8 +94,8 @@ mod tests {
 
     #[test]
     fn metadata_is_ignored_unless_it_is_configured() {
-        let clients = ClientIds::new(None);
-        let of = |pairs: &[_]| clients.of_call(&metadata(pairs), ConnectInfo::Unix { uid: None });
+        let limiter = limiter(None);
+        let of = |pairs: &[_]| limiter.client_id(&metadata(pairs), ConnectInfo::Unix { uid: None });
         assert_eq!(of(&[("x-app", "a")]), of(&[("x-app", "b")]));
     }
 }

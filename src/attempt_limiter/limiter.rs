@@ -8,20 +8,21 @@
 //! flood of one key does not hold up the others.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, hash_map::Entry},
     num::NonZeroUsize,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::Duration,
 };
 
 use lru::LruCache;
+use parking_lot::Mutex;
 use tokio::{
-    sync::{Notify, Semaphore},
+    sync::{self, Notify, Semaphore},
     time::Instant,
 };
 
-use super::token_bucket::{Rate, TokenBucket};
-use crate::{call::Call, error::Error};
+use super::token_bucket::TokenBucket;
+use crate::{call::Call, config::AttemptRate, error::Error};
 
 /// How many keys with spent tokens are remembered.
 const MAX_KEYS: NonZeroUsize = NonZeroUsize::new(64 * 1024).expect("it is not zero");
@@ -33,7 +34,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 /// A limit for each key, and one for all keys together.
 #[derive(Debug)]
 pub(super) struct Limiter {
-    rate_of_each: Option<Rate>,
+    rate_of_each: Option<AttemptRate>,
     all: Arc<Limit>,
     keys: Mutex<Keys>,
     waiting: Semaphore,
@@ -51,39 +52,28 @@ struct Keys {
 #[derive(Debug)]
 struct Limit {
     bucket: Mutex<TokenBucket>,
-    /// Its one permit is held by the first call in the queue. The others queue for it, first come,
-    /// first served.
-    turn: Semaphore,
+    /// Held by the first call in the queue. The others queue for it, first come, first served.
+    turn: sync::Mutex<()>,
     /// Wakes the first call in the queue when an attempt is settled.
     settled: Notify,
 }
 
-/// The right to make one attempt. Dropped before it is settled, it costs if the call was sent.
+/// One attempt, which may be made once it has reserved a token of each limit. Dropped before it is
+/// settled, it costs those tokens if the call was sent.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Attempt<'a> {
-    call: &'a Call,
-    /// `None` until it is settled.
-    costs: Option<bool>,
-    reservations: [Reservation; 2],
-    /// Dropped last: until then the key's limit is in use.
-    _key: KeyGuard<'a>,
-}
-
-/// A token that a pending attempt may cost.
-#[derive(Debug)]
-struct Reservation(Arc<Limit>);
-
-/// Keeps the limit of a key in use.
-#[derive(Debug)]
-struct KeyGuard<'a> {
     limiter: &'a Limiter,
     key: u64,
+    call: &'a Call,
+    reserved: Vec<Arc<Limit>>,
+    /// `None` until it is settled.
+    costs: Option<bool>,
 }
 
 impl Limiter {
     /// `None` is no limit.
-    pub(super) fn new(of_each: Option<Rate>, of_all: Option<Rate>) -> Self {
+    pub(super) fn new(of_each: Option<AttemptRate>, of_all: Option<AttemptRate>) -> Self {
         // `LruCache::new` allocates room for all keys at once.
         let mut spent = LruCache::unbounded();
         spent.resize(MAX_KEYS);
@@ -107,70 +97,77 @@ impl Limiter {
         key: u64,
         call: &'a Call,
     ) -> Result<Attempt<'a>, Error> {
-        let (_key, limit) = self.enter(key);
-        let reservations = async {
-            let of_key = limit.reserve(&self.waiting).await?;
-            Ok([of_key, self.all.reserve(&self.waiting).await?])
-        };
-        let reservations = tokio::select! {
-            biased;
-            result = reservations => result?,
-            error = call.until_abandoned() => return Err(error),
-        };
-        Ok(Attempt {
+        let limits = [self.enter(key), Arc::clone(&self.all)];
+        let mut attempt = Attempt {
+            limiter: self,
+            key,
             call,
+            reserved: Vec::new(),
             costs: None,
-            reservations,
-            _key,
-        })
+        };
+        let reserve_all = async {
+            for limit in limits {
+                limit.reserve(&self.waiting).await?;
+                attempt.reserved.push(limit);
+            }
+            Ok(())
+        };
+        tokio::select! {
+            biased;
+            result = reserve_all => result?,
+            error = call.until_abandoned() => return Err(error),
+        }
+        Ok(attempt)
     }
 
-    /// Puts the limit of a key in use.
-    fn enter(&self, key: u64) -> (KeyGuard<'_>, Arc<Limit>) {
-        let Keys { in_use, spent } = &mut *lock(&self.keys);
+    /// Counts a call of a key. Returns the limit of the key.
+    fn enter(&self, key: u64) -> Arc<Limit> {
+        let Keys { in_use, spent } = &mut *self.keys.lock();
         let (limit, calls) = in_use.entry(key).or_insert_with(|| {
             let full_at = spent.pop(&key).unwrap_or_else(Instant::now);
             (Limit::new(self.rate_of_each, full_at), 0)
         });
         *calls += 1;
-        (KeyGuard { limiter: self, key }, Arc::clone(limit))
+        Arc::clone(limit)
     }
-}
 
-impl Drop for KeyGuard<'_> {
-    fn drop(&mut self) {
-        let Keys { in_use, spent } = &mut *lock(&self.limiter.keys);
-        let (limit, calls) = in_use.get_mut(&self.key).expect("it is in use");
+    /// Ends a call of a key. After the last one, only spent tokens are remembered.
+    fn leave(&self, key: u64) {
+        let Keys { in_use, spent } = &mut *self.keys.lock();
+        let Entry::Occupied(mut entry) = in_use.entry(key) else {
+            return;
+        };
+        let (limit, calls) = entry.get_mut();
         *calls -= 1;
         if *calls == 0 {
-            let full_at = lock(&limit.bucket).full_at;
-            in_use.remove(&self.key);
+            let full_at = limit.bucket.lock().full_at;
+            entry.remove();
             if full_at > Instant::now() {
-                spent.put(self.key, full_at);
+                spent.put(key, full_at);
             }
         }
     }
 }
 
 impl Limit {
-    fn new(rate: Option<Rate>, full_at: Instant) -> Arc<Self> {
+    fn new(rate: Option<AttemptRate>, full_at: Instant) -> Arc<Self> {
         Arc::new(Self {
             bucket: Mutex::new(TokenBucket::new(rate, full_at)),
-            turn: Semaphore::new(1),
+            turn: sync::Mutex::default(),
             settled: Notify::new(),
         })
     }
 
     /// Reserves a token, after those who came before.
-    async fn reserve(self: &Arc<Self>, waiting: &Semaphore) -> Result<Reservation, Error> {
-        let is_queue_empty = self.turn.available_permits() > 0;
+    async fn reserve(&self, waiting: &Semaphore) -> Result<(), Error> {
+        let is_queue_empty = self.turn.try_lock().is_ok();
         if is_queue_empty && let Some(result) = self.try_reserve() {
             return result;
         }
-        let retry_after = RETRY_AFTER;
-        let full = |_| Error::TooManyAttempts { retry_after };
-        let _place = waiting.try_acquire().map_err(full)?;
-        let _turn = self.turn.acquire().await.expect("it is never closed");
+        let _place = waiting
+            .try_acquire()
+            .map_err(|_full| too_many_attempts(RETRY_AFTER))?;
+        let _turn = self.turn.lock().await;
         loop {
             if let Some(result) = self.try_reserve() {
                 return result;
@@ -180,17 +177,9 @@ impl Limit {
     }
 
     /// Reserves a token or refuses to; `None` if that depends on the pending attempts.
-    fn try_reserve(self: &Arc<Self>) -> Option<Result<Reservation, Error>> {
-        let result = lock(&self.bucket).reserve(Instant::now())?;
-        let result = result.map_err(|retry_after| Error::TooManyAttempts { retry_after });
-        Some(result.map(|()| Reservation(Arc::clone(self))))
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        lock(&self.0.bucket).pending -= 1;
-        self.0.settled.notify_one();
+    fn try_reserve(&self) -> Option<Result<(), Error>> {
+        let result = self.bucket.lock().reserve(Instant::now())?;
+        Some(result.map_err(too_many_attempts))
     }
 }
 
@@ -205,17 +194,17 @@ impl Drop for Attempt<'_> {
     fn drop(&mut self) {
         // If it is not settled, the caller left or the handler panicked. A call that has not been
         // sent by now never will be.
-        if self.costs.unwrap_or_else(|| self.call.record.abandon()) {
-            for Reservation(limit) in &self.reservations {
-                lock(&limit.bucket).spend(Instant::now());
-            }
+        let costs = self.costs.unwrap_or_else(|| self.call.record.abandon());
+        for limit in &self.reserved {
+            limit.bucket.lock().settle(costs, Instant::now());
+            limit.settled.notify_one();
         }
+        self.limiter.leave(self.key);
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // No panic leaves a value half changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn too_many_attempts(retry_after: Duration) -> Error {
+    Error::TooManyAttempts { retry_after }
 }
 
 #[cfg(test)]
@@ -229,10 +218,7 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn limiter(of_each: u32, of_all: u32) -> Limiter {
-        Limiter::new(
-            Some(Rate::new(of_each, HOUR)),
-            Some(Rate::new(of_all, HOUR)),
-        )
+        Limiter::new(Some((of_each, HOUR)), Some((of_all, HOUR)))
     }
 
     fn call() -> Call {
@@ -258,8 +244,8 @@ mod tests {
     }
 
     fn is_idle(limiter: &Limiter) -> bool {
-        lock(&limiter.all.bucket).pending == 0
-            && lock(&limiter.keys).in_use.is_empty()
+        limiter.all.bucket.lock().pending == 0
+            && limiter.keys.lock().in_use.is_empty()
             && limiter.waiting.available_permits() == MAX_WAITING
     }
 
@@ -365,7 +351,7 @@ mod tests {
     #[tokio::test]
     async fn only_spent_tokens_are_remembered_and_those_of_so_many_keys() {
         let call = call();
-        let limiter = Limiter::new(Some(Rate::new(1, HOUR)), None);
+        let limiter = Limiter::new(Some((1, HOUR)), None);
         limiter.attempt(u64::MAX, &call).await.unwrap().settle(true);
         for key in 0..2 * MAX_KEYS.get() as u64 {
             limiter.attempt(key, &call).await.unwrap().settle(false);
@@ -374,7 +360,7 @@ mod tests {
         for key in 0..2 * MAX_KEYS.get() as u64 {
             limiter.attempt(key, &call).await.unwrap().settle(true);
         }
-        assert_eq!(lock(&limiter.keys).spent.len(), MAX_KEYS.get());
+        assert_eq!(limiter.keys.lock().spent.len(), MAX_KEYS.get());
         assert!(is_idle(&limiter));
         assert!(limiter.attempt(u64::MAX, &call).await.is_ok());
     }

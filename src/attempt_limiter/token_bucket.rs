@@ -4,40 +4,22 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// How many attempts there may be, and how fast they come back: `20/10m`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rate {
-    most: u32,
-    /// The time in which one token comes back.
-    interval: Duration,
-}
+use crate::config::AttemptRate;
 
 /// The tokens of a rate. Some are reserved by attempts that are pending.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
-    /// `None` is no limit.
-    rate: Option<Rate>,
+    /// How many tokens there may be, and the time in which one comes back. `None` is no limit.
+    limit: Option<(u32, Duration)>,
     /// When all spent tokens are back.
     pub(super) full_at: Instant,
     pub(super) pending: u32,
 }
 
-impl Rate {
-    /// `most` attempts, all of which come back in the time `per`. Neither is zero.
-    pub(crate) fn new(most: u32, per: Duration) -> Self {
-        // Rounded up, so that no more attempts pass than configured.
-        let interval = per.as_nanos().div_ceil(u128::from(most.max(1)));
-        Self {
-            most,
-            interval: Duration::from_nanos(u64::try_from(interval).unwrap_or(u64::MAX)),
-        }
-    }
-}
-
 impl TokenBucket {
-    pub(super) fn new(rate: Option<Rate>, full_at: Instant) -> Self {
+    pub(super) fn new(rate: Option<AttemptRate>, full_at: Instant) -> Self {
         Self {
-            rate,
+            limit: rate.map(|(most, per)| (most, interval(most, per))),
             full_at,
             pending: 0,
         }
@@ -46,7 +28,7 @@ impl TokenBucket {
     /// Reserves a token. An error is the time until the next one comes back. `None` if there may be
     /// one as soon as a pending attempt gives its own back.
     pub(super) fn reserve(&mut self, now: Instant) -> Option<Result<(), Duration>> {
-        if let Some(Rate { most, interval }) = self.rate {
+        if let Some((most, interval)) = self.limit {
             let missing = self.full_at.saturating_duration_since(now);
             let spent = missing.as_nanos().div_ceil(interval.as_nanos().max(1));
             if spent + u128::from(self.pending) >= u128::from(most) {
@@ -58,12 +40,20 @@ impl TokenBucket {
         Some(Ok(()))
     }
 
-    /// Spends the reserved token of an attempt that is still pending.
-    pub(super) fn spend(&mut self, now: Instant) {
-        if let Some(rate) = self.rate {
-            self.full_at = self.full_at.max(now) + rate.interval;
+    /// Ends a pending attempt. Its token is spent if the attempt costs one.
+    pub(super) fn settle(&mut self, costs: bool, now: Instant) {
+        self.pending -= 1;
+        if costs && let Some((_, interval)) = self.limit {
+            self.full_at = self.full_at.max(now) + interval;
         }
     }
+}
+
+/// The time in which one of `most` tokens comes back, if all do in the time `per`. It is rounded up,
+/// so that no more attempts pass than configured.
+fn interval(most: u32, per: Duration) -> Duration {
+    let nanoseconds = per.as_nanos().div_ceil(u128::from(most.max(1)));
+    Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
 }
 
 #[cfg(test)]
@@ -75,13 +65,12 @@ mod tests {
 
     /// Three attempts, one more each ten seconds.
     fn bucket(now: Instant) -> TokenBucket {
-        TokenBucket::new(Some(Rate::new(3, 30 * SECOND)), now)
+        TokenBucket::new(Some((3, 30 * SECOND)), now)
     }
 
     fn reserve_and_spend(bucket: &mut TokenBucket, now: Instant) {
         assert_eq!(bucket.reserve(now), RESERVED);
-        bucket.spend(now);
-        bucket.pending -= 1;
+        bucket.settle(true, now);
     }
 
     #[test]
@@ -121,10 +110,9 @@ mod tests {
             assert_eq!(bucket.reserve(now), RESERVED);
         }
         assert_eq!(bucket.reserve(now), None);
-        bucket.spend(now);
-        bucket.pending -= 1;
+        bucket.settle(true, now);
         assert_eq!(bucket.reserve(now), None, "that token is gone");
-        bucket.pending -= 1;
+        bucket.settle(false, now);
         assert_eq!(bucket.reserve(now), RESERVED, "this one came back");
         assert_eq!(bucket.reserve(now + 10 * SECOND), RESERVED);
     }
@@ -137,7 +125,7 @@ mod tests {
             (7, Duration::from_millis(1)),
             (1_000_000, Duration::from_millis(1)),
         ] {
-            let mut bucket = TokenBucket::new(Some(Rate::new(most, per)), now);
+            let mut bucket = TokenBucket::new(Some((most, per)), now);
             for _ in 0..most {
                 reserve_and_spend(&mut bucket, now);
             }

@@ -1,12 +1,14 @@
 //! Reads the result envelope, which reports how a call went: `{"Model":…,"Errors":[…],"ErrorsCode":[…],…}`.
 
-use super::{ApiErrorKind, Model, SuccessRule, json::JsonObject};
+use serde_json::value::RawValue;
+
+use super::{ApiErrorKind, SuccessRule, json::JsonObject};
 
 /// The model of a result that is a success.
 pub(super) fn read<'a>(
     object: &JsonObject<'a>,
     rule: SuccessRule,
-) -> Result<Model<'a>, ApiErrorKind> {
+) -> Result<Option<&'a RawValue>, ApiErrorKind> {
     let model = object.get("Model")?;
     let errors = object.strings("Errors")?;
     let codes = object.strings("ErrorsCode")?;
@@ -25,7 +27,7 @@ pub(super) fn read<'a>(
         }
         None => Err(ApiErrorKind::Malformed),
         Some(false) if rule == SuccessRule::IsSucceed => Err(ApiErrorKind::Unexplained),
-        Some(_) => Ok(Model(model)),
+        Some(_) => Ok(model),
     }
 }
 

@@ -1,12 +1,10 @@
-//! The stand-in's traders, codes and tokens: a state machine without HTTP. Callers pass the time.
+//! The stand-in's traders, codes and tokens: a state machine without HTTP.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
 use rand::Rng;
-use uuid::Builder;
+use tokio::time::Instant;
+use uuid::Uuid;
 
 /// How long a code or a token works.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
@@ -16,23 +14,20 @@ const TRADERS: [Trader; 2] = [
     Trader {
         login: "robert.zak",
         email: "robert.zak@autoshares.com",
-        question: Some("What street did you live on in third grade?"),
-        answer: Some("Peterson"),
+        question: Some(("What street did you live on in third grade?", "Peterson")),
     },
     Trader {
         login: "jane.doe",
         email: "hello@autoshares.com",
         question: None,
-        answer: None,
     },
 ];
 
 struct Trader {
     login: &'static str,
     email: &'static str,
-    /// The secret question.
-    question: Option<&'static str>,
-    answer: Option<&'static str>,
+    /// The secret question and its answer.
+    question: Option<(&'static str, &'static str)>,
 }
 
 /// The state of the stand-in.
@@ -40,18 +35,12 @@ struct Trader {
 pub(super) struct Accounts {
     /// For each trader the code that was mailed last.
     mailboxes: [Option<String>; TRADERS.len()],
-    /// By code, which has six digits.
-    codes: HashMap<String, Grant>,
-    /// By token.
-    tokens: HashMap<String, Grant>,
+    codes: Grants,
+    tokens: Grants,
 }
 
-/// Whom a code or a token stands for, until it is used or expires.
-struct Grant {
-    /// The trader's index.
-    trader: usize,
-    expires: Instant,
-}
+/// The codes or tokens that work: for each the trader's index, and when it expires.
+type Grants = HashMap<String, (usize, Instant)>;
 
 /// Why a step is refused.
 #[derive(Debug, PartialEq, Eq)]
@@ -68,42 +57,34 @@ pub(super) enum Refusal {
 
 impl Accounts {
     /// Step 1: mails a code, which replaces the previous one.
-    pub(super) fn reset(
-        &mut self,
-        user: &str,
-        answer: Option<&str>,
-        now: Instant,
-    ) -> Result<String, Refusal> {
+    pub(super) fn reset(&mut self, user: &str, answer: Option<&str>) -> Result<String, Refusal> {
         let trader = find(user)?;
-        let expected = TRADERS[trader].answer;
-        if expected.is_some() && answer != expected {
+        if TRADERS[trader]
+            .question
+            .is_some_and(|(_, expected)| answer != Some(expected))
+        {
             return Err(Refusal::IncorrectAnswer);
         }
-        self.codes.retain(|_, grant| grant.trader != trader);
-        let code = loop {
-            let code = format!("{:06}", rand::rng().random_range(0..1_000_000));
-            if !self.codes.contains_key(&code) {
-                break code;
-            }
-        };
-        self.codes.insert(code.clone(), Grant::new(trader, now));
+        self.codes.retain(|_, (owner, _)| *owner != trader);
+        let code = format!("{:06}", rand::rng().random_range(0..1_000_000));
+        self.codes
+            .insert(code.clone(), (trader, Instant::now() + LIFETIME));
         self.mailboxes[trader] = Some(code.clone());
         Ok(code)
     }
 
     /// Step 3: exchanges a code for a token.
-    pub(super) fn token(&mut self, code: &str, now: Instant) -> Result<String, Refusal> {
-        let trader = take(&mut self.codes, code, now).ok_or(Refusal::IncorrectCode)?;
-        let token = Builder::from_random_bytes(rand::random())
-            .into_uuid()
-            .to_string();
-        self.tokens.insert(token.clone(), Grant::new(trader, now));
+    pub(super) fn token(&mut self, code: &str) -> Result<String, Refusal> {
+        let trader = take(&mut self.codes, code).ok_or(Refusal::IncorrectCode)?;
+        let token = Uuid::from_u128(rand::random()).to_string();
+        self.tokens
+            .insert(token.clone(), (trader, Instant::now() + LIFETIME));
         Ok(token)
     }
 
     /// Step 4: uses up the token.
-    pub(super) fn set_password(&mut self, token: &str, now: Instant) -> Result<(), Refusal> {
-        let trader = take(&mut self.tokens, token, now);
+    pub(super) fn set_password(&mut self, token: &str) -> Result<(), Refusal> {
+        let trader = take(&mut self.tokens, token);
         trader.map(drop).ok_or(Refusal::IncorrectToken)
     }
 
@@ -115,7 +96,8 @@ impl Accounts {
 
 /// Step 2: the secret question; `None` for a trader without one.
 pub(super) fn question(user: &str) -> Result<Option<&'static str>, Refusal> {
-    find(user).map(|trader| TRADERS[trader].question)
+    let trader = &TRADERS[find(user)?];
+    Ok(trader.question.map(|(question, _)| question))
 }
 
 fn find(user: &str) -> Result<usize, Refusal> {
@@ -123,47 +105,40 @@ fn find(user: &str) -> Result<usize, Refusal> {
     TRADERS.iter().position(is_user).ok_or(Refusal::UnknownUser)
 }
 
-impl Grant {
-    fn new(trader: usize, now: Instant) -> Self {
-        Self {
-            trader,
-            expires: now + LIFETIME,
-        }
-    }
-}
-
 /// Uses up a code or a token. `None` if it is unknown or has expired.
-fn take(grants: &mut HashMap<String, Grant>, name: &str, now: Instant) -> Option<usize> {
-    grants.retain(|_, grant| grant.expires > now);
-    grants.remove(name).map(|grant| grant.trader)
+fn take(grants: &mut Grants, name: &str) -> Option<usize> {
+    grants.retain(|_, (_, expires)| *expires > Instant::now());
+    grants.remove(name).map(|(trader, _)| trader)
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::advance;
+
     use super::*;
 
     #[test]
     fn codes_and_tokens_work_once() {
-        let (mut accounts, now) = (Accounts::default(), Instant::now());
+        let mut accounts = Accounts::default();
         assert_eq!(
-            accounts.reset("robert.zak", None, now),
+            accounts.reset("robert.zak", None),
             Err(Refusal::IncorrectAnswer)
         );
         assert_eq!(
-            accounts.reset("robert.zak", Some("Main"), now),
+            accounts.reset("robert.zak", Some("Main")),
             Err(Refusal::IncorrectAnswer)
         );
-        let code = accounts.reset("robert.zak", Some("Peterson"), now).unwrap();
+        let code = accounts.reset("robert.zak", Some("Peterson")).unwrap();
         assert_eq!(accounts.mailbox("robert.zak"), Some(code.as_str()));
-        let token = accounts.token(&code, now).unwrap();
+        let token = accounts.token(&code).unwrap();
         assert_eq!(
-            accounts.token(&code, now),
+            accounts.token(&code),
             Err(Refusal::IncorrectCode),
             "a code works once"
         );
-        accounts.set_password(&token, now).unwrap();
+        accounts.set_password(&token).unwrap();
         assert_eq!(
-            accounts.set_password(&token, now),
+            accounts.set_password(&token),
             Err(Refusal::IncorrectToken),
             "a token works once"
         );
@@ -171,40 +146,33 @@ mod tests {
 
     #[test]
     fn an_account_without_a_question_needs_no_answer() {
-        let (mut accounts, now) = (Accounts::default(), Instant::now());
+        let mut accounts = Accounts::default();
         assert_eq!(question("hello@autoshares.com"), Ok(None));
-        assert!(accounts.reset("jane.doe", None, now).is_ok());
-        assert!(accounts.reset("hello@autoshares.com", None, now).is_ok());
-        assert_eq!(
-            accounts.reset("nobody", None, now),
-            Err(Refusal::UnknownUser)
-        );
+        assert!(accounts.reset("jane.doe", None).is_ok());
+        assert!(accounts.reset("hello@autoshares.com", None).is_ok());
+        assert_eq!(accounts.reset("nobody", None), Err(Refusal::UnknownUser));
     }
 
-    #[test]
-    fn codes_and_tokens_expire() {
-        let (mut accounts, now) = (Accounts::default(), Instant::now());
-        let code = accounts.reset("jane.doe", None, now).unwrap();
-        assert_eq!(
-            accounts.token(&code, now + LIFETIME),
-            Err(Refusal::IncorrectCode)
-        );
-        let code = accounts.reset("jane.doe", None, now).unwrap();
-        let token = accounts.token(&code, now).unwrap();
-        assert_eq!(
-            accounts.set_password(&token, now + LIFETIME),
-            Err(Refusal::IncorrectToken)
-        );
+    #[tokio::test(start_paused = true)]
+    async fn codes_and_tokens_expire() {
+        let mut accounts = Accounts::default();
+        let code = accounts.reset("jane.doe", None).unwrap();
+        advance(LIFETIME).await;
+        assert_eq!(accounts.token(&code), Err(Refusal::IncorrectCode));
+        let code = accounts.reset("jane.doe", None).unwrap();
+        let token = accounts.token(&code).unwrap();
+        advance(LIFETIME).await;
+        assert_eq!(accounts.set_password(&token), Err(Refusal::IncorrectToken));
     }
 
     #[test]
     fn a_new_code_replaces_the_previous_one() {
-        let (mut accounts, now) = (Accounts::default(), Instant::now());
-        let first = accounts.reset("jane.doe", None, now).unwrap();
-        let second = accounts.reset("jane.doe", None, now).unwrap();
+        let mut accounts = Accounts::default();
+        let first = accounts.reset("jane.doe", None).unwrap();
+        let second = accounts.reset("jane.doe", None).unwrap();
         if first != second {
-            assert_eq!(accounts.token(&first, now), Err(Refusal::IncorrectCode));
+            assert_eq!(accounts.token(&first), Err(Refusal::IncorrectCode));
         }
-        assert!(accounts.token(&second, now).is_ok());
+        assert!(accounts.token(&second).is_ok());
     }
 }

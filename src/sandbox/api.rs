@@ -1,10 +1,6 @@
 //! The stand-in's REST endpoints: the documented paths, bodies and errors, over [`Accounts`].
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard},
-    time::Instant,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -16,7 +12,7 @@ use axum::{
     routing::{get, post, put},
 };
 use serde_json::{Value, json};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tracing::info;
 
 use super::{
@@ -29,12 +25,6 @@ struct Sandbox {
     accounts: Mutex<Accounts>,
     key: Option<watch::Receiver<HeaderValue>>,
     api_version: String,
-}
-
-impl Sandbox {
-    fn accounts(&self) -> MutexGuard<'_, Accounts> {
-        self.accounts.lock().expect("nothing panics with the lock")
-    }
 }
 
 /// All paths of the stand-in. If there is a key, REST calls have to carry it.
@@ -63,7 +53,7 @@ async fn reset_password(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Res
     let user = body["User"].as_str().ok_or_else(unreadable)?;
     provoke(user).await?;
     let answer = body["SecretQuestionAnswer"].as_str();
-    let code = sandbox.accounts().reset(user, answer, Instant::now())?;
+    let code = sandbox.accounts.lock().await.reset(user, answer)?;
     info!(code, "mailed a confirmation code");
     // As documented: the success of this step, and of no other one, says `false`.
     Ok(Json(json!({ "Errors": [], "IsSucceed": false })))
@@ -79,7 +69,7 @@ async fn generate_token(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Res
     let body: Value = serde_json::from_slice(&body).unwrap_or_default();
     let code = body["Code"].as_str().ok_or_else(unreadable)?;
     provoke(code).await?;
-    let token = sandbox.accounts().token(code, Instant::now())?;
+    let token = sandbox.accounts.lock().await.token(code)?;
     Ok(succeeded(&token))
 }
 
@@ -91,21 +81,18 @@ async fn update_password(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Re
     if password.is_empty() {
         return Err(invalid("Password", "Password is required").into());
     }
-    if body["PasswordConfirmation"]
-        .as_str()
-        .ok_or_else(unreadable)?
-        != password
-    {
+    let confirmation = body["PasswordConfirmation"].as_str();
+    if confirmation.ok_or_else(unreadable)? != password {
         let message = "The password and its confirmation differ";
         return Err(invalid("PasswordConfirmation", message).into());
     }
-    sandbox.accounts().set_password(token, Instant::now())?;
+    sandbox.accounts.lock().await.set_password(token)?;
     Ok(Json(json!({ "Errors": [], "IsSucceed": true })))
 }
 
 /// The code that was mailed last to the trader. This path is the sandbox's own, not the API's.
 async fn mailbox(State(sandbox): State<Arc<Sandbox>>, Path(user): Path<String>) -> Response {
-    match sandbox.accounts().mailbox(&user) {
+    match sandbox.accounts.lock().await.mailbox(&user) {
         Some(code) => Json(json!({ "code": code })).into_response(),
         None => error(404, json!({ "error": "nothing was mailed to this user" })),
     }

@@ -33,7 +33,6 @@ use crate::{
     connect_info::ConnectInfo,
     error::Error,
     rpc::Rpc,
-    status::Classification,
     telemetry::call_log::{CallObservation, CallObserver},
 };
 
@@ -213,9 +212,7 @@ impl Shared {
     }
 
     fn refuse(&self, error: &Error, is_read_only: bool, record: &CallRecord) -> Response<Body> {
-        let classification = Classification::of(error, is_read_only, self.key_owner);
-        record.failed(classification, self.key_owner, error);
-        classification.status(error).into_http()
+        record.fail(error, is_read_only, self.key_owner).into_http()
     }
 
     fn observe_refusal(&self, error: &Error, observation: CallObservation) -> Response<Body> {

@@ -48,10 +48,11 @@ impl Reporter {
         }
     }
 
-    /// Reports every change.
+    /// Reports every change from "ready" on.
     pub(super) async fn follow(self) {
-        let mut changes = self.readiness.changes();
-        while changes.next().await {
+        let mut reason = None;
+        loop {
+            reason = self.readiness.changed(reason).await;
             self.report().await;
         }
     }

@@ -2,9 +2,7 @@
 //!
 //! Sets the new password. The plural and the trailing slash are both part of the path.
 
-use serde::Serialize;
-
-use super::{StepContext, validate::Validator};
+use super::{Step, validate::Validator};
 use crate::{
     envelope::{ApiError, ApiResponse, SuccessRule, read},
     error::Error,
@@ -12,33 +10,28 @@ use crate::{
     upstream::Payload,
 };
 
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Body<'a> {
-    token: &'a str,
-    password: &'a str,
-    password_confirmation: &'a str,
-}
-
-pub(crate) async fn update_password(
-    context: StepContext,
-    request: UpdatePasswordRequest,
-) -> Result<UpdatePasswordResponse, Error> {
+pub(crate) fn update_password(
+    request: &UpdatePasswordRequest,
+) -> Result<Step<'_, UpdatePasswordResponse>, Error> {
     let (token, password) = (request.token.as_str(), request.password.as_str());
     let confirmation = request.password_confirmation.as_deref();
-    let values = Validator::default()
-        .field("token", token)
-        .field("password", password)
-        .check("password_confirmation", confirmation, |confirmation| {
-            (confirmation != password).then_some("must equal the password, or be left out")
-        })
-        .finish()?;
-    let payload = Payload::json(&Body {
-        token,
-        password,
-        password_confirmation: password,
-    });
-    context.send(payload, values, parse).await
+    let broken_rule = confirmation
+        .filter(|confirmation| *confirmation != password)
+        .map(|_| "must equal the password, or be left out");
+    Ok(Step {
+        values: Validator::default()
+            .field("token", Some(token))
+            .field("password", Some(password))
+            .checked_field("password_confirmation", confirmation, broken_rule)
+            .finish()?,
+        payload: Payload::json(&[
+            ("Token", token),
+            ("Password", password),
+            ("PasswordConfirmation", password),
+        ]),
+        guess: None,
+        parse,
+    })
 }
 
 /// The response holds nothing but whether the call succeeded.

@@ -11,32 +11,32 @@ const MAX_LEN: usize = 1024;
 
 /// Collects the values of a request, and what is wrong with them.
 #[derive(Default)]
-pub(super) struct Validator<'a> {
-    values: Vec<&'a str>,
+pub(super) struct Validator {
+    values: RequestValues,
     violations: Vec<Violation>,
 }
 
-impl<'a> Validator<'a> {
-    /// A field that may be absent if it is an `Option`, but not empty.
-    pub(super) fn field(self, name: &'static str, value: impl Into<Option<&'a str>>) -> Self {
-        self.check(name, value.into(), |value| match value.len() {
-            0 => Some("must not be empty"),
-            1..=MAX_LEN => None,
-            _ => Some("must be at most 1024 bytes long"),
-        })
+impl Validator {
+    /// Adds a field. An optional one may be absent, but not empty.
+    pub(super) fn field(self, name: &'static str, value: Option<&str>) -> Self {
+        let broken_rule = match value.map(str::len) {
+            Some(0) => Some("must not be empty"),
+            None | Some(1..=MAX_LEN) => None,
+            Some(_) => Some("must be at most 1024 bytes long"),
+        };
+        self.checked_field(name, value, broken_rule)
     }
 
-    /// A field that may be absent. `rule` returns the rule that the value breaks.
-    pub(super) fn check(
+    /// Adds a field, and the rule that its value breaks.
+    pub(super) fn checked_field(
         mut self,
         field: &'static str,
-        value: Option<&'a str>,
-        rule: impl FnOnce(&str) -> Option<&'static str>,
+        value: Option<&str>,
+        broken_rule: Option<&'static str>,
     ) -> Self {
-        self.values.extend(value);
-        let broken = value.and_then(rule);
-        self.violations
-            .extend(broken.map(|rule| Violation { field, rule }));
+        self.values.0.extend(value.map(str::to_owned));
+        let violation = broken_rule.map(|rule| Violation { field, rule });
+        self.violations.extend(violation);
         self
     }
 
@@ -47,8 +47,7 @@ impl<'a> Validator<'a> {
     /// [`Error::Invalid`] with everything that is wrong.
     pub(super) fn finish(self) -> Result<RequestValues, Error> {
         if self.violations.is_empty() {
-            let values = self.values.into_iter().map(str::to_owned);
-            Ok(RequestValues(values.collect()))
+            Ok(self.values)
         } else {
             Err(Error::Invalid(self.violations))
         }

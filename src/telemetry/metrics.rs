@@ -16,13 +16,12 @@ use tonic::Code;
 
 use super::{exporters::FAILED_SPANS, log_writer};
 use crate::{
-    app_key::KeyOwner,
     call::Failure,
     endpoint::Endpoint,
     proto::ErrorReason,
     readiness::Readiness,
     rpc::Rpc,
-    status::{code_name, is_server_error},
+    status::{Fault, code_name, is_server_error},
 };
 
 /// The conventions' buckets, in seconds. The SDK's own are made for milliseconds.
@@ -99,7 +98,7 @@ impl Metrics {
 
     /// Makes the series of rare events: Prometheus sees no increase in a counter that begins at one.
     fn begin_at_zero(&self) {
-        for owner in [KeyOwner::Gateway, KeyOwner::Caller] {
+        for owner in [Fault::Gateway, Fault::Caller] {
             self.0.key_rejected.add(0, &[key_owner(owner)]);
         }
         for rpc in Rpc::ALL {
@@ -143,7 +142,10 @@ impl Metrics {
 
     fn count_failure(&self, rpc: Option<Rpc>, failure: &Failure) {
         match failure.classification.reason {
-            ErrorReason::AppKeyRejected => self.0.key_rejected.add(1, &[key_owner(failure.key)]),
+            ErrorReason::AppKeyRejected => self
+                .0
+                .key_rejected
+                .add(1, &[key_owner(failure.classification.fault)]),
             ErrorReason::GatewayOverloaded => self.0.shed.add(1, &[]),
             reason if CONTRACT_BROKEN.contains(&reason) => {
                 let reason = KeyValue::new("reason", reason.as_str_name());
@@ -176,7 +178,7 @@ pub(super) fn rpc_name(rpc: Option<Rpc>) -> &'static str {
     rpc.map_or("_OTHER", Rpc::full_name)
 }
 
-fn key_owner(owner: KeyOwner) -> KeyValue {
+fn key_owner(owner: Fault) -> KeyValue {
     KeyValue::new("key.owner", owner.as_str())
 }
 

@@ -8,11 +8,9 @@
 //!   └──────────────────────────── it connects ───────────────────────────────────────────┘
 //! ```
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::Instant,
@@ -40,7 +38,7 @@ const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 #[derive(Debug)]
 pub(crate) struct CircuitBreaker {
-    state: Arc<Mutex<State>>,
+    state: Mutex<State>,
     /// One permit, which the trial call holds.
     trial: Semaphore,
     readiness: Readiness,
@@ -67,7 +65,7 @@ impl CircuitBreaker {
     pub(super) fn new(readiness: Readiness) -> Self {
         let (failures, until) = (0, Instant::now());
         Self {
-            state: Arc::new(Mutex::new(State { failures, until })),
+            state: Mutex::new(State { failures, until }),
             trial: Semaphore::new(1),
             readiness,
         }
@@ -77,7 +75,7 @@ impl CircuitBreaker {
     ///
     /// [`Error::CircuitOpen`] while no request is to be sent.
     pub(super) fn admit(&self) -> Result<Admission<'_>, Error> {
-        let (breaker, state) = (self, lock(&self.state));
+        let (breaker, state) = (self, self.state.lock());
         let mut trial = None;
         if !state.is_closed() {
             let pause = state.until.saturating_duration_since(Instant::now());
@@ -90,14 +88,8 @@ impl CircuitBreaker {
         Ok(Admission { breaker, trial })
     }
 
-    pub(super) fn is_closed(&self) -> bool {
-        lock(&self.state).is_closed()
-    }
-
-    /// Tells whether the circuit is closed, for a metric.
-    pub(crate) fn gauge(&self) -> impl Fn() -> bool + Send + Sync + use<> {
-        let state = Arc::clone(&self.state);
-        move || lock(&state).is_closed()
+    pub(crate) fn is_closed(&self) -> bool {
+        self.state.lock().is_closed()
     }
 }
 
@@ -120,7 +112,7 @@ impl Admission<'_> {
             // The request ended too early to tell.
             Err(_) => return,
         };
-        let mut state = lock(&self.breaker.state);
+        let mut state = self.breaker.state.lock();
         if !state.is_closed() && !is_trial {
             // A late result of an earlier call.
             return;
@@ -129,7 +121,7 @@ impl Admission<'_> {
             state.failures = 0;
             if is_trial {
                 info!("the API can be reached again");
-                self.breaker.readiness.api_reachable();
+                self.breaker.readiness.set_api_unreachable(None);
             }
             return;
         };
@@ -145,13 +137,11 @@ impl Admission<'_> {
         }
         state.until = Instant::now() + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, failed_trials);
         if failed_trials >= FAILED_TRIALS {
-            self.breaker.readiness.api_unreachable(state.until);
+            self.breaker
+                .readiness
+                .set_api_unreachable(Some(state.until));
         }
     }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -162,8 +152,8 @@ mod tests {
     const TIMED_OUT: Result<ApiResponse, Error> = Err(Error::TimedOut { sent: false });
 
     fn breaker() -> CircuitBreaker {
-        let readiness = Readiness::new();
-        readiness.serving();
+        let readiness = Readiness::default();
+        readiness.set_serving(true);
         CircuitBreaker::new(readiness)
     }
 
@@ -185,7 +175,7 @@ mod tests {
 
     /// How long the circuit stays open from now on.
     fn time_left(breaker: &CircuitBreaker) -> Duration {
-        lock(&breaker.state).until - Instant::now()
+        breaker.state.lock().until - Instant::now()
     }
 
     #[tokio::test(start_paused = true)]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, header};
 use percent_encoding::utf8_percent_encode;
 use reqwest::{Body, Request};
-use serde::Serialize;
+use serde::Serializer;
 
 use super::body::RequestBody;
 use crate::{call::Call, endpoint::Endpoint, rpc::PERCENT_ENCODED};
@@ -29,8 +29,11 @@ pub(crate) struct ApiRequest<'a> {
 }
 
 impl Payload<'_> {
-    pub(crate) fn json(body: &impl Serialize) -> Self {
-        let json = serde_json::to_vec(body).expect("a struct of strings is JSON");
+    /// A JSON object with these members.
+    pub(crate) fn json(members: &[(&str, &str)]) -> Self {
+        let mut json = Vec::new();
+        let written = serde_json::Serializer::new(&mut json).collect_map(members.iter().copied());
+        written.expect("strings are JSON");
         Self::Json(json.into())
     }
 }
