@@ -4,11 +4,12 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Arc, LazyLock, Mutex, MutexGuard, PoisonError,
+        Arc, LazyLock,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
 };
 
+use parking_lot::Mutex;
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -80,12 +81,12 @@ impl ConnectionLimit {
 
     /// The number of open connections, without those that were evicted.
     pub(super) fn len(&self) -> usize {
-        self.registry().open.len()
+        self.0.registry.lock().open.len()
     }
 
     /// Takes a place for a connection that ends with `drain`. `None` if all places are taken by busy connections.
     pub(super) fn acquire(&self, drain: &CancellationToken) -> Option<ConnectionPermit> {
-        let mut registry = self.registry();
+        let mut registry = self.0.registry.lock();
         if registry.open.len() >= self.0.max && !registry.evict_one() {
             return None;
         }
@@ -98,13 +99,6 @@ impl ConnectionLimit {
             limit: self.clone(),
             state,
         })
-    }
-
-    fn registry(&self) -> MutexGuard<'_, Registry> {
-        self.0
-            .registry
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -187,7 +181,7 @@ impl Drop for OpenCall {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut registry = self.limit.registry();
+        let mut registry = self.limit.0.registry.lock();
         registry.open.remove(&self.id);
         registry
             .leaving

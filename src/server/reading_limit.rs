@@ -2,11 +2,9 @@
 //! takes. Past the limit the call that has been reading longest is refused: the message of a well-behaved client arrives
 //! with its headers, so peers that send half a message cannot keep others out.
 
-use std::{
-    collections::BTreeMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{collections::BTreeMap, sync::Arc};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 /// Counts the calls that are being read, over all connections.
@@ -44,7 +42,7 @@ impl ReadingLimit {
     /// Begins to read a call's message. The second value is notified if the call is refused to make room for others.
     pub(super) fn begin(&self) -> (ReadingPermit, Arc<Notify>) {
         let refused = Arc::new(Notify::new());
-        let mut calls = self.calls();
+        let mut calls = self.0.calls.lock();
         if calls.reading.len() >= self.0.max
             && let Some((_, oldest)) = calls.reading.pop_first()
         {
@@ -57,15 +55,11 @@ impl ReadingLimit {
         let limit = self.clone();
         (ReadingPermit { id, limit }, refused)
     }
-
-    fn calls(&self) -> MutexGuard<'_, Calls> {
-        self.0.calls.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for ReadingPermit {
     fn drop(&mut self) {
-        self.limit.calls().reading.remove(&self.id);
+        self.limit.0.calls.lock().reading.remove(&self.id);
     }
 }
 
@@ -90,6 +84,6 @@ mod tests {
         let _fourth = limit.begin();
         assert!(is_refused(&second_refused) && !is_refused(&third_refused));
         drop(second);
-        assert_eq!(limit.calls().reading.len(), 2);
+        assert_eq!(limit.0.calls.lock().reading.len(), 2);
     }
 }

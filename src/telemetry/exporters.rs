@@ -2,10 +2,7 @@
 
 use std::{
     error::Error,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::atomic::{AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -20,6 +17,7 @@ use opentelemetry_sdk::{
     metrics::{Temporality, data::ResourceMetrics, exporter::PushMetricExporter},
     trace::{self, SpanData},
 };
+use parking_lot::Mutex;
 use reqwest::{Certificate, Identity, blocking::Client};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tracing::warn;
@@ -125,10 +123,7 @@ pub(super) struct Reporting<E> {
 impl<E> Reporting<E> {
     /// Whether a failure is logged now.
     fn is_warning_due(&self, now: Instant) -> bool {
-        let mut last = self
-            .last_warning
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.last_warning.lock();
         let is_due = last.is_none_or(|last| now.duration_since(last) >= WARNING_INTERVAL);
         if is_due {
             *last = Some(now);
