@@ -14,8 +14,8 @@ use std::{
 
 use parking_lot::{Condvar, Mutex};
 
-/// The most bytes that wait. At 40,000 calls a second, this is what comes in 30 ms.
-const CAPACITY: usize = 512 * 1024;
+/// The most bytes that wait. At 40,000 calls a second, this is what comes in 20 ms.
+const CAPACITY: usize = 384 * 1024;
 /// How long a line waits for others. A process that is killed in that time loses the line.
 const DELAY: Duration = Duration::from_millis(2);
 /// The most that a flush waits for a reader.
