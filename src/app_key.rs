@@ -25,15 +25,6 @@ const MAX_LEN: u64 = 1024;
 pub(crate) const EXPECTED: &str =
     "takes an application key: 1 to 1024 printable ASCII characters, no spaces";
 
-/// Who the application key of a call belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum KeyOwner {
-    /// The gateway's, so the operator has to act on a rejection.
-    Gateway,
-    /// The caller's.
-    Caller,
-}
-
 /// Where the keys come from.
 #[derive(Clone, Debug)]
 pub(crate) enum AppKeys {
@@ -44,13 +35,6 @@ pub(crate) enum AppKeys {
 }
 
 impl AppKeys {
-    pub(crate) fn owner(&self) -> KeyOwner {
-        match self {
-            Self::Gateway(_) => KeyOwner::Gateway,
-            Self::Callers => KeyOwner::Caller,
-        }
-    }
-
     /// The key of one call. `None` if the caller has to send a key and sends none, or something else.
     pub(crate) fn of_call(&self, metadata: &MetadataMap) -> Option<HeaderValue> {
         match self {

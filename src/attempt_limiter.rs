@@ -17,7 +17,6 @@ use unicode_normalization::UnicodeNormalization;
 pub(crate) use self::client_id::ClientId;
 use self::limiter::Limiter;
 use crate::{
-    app_key::KeyOwner,
     call::Call,
     config::Attempts,
     envelope::ApiErrorKind,
@@ -96,7 +95,7 @@ fn costs(error: &Error, is_shortened: bool) -> bool {
         // Some releases of the API may refuse a guess like this.
         Error::Refused(error) if error.kind == ApiErrorKind::Unexplained => true,
         Error::Refused(_) => {
-            let classification = Classification::of(error, false, KeyOwner::Gateway);
+            let classification = Classification::of(error, false);
             classification.fault == Fault::Caller && classification.outcome == Outcome::Refused
         }
         // Where the API takes longer to refuse than to accept, a short deadline would otherwise

@@ -15,7 +15,6 @@ use tokio_util::sync::CancellationToken;
 use tonic::Status;
 
 use crate::{
-    app_key::KeyOwner,
     connect_info::ConnectInfo,
     error::{Error, chain},
     rpc::Rpc,
@@ -100,8 +99,8 @@ impl CallRecord {
     }
 
     /// Records how the call failed, and returns its status. Only the first failure is recorded.
-    pub(crate) fn fail(&self, error: &Error, is_read_only: bool, key: KeyOwner) -> Status {
-        let classification = Classification::of(error, is_read_only, key);
+    pub(crate) fn fail(&self, error: &Error, is_read_only: bool) -> Status {
+        let classification = Classification::of(error, is_read_only);
         self.failure.get_or_init(|| Failure {
             classification,
             error: chain(error),
@@ -116,6 +115,11 @@ impl CallRecord {
 }
 
 impl Call {
+    /// Records how the call failed, and returns its status.
+    pub(crate) fn fail(&self, error: &Error) -> Status {
+        self.record.fail(error, self.rpc.is_read_only())
+    }
+
     /// Abandons the call if there is no time left.
     pub(crate) fn ensure_live(&self) -> Result<(), Error> {
         if self.shutdown.is_cancelled() {

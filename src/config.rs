@@ -22,10 +22,7 @@ pub use self::{
     error::ConfigError,
     telemetry::{LogFormat, Telemetry},
 };
-use crate::{
-    address::Address,
-    app_key::{self, KeyOwner},
-};
+use crate::{address::Address, app_key};
 
 /// Reads the command line and the environment.
 ///
@@ -142,16 +139,5 @@ impl AppKeyOptions {
             let expected = format!("takes a file with an application key ({error})");
             ConfigError::flag("--app-key-file", expected)
         })
-    }
-}
-
-impl Explain {
-    /// Whose application key the request was sent with.
-    pub(crate) fn key_owner(&self) -> KeyOwner {
-        if self.callers_key {
-            KeyOwner::Caller
-        } else {
-            KeyOwner::Gateway
-        }
     }
 }

@@ -97,7 +97,10 @@ pub(crate) enum ApiErrorKind {
     Unexplained,
     BadRequest,
     Validation,
+    /// The application key is rejected; the operator has to act.
     KeyRejected,
+    /// The application key is rejected, and the caller sent it.
+    CallersKeyRejected,
     Forbidden,
     NotFound,
     EndpointMissing,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::envelope::ApiError;
+use crate::envelope::{ApiError, ApiErrorKind};
 
 /// Why a call failed.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +66,19 @@ pub(crate) enum Error {
         /// Whether the API may have seen the call.
         sent: bool,
     },
+}
+
+impl Error {
+    /// The error of a call with the caller's own application key. If the API rejected the key, the caller
+    /// has to act.
+    pub(crate) fn with_callers_key(mut self) -> Self {
+        if let Self::Refused(error) = &mut self
+            && error.kind == ApiErrorKind::KeyRejected
+        {
+            error.kind = ApiErrorKind::CallersKeyRejected;
+        }
+        self
+    }
 }
 
 /// A field of the request that breaks a rule of the contract.

@@ -31,9 +31,7 @@ pub(crate) fn explain(config: &config::Explain) -> io::Result<String> {
     };
     let status = match parse(config, body) {
         Ok(()) => Status::new(Code::Ok, ""),
-        Err(error) => {
-            Classification::of(&error, config.rpc.is_read_only(), config.key_owner()).status(&error)
-        }
+        Err(error) => Classification::of(&error, config.rpc.is_read_only()).status(&error),
     };
     Ok(format!("{:#}", to_json(&status)))
 }
@@ -50,7 +48,11 @@ fn parse(config: &config::Explain, body: Vec<u8>) -> Result<(), Error> {
         body: body.into(),
         values: RequestValues::default(),
     };
-    steps::parse(config.rpc, &response, config.answered).map_err(Error::Refused)
+    let parsed = steps::parse(config.rpc, &response, config.answered).map_err(Error::Refused);
+    if config.callers_key {
+        return parsed.map_err(Error::with_callers_key);
+    }
+    parsed
 }
 
 /// The JSON form of `google.rpc.Status`, with the name of the code in place of its number.

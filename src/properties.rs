@@ -12,7 +12,6 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
 use crate::{
-    app_key::KeyOwner,
     call,
     envelope::RequestValues,
     error::Error,
@@ -39,14 +38,17 @@ const RULE: &str = "must be the answer to the trader's secret question";
 /// If there are not enough bytes. That goes for all of the properties.
 pub fn response(u: &mut Unstructured<'_>) -> Result<()> {
     let rpc = *u.choose(&Rpc::ALL)?;
-    let key = *u.choose(&[KeyOwner::Gateway, KeyOwner::Caller])?;
+    let is_callers_key = u.arbitrary()?;
     let values = generate::list(u, 0..=3, generate::value)?;
     let response = generate::response(u, &values)?;
     match steps::parse(rpc, &response, u.arbitrary()?) {
         Ok(()) => assert!((200..=299).contains(&response.http_status)),
         Err(error) => {
-            let error = Error::Refused(error);
-            let classification = Classification::of(&error, rpc.is_read_only(), key);
+            let mut error = Error::Refused(error);
+            if is_callers_key {
+                error = error.with_callers_key();
+            }
+            let classification = Classification::of(&error, rpc.is_read_only());
             let status = classification.status(&error);
             assert_eq!(status.code(), classification.code);
             assert_complete(&status);

@@ -11,15 +11,4 @@ mod accounts;
 mod api;
 mod faults;
 
-use http::HeaderValue;
-use tokio::{net::TcpListener, sync::watch};
-
-/// Serves the stand-in API, in that version, for as long as it is polled. If there is a key, calls
-/// have to carry it.
-pub(crate) async fn serve(
-    listener: TcpListener,
-    key: Option<watch::Receiver<HeaderValue>>,
-    api_version: &str,
-) {
-    let _ = axum::serve(listener, api::routes(key, api_version)).await;
-}
+pub(crate) use self::api::serve;

@@ -109,7 +109,6 @@ pub(crate) async fn start(
         reading: ReadingLimit::new(limits.max_in_flight.max(MIN_READING) as usize),
         open: TaskTracker::new(),
         shutdown: CancellationToken::new(),
-        key_owner: service.app_keys.owner(),
         observer,
     });
     let limit = ConnectionLimit::new(limits.max_connections as usize);

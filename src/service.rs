@@ -6,7 +6,7 @@ use futures_util::FutureExt;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
-    app_key::{AppKeys, KeyOwner},
+    app_key::AppKeys,
     attempt_limiter::AttemptLimiter,
     call::Call,
     envelope::ApiErrorKind,
@@ -79,13 +79,14 @@ impl Service {
             let sent = call.record.abandon();
             Err(Error::Panicked { sent })
         });
-        let owner = self.app_keys.owner();
-        if owner == KeyOwner::Gateway {
-            self.record_key_result(&result);
-        }
-        result
-            .map(Response::new)
-            .map_err(|error| call.record.fail(&error, call.rpc.is_read_only(), owner))
+        let result = match self.app_keys {
+            AppKeys::Callers => result.map_err(Error::with_callers_key),
+            AppKeys::Gateway(_) => {
+                self.record_key_result(&result);
+                result
+            }
+        };
+        result.map(Response::new).map_err(|error| call.fail(&error))
     }
 
     fn context(&self, metadata: &MetadataMap, call: &Arc<Call>) -> Result<StepContext, Error> {

@@ -46,7 +46,7 @@ use self::{
     Fault::{Caller, Gateway, Upstream},
     Outcome::{NotSent, Refused, Unknown},
 };
-use crate::{app_key::KeyOwner, envelope::ApiErrorKind, error::Error, proto::ErrorReason};
+use crate::{envelope::ApiErrorKind, error::Error, proto::ErrorReason};
 
 /// The domain of every `ErrorInfo`.
 pub(crate) const DOMAIN: &str = "passwordreset.autoshares.dev";
@@ -108,9 +108,9 @@ impl Outcome {
 type Row = (Code, ErrorReason, Fault, Outcome);
 
 impl Classification {
-    /// The row for an error, given whether the call was a read and whose application key it used.
-    pub(crate) fn of(error: &Error, is_read_only: bool, key: KeyOwner) -> Self {
-        let (code, reason, fault, outcome) = row(error, is_read_only, key);
+    /// The row for an error, given whether the call was a read.
+    pub(crate) fn of(error: &Error, is_read_only: bool) -> Self {
+        let (code, reason, fault, outcome) = row(error, is_read_only);
         Self {
             code,
             reason,
@@ -120,7 +120,7 @@ impl Classification {
     }
 }
 
-fn row(error: &Error, is_read_only: bool, key: KeyOwner) -> Row {
+fn row(error: &Error, is_read_only: bool) -> Row {
     use {Code as C, ErrorReason as R};
     let invalid = |code| (code, R::InvalidRequest, Caller, NotSent);
     let not_sent = |code, reason, fault| (code, reason, fault, NotSent);
@@ -132,7 +132,7 @@ fn row(error: &Error, is_read_only: bool, key: KeyOwner) -> Row {
         Error::Undecodable(code) => invalid(code),
         Error::KeyMissing => not_sent(C::Unauthenticated, R::AppKeyMissing, Caller),
         Error::TooManyAttempts { .. } => not_sent(C::ResourceExhausted, R::TooManyAttempts, Caller),
-        Error::Refused(ref error) => api_error_row(error.kind, is_read_only, key),
+        Error::Refused(ref error) => api_error_row(error.kind, is_read_only),
         Error::TooLarge { .. } => (C::Internal, R::UpstreamResponseTooLarge, Upstream, Unknown),
         Error::Unreachable(_) | Error::CircuitOpen { .. } => {
             not_sent(C::Unavailable, R::UpstreamUnreachable, Upstream)
@@ -151,7 +151,7 @@ fn row(error: &Error, is_read_only: bool, key: KeyOwner) -> Row {
 }
 
 /// The row for a response that is not a success.
-fn api_error_row(kind: ApiErrorKind, is_read_only: bool, key: KeyOwner) -> Row {
+fn api_error_row(kind: ApiErrorKind, is_read_only: bool) -> Row {
     use {ApiErrorKind as K, Code as C, ErrorReason as R};
     let refused = |code, reason| (code, reason, Caller, Refused);
     let unserved = |code, reason| (code, reason, Upstream, Refused);
@@ -164,10 +164,8 @@ fn api_error_row(kind: ApiErrorKind, is_read_only: bool, key: KeyOwner) -> Row {
         K::Unexplained => failed(C::Unknown, R::UpstreamUnexplained),
         K::BadRequest => refused(C::InvalidArgument, R::UpstreamRefused),
         K::Validation => refused(C::InvalidArgument, R::ValidationFailed),
-        K::KeyRejected => match key {
-            KeyOwner::Gateway => (C::Internal, R::AppKeyRejected, Gateway, Refused),
-            KeyOwner::Caller => refused(C::Unauthenticated, R::AppKeyRejected),
-        },
+        K::KeyRejected => (C::Internal, R::AppKeyRejected, Gateway, Refused),
+        K::CallersKeyRejected => refused(C::Unauthenticated, R::AppKeyRejected),
         K::Forbidden => refused(C::PermissionDenied, R::UpstreamRefused),
         K::NotFound => refused(C::NotFound, R::UpstreamNotFound),
         K::EndpointMissing => unserved(C::Unimplemented, R::UpstreamEndpointMissing),

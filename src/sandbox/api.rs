@@ -12,7 +12,10 @@ use axum::{
     routing::{get, post, put},
 };
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, watch};
+use tokio::{
+    net::TcpListener,
+    sync::{Mutex, watch},
+};
 use tracing::info;
 
 use super::{
@@ -27,8 +30,13 @@ struct Sandbox {
     api_version: String,
 }
 
-/// All paths of the stand-in. If there is a key, REST calls have to carry it.
-pub(super) fn routes(key: Option<watch::Receiver<HeaderValue>>, api_version: &str) -> Router {
+/// Serves the stand-in API, in that version, for as long as it is polled. If there is a key, REST
+/// calls have to carry it.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    key: Option<watch::Receiver<HeaderValue>>,
+    api_version: &str,
+) {
     let sandbox = Arc::new(Sandbox {
         accounts: Mutex::default(),
         key,
@@ -41,11 +49,12 @@ pub(super) fn routes(key: Option<watch::Receiver<HeaderValue>>, api_version: &st
         .route(Rpc::UpdatePassword.http_path(), put(update_password))
         .method_not_allowed_fallback(unsupported_method)
         .layer(middleware::from_fn_with_state(sandbox.clone(), check_key));
-    Router::new()
+    let routes = Router::new()
         .nest(&format!("/v{api_version}"), api)
         .route("/sandbox/mailbox/{user}", get(mailbox))
         .fallback(no_route)
-        .with_state(sandbox)
+        .with_state(sandbox);
+    let _ = axum::serve(listener, routes).await;
 }
 
 async fn reset_password(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Result<Json<Value>> {

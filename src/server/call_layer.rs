@@ -28,7 +28,6 @@ use super::{
     reading_limit::ReadingLimit,
 };
 use crate::{
-    app_key::KeyOwner,
     call::{Call, CallRecord, time_budget},
     connect_info::ConnectInfo,
     error::Error,
@@ -51,7 +50,6 @@ pub(super) struct Shared {
     pub(super) open: TaskTracker,
     /// Tells calls that the gateway cannot wait for them any longer.
     pub(super) shutdown: CancellationToken,
-    pub(super) key_owner: KeyOwner,
     pub(super) observer: CallObserver,
 }
 
@@ -100,16 +98,16 @@ where
     fn call_about_the_server(&mut self, request: Request<Incoming>) -> ResponseFuture {
         let shared = Arc::clone(&self.shared);
         if header_list_size(request.headers()) > MAX_METADATA {
-            return ready(shared.refuse_unobserved(&TOO_MUCH_METADATA));
+            return ready(refuse_unobserved(&TOO_MUCH_METADATA));
         }
         let Ok(permit) = Arc::clone(&self.connection.info_streams).try_acquire_owned() else {
-            return ready(shared.refuse_unobserved(&Error::Overloaded));
+            return ready(refuse_unobserved(&Error::Overloaded));
         };
         let response = self.inner.call(request.map(Body::new));
         Box::pin(async move {
             Ok(match timeout(shared.timeout, response).await {
                 Ok(Ok(response)) => response.map(|body| holding(permit, body)),
-                Err(_) => shared.refuse_unobserved(&Error::TimedOut { sent: false }),
+                Err(_) => refuse_unobserved(&Error::TimedOut { sent: false }),
             })
         })
     }
@@ -121,7 +119,7 @@ where
         let (shared, client) = (Arc::clone(&self.shared), self.client);
         if shared.shutdown.is_cancelled() {
             // Not observed: the last spans may already be on their way.
-            return ready(shared.refuse_unobserved(&Error::ShuttingDown { sent: false }));
+            return ready(refuse_unobserved(&Error::ShuttingDown { sent: false }));
         }
         let open = (self.connection.begin_call(), shared.open.token());
         let rpc = Rpc::by_path(request.uri().path());
@@ -130,7 +128,7 @@ where
             .begin(rpc, request.headers(), client, arrival.into_std());
         if header_list_size(request.headers()) > MAX_METADATA {
             // At once and not in the future, so that the metadata's memory goes.
-            return ready(shared.observe_refusal(&TOO_MUCH_METADATA, observation));
+            return ready(observe_refusal(&TOO_MUCH_METADATA, observation));
         }
         let (permit, refused) = shared.reading.begin();
         // tonic drops the body, and with it the permit, when it has read the message.
@@ -139,14 +137,17 @@ where
             return Box::pin(async move {
                 let _open = open;
                 discard(request.into_body(), &refused).await;
-                Ok(shared.observe_refusal(&Error::Undecodable(Code::Unimplemented), observation))
+                Ok(observe_refusal(
+                    &Error::Undecodable(Code::Unimplemented),
+                    observation,
+                ))
             });
         };
         let call = shared.start(rpc, client, arrival, request.headers(), &observation);
         request.extensions_mut().insert(Arc::clone(&call));
         let response = self.inner.call(request);
         Box::pin(async move {
-            let response = shared.finish(response, &call, &refused).await;
+            let response = finish(response, &call, &refused).await;
             let response = observed(response, observation);
             drop(open);
             Ok(response)
@@ -174,54 +175,49 @@ impl Shared {
             record: Arc::clone(&observation.record),
         })
     }
+}
 
-    /// The handler's response; or, if there is none in time, one in its place.
-    async fn finish(
-        &self,
-        response: impl Future<Output = Result<Response<Body>, Infallible>>,
-        call: &Call,
-        refused: &Notify,
-    ) -> Response<Body> {
-        tokio::select! {
-            // The handler keeps the deadline too, and knows more when it passes. This one also covers reading the message.
-            biased;
-            response = response => {
-                let Ok(response) = response;
-                self.with_details(response, call)
-            }
-            error = call.until_abandoned() => self.refuse(&error, call.rpc.is_read_only(), &call.record),
-            () = until_refused(refused, call) => self.refuse(&Error::Overloaded, call.rpc.is_read_only(), &call.record),
+/// The handler's response; or, if there is none in time, one in its place.
+async fn finish(
+    response: impl Future<Output = Result<Response<Body>, Infallible>>,
+    call: &Call,
+    refused: &Notify,
+) -> Response<Body> {
+    tokio::select! {
+        // The handler keeps the deadline too, and knows more when it passes. This one also covers reading the message.
+        biased;
+        response = response => {
+            let Ok(response) = response;
+            with_details(response, call)
         }
+        error = call.until_abandoned() => call.fail(&error).into_http(),
+        () = until_refused(refused, call) => call.fail(&Error::Overloaded).into_http(),
     }
+}
 
-    /// Replaces a status that tonic made by itself, when it could not read the request, by one with details.
-    fn with_details(&self, response: Response<Body>, call: &Call) -> Response<Body> {
-        /// The compressions that the caller could have used.
-        const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
-        match response.extensions().get::<Status>() {
-            Some(status) if status.details().is_empty() => {
-                let error = Error::Undecodable(status.code());
-                let mut refusal = self.refuse(&error, call.rpc.is_read_only(), &call.record);
-                if let Some(accepted) = response.headers().get(ACCEPTED) {
-                    refusal.headers_mut().insert(ACCEPTED, accepted.clone());
-                }
-                refusal
+/// Replaces a status that tonic made by itself, when it could not read the request, by one with details.
+fn with_details(response: Response<Body>, call: &Call) -> Response<Body> {
+    /// The compressions that the caller could have used.
+    const ACCEPTED: HeaderName = HeaderName::from_static("grpc-accept-encoding");
+    match response.extensions().get::<Status>() {
+        Some(status) if status.details().is_empty() => {
+            let mut refusal = call.fail(&Error::Undecodable(status.code())).into_http();
+            if let Some(accepted) = response.headers().get(ACCEPTED) {
+                refusal.headers_mut().insert(ACCEPTED, accepted.clone());
             }
-            _ => response,
+            refusal
         }
+        _ => response,
     }
+}
 
-    fn refuse(&self, error: &Error, is_read_only: bool, record: &CallRecord) -> Response<Body> {
-        record.fail(error, is_read_only, self.key_owner).into_http()
-    }
+fn observe_refusal(error: &Error, observation: CallObservation) -> Response<Body> {
+    let status = observation.record.fail(error, false);
+    observed(status.into_http(), observation)
+}
 
-    fn observe_refusal(&self, error: &Error, observation: CallObservation) -> Response<Body> {
-        observed(self.refuse(error, false, &observation.record), observation)
-    }
-
-    fn refuse_unobserved(&self, error: &Error) -> Response<Body> {
-        self.refuse(error, false, &CallRecord::default())
-    }
+fn refuse_unobserved(error: &Error) -> Response<Body> {
+    CallRecord::default().fail(error, false).into_http()
 }
 
 fn ready(response: Response<Body>) -> ResponseFuture {

@@ -1,11 +1,9 @@
 //! Which reads are repeated, and when. Writes never are: one that seems to have failed may have mailed
 //! a code or changed a password.
 
-use std::{
-    sync::atomic::{AtomicU32, Ordering},
-    time::Duration,
-};
+use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::backoff;
@@ -24,7 +22,7 @@ const TIME_FOR_ATTEMPT: Duration = Duration::from_millis(50);
 /// Bounds the retries of all calls together to a fifth of the reads, so that an API that fails does
 /// not get three times the requests of one that works.
 #[derive(Debug)]
-pub(super) struct RetryBudget(AtomicU32);
+pub(super) struct RetryBudget(Mutex<u32>);
 
 impl RetryBudget {
     /// What a retry costs. A read earns 1.
@@ -33,12 +31,13 @@ impl RetryBudget {
     const MAX: u32 = 10 * Self::PRICE;
 
     pub(super) fn new() -> Self {
-        Self(AtomicU32::new(Self::MAX))
+        Self(Mutex::new(Self::MAX))
     }
 
     /// Counts a read.
     pub(super) fn earn(&self) {
-        self.update(|balance| (balance < Self::MAX).then_some(balance + 1));
+        let mut balance = self.0.lock();
+        *balance = Self::MAX.min(*balance + 1);
     }
 
     /// How long a read that ended with `result` pauses before its next retry, which this pays for;
@@ -55,15 +54,12 @@ impl RetryBudget {
         }
         let pause = backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, retries).max(retry_after);
         let time_left = deadline.saturating_duration_since(Instant::now());
-        let is_possible = pause + TIME_FOR_ATTEMPT <= time_left
-            && self.update(|balance| balance.checked_sub(Self::PRICE));
-        is_possible.then_some(pause)
-    }
-
-    fn update(&self, update: impl FnMut(u32) -> Option<u32>) -> bool {
-        self.0
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, update)
-            .is_ok()
+        let mut balance = self.0.lock();
+        if pause + TIME_FOR_ATTEMPT > time_left || *balance < Self::PRICE {
+            return None;
+        }
+        *balance -= Self::PRICE;
+        Some(pause)
     }
 }
 
