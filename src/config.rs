@@ -8,19 +8,20 @@ pub(crate) mod otel;
 mod parse;
 pub(crate) mod telemetry;
 
-use std::ffi::OsString;
+use std::{env, ffi::OsString};
 
 use clap::{CommandFactory, FromArgMatches};
 use http::HeaderValue;
 
-use self::{cli::Cli, environment::check_encoding};
+use self::cli::Cli;
+pub(crate) use self::telemetry::Telemetry;
 pub use self::{
     cli::{
-        AppKeyOptions, AttemptRate, Attempts, Command, Explain, Limits, LogOptions, OrOff, Probe,
-        Sandbox, SandboxListen, Serve,
+        AppKeyOptions, AttemptRate, Attempts, Command, Explain, Limits, OrOff, Probe, Sandbox,
+        Serve,
     },
     error::ConfigError,
-    telemetry::{LogFormat, Telemetry},
+    telemetry::LogFormat,
 };
 use crate::{address::Address, app_key};
 
@@ -30,7 +31,7 @@ use crate::{address::Address, app_key};
 ///
 /// The first setting that is wrong or missing.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigError> {
-    check_encoding("RESET_GATEWAY_")?;
+    check_encoding()?;
     let cli = with_variables(Cli::command())
         .try_get_matches_from(with_default_command(args))
         .and_then(|matches| Cli::from_arg_matches(&matches));
@@ -63,20 +64,24 @@ fn with_variables(cli: clap::Command) -> clap::Command {
     })
 }
 
+/// Checks that the gateway's variables are UTF-8: clap would not name the one that is not.
+fn check_encoding() -> Result<(), ConfigError> {
+    for (name, value) in env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("RESET_GATEWAY_") && value.to_str().is_none() {
+            return Err(ConfigError::new(&name, "must be UTF-8"));
+        }
+    }
+    Ok(())
+}
+
 /// Inserts `serve` if no command is named.
 fn with_default_command(args: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
     let mut args: Vec<_> = args.into_iter().collect();
-    let is_option = |arg: &OsString| arg.as_encoded_bytes().starts_with(b"-");
-    let is_about_all = |arg: &OsString| {
-        ["-h", "--help", "-V", "--version"]
-            .iter()
-            .any(|flag| arg == flag)
-    };
-    let names_none = args
-        .get(1)
-        .is_none_or(|arg| is_option(arg) && !is_about_all(arg));
-    if names_none {
-        args.insert(1.min(args.len()), "serve".into());
+    match args.get(1).and_then(|arg| arg.to_str()) {
+        Some("-h" | "--help" | "-V" | "--version") => {}
+        Some(command) if !command.starts_with('-') => {}
+        _ => args.insert(1.min(args.len()), "serve".into()),
     }
     args
 }
@@ -84,40 +89,33 @@ fn with_default_command(args: impl IntoIterator<Item = OsString>) -> Vec<OsStrin
 impl Serve {
     /// Checks what has to hold between the options.
     fn check(&self) -> Result<(), ConfigError> {
-        match (&self.upstream_url, self.sandbox) {
-            (None, false) => Err(ConfigError::flag(
+        let (flag, expected) = match &self.upstream_url {
+            None if !self.sandbox => (
                 "--upstream-url",
                 "is missing: it takes the API's base URL, such as https://api.example.com; or use --sandbox",
-            )),
-            (Some(_), true) => Err(ConfigError::flag(
-                "--sandbox",
-                "cannot be given together with --upstream-url",
-            )),
-            (Some(_), false) if self.sandbox_listen.sandbox_listen.is_some() => {
-                Err(ConfigError::flag("--sandbox-listen", "goes with --sandbox"))
+            ),
+            Some(_) if self.sandbox => {
+                ("--sandbox", "cannot be given together with --upstream-url")
             }
-            _ => self.check_addresses(),
-        }
+            Some(_) if self.sandbox_listen.is_some() => ("--sandbox-listen", "goes with --sandbox"),
+            _ => return self.check_addresses(),
+        };
+        Err(ConfigError::new(flag, expected))
     }
 
     /// No address may be listened on twice. Port 0 is a different port each time.
     fn check_addresses(&self) -> Result<(), ConfigError> {
-        let sandbox = self.sandbox.then(|| self.sandbox_listen.address());
-        let others = [
-            ("--admin-listen", self.admin_listen),
-            ("--sandbox-listen", sandbox),
-        ];
-        let others = others
-            .into_iter()
-            .filter_map(|(flag, address)| Some((flag, Address::Tcp(address?))));
-        let listen = self.listen.iter().cloned();
+        let grpc = self.listen.iter().cloned();
+        let mut listeners: Vec<_> = grpc.map(|address| ("--listen", address)).collect();
+        let admin = self.admin_listen.map(Address::Tcp);
+        listeners.extend(admin.map(|address| ("--admin-listen", address)));
+        let sandbox = self.sandbox_listen.map(Address::Tcp);
+        listeners.extend(sandbox.map(|address| ("--sandbox-listen", address)));
         let mut seen = Vec::new();
-        for (flag, address) in listen.map(|address| ("--listen", address)).chain(others) {
+        for (flag, address) in listeners {
             if seen.contains(&address) && !address.is_any_port() {
-                return Err(ConfigError::flag(
-                    flag,
-                    "takes an address that no other listener has",
-                ));
+                let expected = "takes an address that no other listener has";
+                return Err(ConfigError::new(flag, expected));
             }
             seen.push(address);
         }
@@ -137,7 +135,7 @@ impl AppKeyOptions {
         };
         app_key::read(path).map(Some).map_err(|error| {
             let expected = format!("takes a file with an application key ({error})");
-            ConfigError::flag("--app-key-file", expected)
+            ConfigError::new("--app-key-file", expected)
         })
     }
 }

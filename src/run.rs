@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Write},
+    net::{Ipv4Addr, SocketAddr},
     process::ExitCode,
     sync::Arc,
     thread,
@@ -20,7 +21,7 @@ use crate::{
     app_key::{self, AppKeys},
     attempt_limiter::AttemptLimiter,
     banner,
-    config::{self, AppKeyOptions, Command, ConfigError, SandboxListen},
+    config::{self, AppKeyOptions, Command, ConfigError},
     error::chain,
     explain, output, probe,
     readiness::Readiness,
@@ -76,7 +77,7 @@ type Key = watch::Receiver<HeaderValue>;
 
 /// Runs the gateway until a signal stops it.
 fn serve(config: &config::Serve) -> Result<(), Failure> {
-    let settings = config::Telemetry::from_environment(config.log.log_format)?;
+    let settings = config::Telemetry::from_environment(config.log_format)?;
     let client = client(config)?;
     let runtime = runtime(config.worker_threads)?;
     let readiness = Readiness::default();
@@ -149,7 +150,7 @@ async fn start_sandbox(
     config: &config::Serve,
     key: Option<Key>,
 ) -> Result<(Url, AppKeys), Failure> {
-    let (listener, url) = bind_sandbox(&config.sandbox_listen).await?;
+    let (listener, url) = bind_sandbox(config.sandbox_listen).await?;
     let any_key = || watch::channel(HeaderValue::from_static("sandbox")).1;
     let sent = key.clone().unwrap_or_else(any_key);
     let api_version = config.upstream_api_version.clone();
@@ -159,12 +160,12 @@ async fn start_sandbox(
 
 /// Runs the stand-in API until a signal stops it.
 fn sandbox(config: &config::Sandbox) -> Result<(), Failure> {
-    let settings = config::Telemetry::from_environment(config.log.log_format)?;
+    let settings = config::Telemetry::from_environment(config.log_format)?;
     runtime(None)?.block_on(async {
         let key = app_key(&config.key, || {})?;
         logging::start(&settings);
         let stop = signals::shutdown().map_err(failed_to("listen for signals"))?;
-        let (listener, url) = bind_sandbox(&config.listen).await?;
+        let (listener, url) = bind_sandbox(config.sandbox_listen).await?;
         output::print(io::stdout(), banner::sandbox(&url));
         tokio::select! {
             () = stop => {}
@@ -211,8 +212,9 @@ async fn bind(config: &config::Serve) -> Result<Listeners, Failure> {
 }
 
 /// The listener of the stand-in API, and its URL.
-async fn bind_sandbox(options: &SandboxListen) -> Result<(TcpListener, Url), Failure> {
-    let address = options.address();
+async fn bind_sandbox(address: Option<SocketAddr>) -> Result<(TcpListener, Url), Failure> {
+    let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let address = address.unwrap_or(any_port);
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(failed_to(&format!("listen on {address}")))?;
     let address = listener.local_addr().map_err(failed_to("find the port"))?;
@@ -225,8 +227,11 @@ fn client(config: &config::Serve) -> Result<Client, ConfigError> {
     let url = config.upstream_url.as_ref();
     let is_over_tls = url.is_some_and(|url| url.scheme() == "https");
     let certificates = config.upstream_ca.clone().unwrap_or_default();
-    upstream::client(is_over_tls, config.connect_timeout, certificates)
-        .map_err(|_| ConfigError::no_certificates())
+    upstream::client(is_over_tls, config.connect_timeout, certificates).map_err(|_| {
+        let expected =
+            "takes a PEM file of certificates, and must be given where the system has none";
+        ConfigError::new("--upstream-ca", expected)
+    })
 }
 
 /// The application key, unless callers send their own. A key file is followed from now on, and

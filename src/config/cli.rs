@@ -14,8 +14,9 @@ use reqwest::Url;
 
 use super::{
     parse::{
-        Certificates, api_version, certificates, duration, duration_or_zero, key, metadata_name,
-        number, or_off, parse_bool, rate, seconds, socket_address, upstream_url,
+        COUNT, Certificates, api_version, certificates, duration, duration_or_zero, key,
+        log_format, metadata_name, number, or_off, parse_bool, rate, seconds, socket_address,
+        upstream_url,
     },
     telemetry::LogFormat,
 };
@@ -92,10 +93,12 @@ pub struct Serve {
     /// Put the stand-in API behind the gateway, in the same process
     #[arg(long, action = ArgAction::SetTrue, value_parser = parse_bool)]
     pub sandbox: bool,
-    #[command(flatten)]
-    pub sandbox_listen: SandboxListen,
-    #[command(flatten)]
-    pub log: LogOptions,
+    /// Address of the stand-in API, IP:port [default: 127.0.0.1:0]
+    #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
+    pub sandbox_listen: Option<SocketAddr>,
+    /// Format of log lines, text or json; by default text on a terminal, else json
+    #[arg(long, value_name = "FORMAT", value_parser = log_format)]
+    pub log_format: Option<LogFormat>,
 }
 
 #[derive(Args, Debug)]
@@ -115,12 +118,10 @@ pub struct Limits {
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub timeout: Duration,
     /// Most calls at a time, across all connections
-    #[arg(long, value_name = "NUMBER", default_value = "1024")]
-    #[arg(value_parser = number(1..=1_000_000_u32))]
+    #[arg(long, value_name = "NUMBER", default_value = "1024", value_parser = number(COUNT))]
     pub max_in_flight: u32,
     /// Most connections of callers at a time; beyond it, the one that is idle for longest is closed
-    #[arg(long, value_name = "NUMBER", default_value = "1024")]
-    #[arg(value_parser = number(1..=1_000_000_u32))]
+    #[arg(long, value_name = "NUMBER", default_value = "1024", value_parser = number(COUNT))]
     pub max_connections: u32,
     /// How long a connection takes new calls, so that clients spread again, or off
     #[arg(long, value_name = "DURATION", default_value = "off", value_parser = or_off(duration))]
@@ -153,35 +154,15 @@ pub struct Attempts {
 }
 
 #[derive(Args, Debug)]
-pub struct SandboxListen {
+pub struct Sandbox {
     /// Address of the stand-in API, IP:port [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
     pub sandbox_listen: Option<SocketAddr>,
-}
-
-impl SandboxListen {
-    /// The address that was given, or the default.
-    pub(crate) fn address(&self) -> SocketAddr {
-        let any_port = SocketAddr::from(([127, 0, 0, 1], 0));
-        self.sandbox_listen.unwrap_or(any_port)
-    }
-}
-
-#[derive(Args, Debug)]
-pub struct LogOptions {
-    /// Format of log lines, text or json; by default text on a terminal, else json
-    #[arg(long, value_name = "FORMAT")]
-    pub log_format: Option<LogFormat>,
-}
-
-#[derive(Args, Debug)]
-pub struct Sandbox {
-    #[command(flatten)]
-    pub listen: SandboxListen,
     #[command(flatten)]
     pub key: AppKeyOptions,
-    #[command(flatten)]
-    pub log: LogOptions,
+    /// Format of log lines, text or json; by default text on a terminal, else json
+    #[arg(long, value_name = "FORMAT", value_parser = log_format)]
+    pub log_format: Option<LogFormat>,
 }
 
 #[derive(Args, Debug)]

@@ -1,77 +1,37 @@
-//! Environment variables that have no flag: our own, read strictly, and OpenTelemetry's, read by OpenTelemetry's rule.
+//! Reads variables by OpenTelemetry's rule: an empty value counts as unset, and a value that is not understood is ignored
+//! and warned of.
 
-use std::{env, ffi::OsString};
+use std::{collections::BTreeMap, env, ffi::OsString};
 
-use super::ConfigError;
-
-/// The value of a variable of ours. An empty one counts as unset.
-///
-/// # Errors
-///
-/// If the value is not UTF-8.
-pub(super) fn variable(name: &str) -> Result<Option<String>, ConfigError> {
-    let value = env::var_os(name).filter(|value| !value.is_empty());
-    let text = value.map(OsString::into_string).transpose();
-    text.map_err(|_| ConfigError::variable(name, "must be UTF-8"))
-}
-
-/// Checks that every variable whose name starts with `prefix` is UTF-8.
-///
-/// # Errors
-///
-/// The name of the first one that is not.
-pub(super) fn check_encoding(prefix: &str) -> Result<(), ConfigError> {
-    let is_ours = |name: &OsString| name.to_str().is_some_and(|name| name.starts_with(prefix));
-    let odd = env::vars_os().find(|(name, value)| is_ours(name) && value.to_str().is_none());
-    odd.map_or(Ok(()), |(name, _)| {
-        Err(ConfigError::variable(
-            &name.to_string_lossy(),
-            "must be UTF-8",
-        ))
-    })
-}
-
-/// A value that was not understood, and so was ignored.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Ignored {
-    /// The variable's name. Its value may be a secret.
-    pub variable: String,
-    /// What the variable takes.
-    pub expected: &'static str,
-}
-
-/// Reads variables by OpenTelemetry's rule: an empty value is unset, and a value that is not understood is ignored and
-/// warned of once.
-#[derive(Debug, Default)]
+/// The environment's variables. A parser's error says what the variable takes.
+#[derive(Default)]
 pub(super) struct Variables {
-    pub(super) ignored: Vec<Ignored>,
+    /// The variables whose value was not understood, and what they take.
+    pub(super) ignored: BTreeMap<String, String>,
 }
 
 impl Variables {
-    pub(super) fn get<T>(
+    /// The value of a variable; `None` if it is unset or not understood.
+    pub(super) fn get<T, E: Into<String>>(
         &mut self,
         name: &str,
-        expected: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let value = env::var_os(name).filter(|value| !value.is_empty())?;
-        let parsed = value.to_str().and_then(parse);
-        if parsed.is_none() {
-            self.ignore(name, expected);
-        }
-        parsed
+        let parsed = parse(&value(name)?);
+        parsed.map_err(|expected| self.ignore(name, expected)).ok()
     }
 
     /// The items of a comma-separated list, without those that are not understood.
     pub(super) fn list<T>(
         &mut self,
         name: &str,
-        expected: &'static str,
+        expected: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Vec<T> {
-        let list = self.get(name, expected, |list| Some(list.to_owned()));
-        let items = list.iter().flat_map(|list| list.split(',')).map(parse);
-        let items: Vec<_> = items.collect();
+        let Some(list) = value(name) else {
+            return Vec::new();
+        };
+        let items: Vec<_> = list.split(',').map(parse).collect();
         if items.iter().any(Option::is_none) {
             self.ignore(name, expected);
         }
@@ -79,24 +39,24 @@ impl Variables {
     }
 
     /// A setting of an exporter: the signal's own variable, or else the one for all signals.
-    pub(super) fn otlp<T>(
+    pub(super) fn otlp<T, E: Into<String>>(
         &mut self,
         signal: &str,
         setting: &str,
-        expected: &'static str,
-        parse: impl Fn(&str) -> Option<T>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let own = format!("OTEL_EXPORTER_OTLP_{signal}_{setting}");
-        let shared = format!("OTEL_EXPORTER_OTLP_{setting}");
-        let value = self.get(&own, expected, &parse);
-        value.or_else(|| self.get(&shared, expected, &parse))
+        let own = self.get(&format!("OTEL_EXPORTER_OTLP_{signal}_{setting}"), &parse);
+        own.or_else(|| self.get(&format!("OTEL_EXPORTER_OTLP_{setting}"), parse))
     }
 
-    pub(super) fn ignore(&mut self, name: &str, expected: &'static str) {
-        let variable = name.to_owned();
-        let ignored = Ignored { variable, expected };
-        if !self.ignored.contains(&ignored) {
-            self.ignored.push(ignored);
-        }
+    /// Keeps the name of a variable that is not understood, but not its value, which may be a secret.
+    pub(super) fn ignore(&mut self, name: &str, expected: impl Into<String>) {
+        self.ignored.insert(name.to_owned(), expected.into());
     }
+}
+
+/// The value of a variable that is set. A value that is not UTF-8 becomes empty text, which no parser accepts.
+fn value(name: &str) -> Option<String> {
+    let value = env::var_os(name).filter(|value| !value.is_empty())?;
+    Some(OsString::into_string(value).unwrap_or_default())
 }

@@ -1,46 +1,43 @@
-//! OpenTelemetry's `OTEL_*` variables. The values are handed to the SDK's builders, so that its own reading of a wrong value
-//! never matters.
+//! OpenTelemetry's `OTEL_*` variables. The values are handed to the SDK's builders, so that the SDK's own reading of a wrong
+//! value never matters.
 
-pub(crate) mod collector;
+use std::{collections::BTreeMap, fs, time::Duration};
 
-use std::time::Duration;
-
+use http::{HeaderName, HeaderValue, Uri};
 use opentelemetry_sdk::trace::Sampler;
 use percent_encoding::percent_decode_str;
+use reqwest::{Certificate, Identity, Url};
 
-use self::collector::Otlp;
-use super::environment::{Ignored, Variables};
+use super::{environment::Variables, parse::number};
 
 /// What is exported, and how.
-#[derive(Debug)]
-pub struct OpenTelemetry {
+pub(crate) struct OpenTelemetry {
     /// Where spans go.
-    pub traces: Exporter,
+    pub(crate) traces: Exporter,
     /// Where metrics are pushed to, beside `/metrics`.
-    pub metrics: Exporter,
+    pub(crate) metrics: Exporter,
     /// How often metrics are pushed (`OTEL_METRIC_EXPORT_INTERVAL`).
-    pub metric_interval: Duration,
+    pub(crate) metric_interval: Duration,
     /// Whether nothing is measured at all (`OTEL_SDK_DISABLED`).
-    pub is_disabled: bool,
+    pub(crate) is_disabled: bool,
     /// Whether a caller's trace is continued (`OTEL_PROPAGATORS`).
-    pub propagates_trace_context: bool,
+    pub(crate) propagates_trace_context: bool,
     /// Attributes of this service (`OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`); of equal keys the last counts.
-    pub resource: Vec<(String, String)>,
+    pub(crate) resource: Vec<(String, String)>,
     /// Which calls have spans (`OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`).
-    pub sampler: Sampler,
+    pub(crate) sampler: Sampler,
     /// The most spans that may wait to be sent (`OTEL_BSP_MAX_QUEUE_SIZE`).
-    pub span_queue_size: usize,
+    pub(crate) span_queue_size: usize,
     /// The most spans in one request (`OTEL_BSP_MAX_EXPORT_BATCH_SIZE`).
-    pub span_batch_size: usize,
+    pub(crate) span_batch_size: usize,
     /// How long a batch that is not full waits (`OTEL_BSP_SCHEDULE_DELAY`).
-    pub span_delay: Duration,
-    /// The values that were not understood.
-    pub ignored: Vec<Ignored>,
+    pub(crate) span_delay: Duration,
+    /// The variables whose value is not understood, and what they take.
+    pub(crate) ignored: BTreeMap<String, String>,
 }
 
 /// Where a signal goes.
-#[derive(Debug)]
-pub enum Exporter {
+pub(crate) enum Exporter {
     /// Nowhere.
     None,
     /// To standard output, for people.
@@ -49,26 +46,35 @@ pub enum Exporter {
     Otlp(Otlp),
 }
 
-const NUMBER: &str = "takes a whole number from 1 to 2147483647";
-const PAIRS: &str = "takes key=value pairs, separated by commas";
+/// How a collector is reached. The SDK reads headers and compression itself.
+pub(crate) struct Otlp {
+    /// Whether gRPC is spoken, not HTTP.
+    pub(crate) is_grpc: bool,
+    /// Whether a variable names an endpoint.
+    has_endpoint: bool,
+    /// The URL that requests go to; it may hold a password.
+    pub(crate) endpoint: String,
+    /// The most that an export may take: the exporter's time-out or that of the processor that feeds it, whichever is
+    /// shorter.
+    pub(crate) timeout: Duration,
+    /// Certificates to trust, as PEM.
+    pub(crate) ca: Option<Vec<u8>>,
+    /// The client certificate and its key, as PEM.
+    pub(crate) identity: Option<(Vec<u8>, Vec<u8>)>,
+}
 
 impl OpenTelemetry {
     pub(super) fn from_environment() -> Self {
         let mut variables = Variables::default();
         let from = &mut variables;
-        let booleans = one_of(&["true", "false"]);
-        let disabled = from.get("OTEL_SDK_DISABLED", "takes true or false", booleans);
-        let mut resource = from.list("OTEL_RESOURCE_ATTRIBUTES", PAIRS, pair);
-        resource.extend(from.get("OTEL_SERVICE_NAME", "takes text", |name| {
-            Some(("service.name".to_owned(), name.to_owned()))
-        }));
+        let disabled = from.get("OTEL_SDK_DISABLED", one_of(&["true", "false"]));
         Self {
             is_disabled: disabled == Some("true"),
             traces: exporter(from, "TRACES", &["otlp", "console", "none"]),
-            metrics: exporter(from, "METRICS", &["otlp", "console", "none", "prometheus"]),
+            metrics: exporter(from, "METRICS", &["otlp", "console", "prometheus", "none"]),
             metric_interval: duration(from, "OTEL_METRIC_EXPORT_INTERVAL", 60),
             propagates_trace_context: propagates_trace_context(from),
-            resource,
+            resource: resource(from),
             sampler: sampler(from),
             span_queue_size: size(from, "OTEL_BSP_MAX_QUEUE_SIZE", 2048),
             span_batch_size: size(from, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
@@ -80,79 +86,168 @@ impl OpenTelemetry {
 
 /// The exporter that `OTEL_{signal}_EXPORTER` names. Without a name, a collector if there is an endpoint.
 fn exporter(from: &mut Variables, signal: &str, known: &[&'static str]) -> Exporter {
-    let otlp = Otlp::read(from, signal);
-    let expected = match signal {
-        "METRICS" => "takes otlp, console, prometheus or none",
-        _ => "takes otlp, console or none",
-    };
-    let variable = format!("OTEL_{signal}_EXPORTER");
-    match from.get(&variable, expected, one_of(known)) {
-        None if !otlp.has_endpoint => Exporter::None,
-        None | Some("otlp") => Exporter::Otlp(otlp),
+    let otlp = otlp(from, signal);
+    match from.get(&format!("OTEL_{signal}_EXPORTER"), one_of(known)) {
         Some("console") => Exporter::Console,
-        Some(_) => Exporter::None,
+        Some("otlp") => Exporter::Otlp(otlp),
+        None if otlp.has_endpoint => Exporter::Otlp(otlp),
+        _ => Exporter::None,
     }
 }
 
 fn size(from: &mut Variables, variable: &str, default: usize) -> usize {
-    let expected = "takes a whole number from 1 to 100000";
-    let parse = |text: &str| number(text).filter(|number| *number <= 100_000);
-    from.get(variable, expected, parse).unwrap_or(default)
+    from.get(variable, number(1..=100_000)).unwrap_or(default)
 }
 
-fn duration(from: &mut Variables, variable: &str, default: u64) -> Duration {
-    let duration = from.get(variable, NUMBER, milliseconds);
-    duration.unwrap_or(Duration::from_secs(default))
+fn duration(from: &mut Variables, variable: &str, default_seconds: u64) -> Duration {
+    let duration = from.get(variable, milliseconds);
+    duration.unwrap_or(Duration::from_secs(default_seconds))
 }
 
 /// Only `tracecontext` has an effect: baggage never goes to the API.
 fn propagates_trace_context(from: &mut Variables) -> bool {
     let expected = "takes a list of tracecontext and baggage, or none";
     let known = one_of(&["tracecontext", "baggage", "none"]);
-    let names = from.list("OTEL_PROPAGATORS", expected, |name| known(name.trim()));
+    let names = from.list("OTEL_PROPAGATORS", expected, |name| known(name.trim()).ok());
     names.is_empty() || (names.contains(&"tracecontext") && !names.contains(&"none"))
 }
 
-fn sampler(from: &mut Variables) -> Sampler {
-    let expected = "takes a number from 0 to 1";
-    let ratio = from.get("OTEL_TRACES_SAMPLER_ARG", expected, |text| {
-        let ratio = text.parse().ok();
-        ratio.filter(|ratio| (0.0..=1.0).contains(ratio))
+fn resource(from: &mut Variables) -> Vec<(String, String)> {
+    let expected = "takes key=value pairs, separated by commas";
+    let mut attributes = from.list("OTEL_RESOURCE_ATTRIBUTES", expected, pair);
+    let name = from.get("OTEL_SERVICE_NAME", |name| match name {
+        "" => Err("takes text"),
+        _ => Ok(name.to_owned()),
     });
-    let parent_based = |root| Sampler::ParentBased(Box::new(root));
+    attributes.extend(name.map(|name| ("service.name".to_owned(), name)));
+    attributes
+}
+
+fn sampler(from: &mut Variables) -> Sampler {
+    let ratio = from.get("OTEL_TRACES_SAMPLER_ARG", |text| match text.parse() {
+        Ok(ratio) if (0.0..=1.0).contains(&ratio) => Ok(ratio),
+        _ => Err("takes a number from 0 to 1"),
+    });
+    let by_ratio = Sampler::TraceIdRatioBased(ratio.unwrap_or(1.0));
+    let below_parent = |root| Sampler::ParentBased(Box::new(root));
     let expected = "takes one of always_on, always_off, traceidratio, parentbased_always_on, \
                     parentbased_always_off, parentbased_traceidratio";
-    let sampler = from.get("OTEL_TRACES_SAMPLER", expected, |name| {
-        let name = name.to_ascii_lowercase();
-        let below_parent = name.strip_prefix("parentbased_");
-        let root = match below_parent.unwrap_or(&name) {
-            "always_on" => Sampler::AlwaysOn,
-            "always_off" => Sampler::AlwaysOff,
-            "traceidratio" => Sampler::TraceIdRatioBased(ratio.unwrap_or(1.0)),
-            _ => return None,
-        };
-        Some(match below_parent {
-            Some(_) => parent_based(root),
-            None => root,
-        })
+    let sampler = from.get("OTEL_TRACES_SAMPLER", |name| {
+        match name.to_ascii_lowercase().as_str() {
+            "always_on" => Ok(Sampler::AlwaysOn),
+            "always_off" => Ok(Sampler::AlwaysOff),
+            "traceidratio" => Ok(by_ratio.clone()),
+            "parentbased_always_on" => Ok(below_parent(Sampler::AlwaysOn)),
+            "parentbased_always_off" => Ok(below_parent(Sampler::AlwaysOff)),
+            "parentbased_traceidratio" => Ok(below_parent(by_ratio.clone())),
+            _ => Err(expected),
+        }
     });
-    sampler.unwrap_or_else(|| parent_based(Sampler::AlwaysOn))
+    sampler.unwrap_or_else(|| below_parent(Sampler::AlwaysOn))
 }
 
-fn number(text: &str) -> Option<usize> {
-    let number = text.parse().ok();
-    number.filter(|number| (1..=2_147_483_647).contains(number))
+/// How the collector of a signal, `TRACES` or `METRICS`, is reached.
+fn otlp(from: &mut Variables, signal: &str) -> Otlp {
+    check_what_the_sdk_reads(from, signal);
+    let protocol = from.otlp(signal, "PROTOCOL", one_of(&["grpc", "http/protobuf"]));
+    let is_grpc = protocol == Some("grpc");
+    let (port, path) = match is_grpc {
+        true => (4317, String::new()),
+        false => (4318, format!("/v1/{}", signal.to_lowercase())),
+    };
+    // The endpoint for all signals is a base URL, that of one signal is complete.
+    let own = from.get(&format!("OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"), url);
+    let endpoint = own.or_else(|| {
+        let base = from.get("OTEL_EXPORTER_OTLP_ENDPOINT", url)?;
+        Some(base.trim_end_matches('/').to_owned() + &path)
+    });
+    Otlp {
+        is_grpc,
+        has_endpoint: endpoint.is_some(),
+        endpoint: endpoint.unwrap_or(format!("http://localhost:{port}{path}")),
+        timeout: timeout(from, signal),
+        ca: from.otlp(signal, "CERTIFICATE", certificates),
+        identity: identity(from, signal),
+    }
 }
 
-fn milliseconds(text: &str) -> Option<Duration> {
-    number(text).map(|number| Duration::from_millis(number as u64))
+/// Warns of values that the SDK would ignore silently.
+fn check_what_the_sdk_reads(from: &mut Variables, signal: &str) {
+    from.otlp(signal, "COMPRESSION", one_of(&["gzip", "none"]));
+    let temporality = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
+    from.get(temporality, one_of(&["cumulative", "delta", "lowmemory"]));
+    let expected = "takes headers as key=value pairs, separated by commas";
+    for signal in [&format!("{signal}_"), ""] {
+        from.list(
+            &format!("OTEL_EXPORTER_OTLP_{signal}HEADERS"),
+            expected,
+            header,
+        );
+    }
 }
 
-/// The known word that the text is, whatever its case.
-fn one_of<'a>(known: &'a [&'static str]) -> impl Fn(&str) -> Option<&'static str> + use<'a> {
+fn timeout(from: &mut Variables, signal: &str) -> Duration {
+    let processor = match signal {
+        "TRACES" => from.get("OTEL_BSP_EXPORT_TIMEOUT", milliseconds),
+        _ => from.get("OTEL_METRIC_EXPORT_TIMEOUT", milliseconds),
+    };
+    let exporter = from.otlp(signal, "TIMEOUT", milliseconds);
+    let exporter = exporter.unwrap_or(Duration::from_secs(10));
+    exporter.min(processor.unwrap_or(exporter))
+}
+
+/// The client certificate with its key. Neither is used without the other.
+fn identity(from: &mut Variables, signal: &str) -> Option<(Vec<u8>, Vec<u8>)> {
+    let certificate = from.otlp(signal, "CLIENT_CERTIFICATE", certificates);
+    let key = from.otlp(signal, "CLIENT_KEY", |path| {
+        let key = client_key(certificate.as_deref(), path);
+        key.ok_or("takes a PEM file with the key of the client certificate")
+    });
+    let mut ignored = from.ignored.keys();
+    let is_key_ignored = ignored.any(|variable| variable.ends_with("CLIENT_KEY"));
+    if certificate.is_some() && key.is_none() && !is_key_ignored {
+        let expected = "takes effect only together with OTEL_EXPORTER_OTLP_CLIENT_KEY";
+        from.ignore("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", expected);
+    }
+    certificate.zip(key)
+}
+
+/// Reads the key of the certificate. Only a client that is built with both shows whether they belong together.
+fn client_key(certificate: Option<&[u8]>, path: &str) -> Option<Vec<u8>> {
+    let key = fs::read(path).ok()?;
+    let both = Identity::from_pem(&[certificate?, b"\n", &key].concat()).ok()?;
+    let client = reqwest::Client::builder().identity(both).build();
+    client.is_ok().then_some(key)
+}
+
+fn milliseconds(text: &str) -> Result<Duration, String> {
+    number(1..=2_147_483_647)(text).map(Duration::from_millis)
+}
+
+fn url(text: &str) -> Result<String, &'static str> {
+    let url = Url::parse(text).ok().filter(|url| {
+        matches!(url.scheme(), "http" | "https") && url.as_str().parse::<Uri>().is_ok()
+    });
+    let url = url.map(String::from);
+    url.ok_or("takes an http or https URL, such as http://127.0.0.1:4317")
+}
+
+fn certificates(path: &str) -> Result<Vec<u8>, &'static str> {
+    let pem = fs::read(path).unwrap_or_default();
+    match Certificate::from_pem_bundle(&pem) {
+        Ok(found) if !found.is_empty() => Ok(pem),
+        _ => Err("takes a PEM file of certificates"),
+    }
+}
+
+/// Parses one of the words, in any case.
+fn one_of(words: &[&'static str]) -> impl Fn(&str) -> Result<&'static str, String> {
     |text| {
-        let mut known = known.iter().copied();
-        known.find(|known| text.eq_ignore_ascii_case(known))
+        let word = words.iter().find(|word| text.eq_ignore_ascii_case(word));
+        word.copied().ok_or_else(|| {
+            let (last, others) = words.split_last().expect("there are words");
+            format!("takes {} or {last}", others.join(", "))
+        })
     }
 }
 
@@ -162,4 +257,9 @@ fn pair(text: &str) -> Option<(String, String)> {
     let value = percent_decode_str(value.trim()).decode_utf8().ok()?;
     let key = key.trim();
     (!key.is_empty()).then(|| (key.to_owned(), value.into_owned()))
+}
+
+fn header(text: &str) -> Option<(HeaderName, HeaderValue)> {
+    let (name, value) = pair(text)?;
+    Some((name.parse().ok()?, value.parse().ok()?))
 }

@@ -6,7 +6,7 @@ use std::{fmt::Display, fs, net::SocketAddr, ops::RangeInclusive, str::FromStr, 
 use http::{HeaderName, HeaderValue};
 use reqwest::{Certificate, Url};
 
-use super::cli::AttemptRate;
+use super::{cli::AttemptRate, telemetry::LogFormat};
 use crate::app_key;
 
 /// The certificates of one file.
@@ -15,17 +15,14 @@ pub(super) type Certificates = Vec<Certificate>;
 /// Longer is a mistake, and far below what a timer can hold.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// A parser as clap accepts it.
-pub(super) trait Parse<T, E>:
-    Fn(&str) -> Result<T, E> + Clone + Send + Sync + 'static
-{
-}
-
-impl<T, E, F: Fn(&str) -> Result<T, E> + Clone + Send + Sync + 'static> Parse<T, E> for F {}
+/// The range of a number of calls, connections or attempts.
+pub(super) const COUNT: RangeInclusive<u32> = 1..=1_000_000;
 
 /// `off`, or what `parse` takes.
-pub(super) fn or_off<T, E: Display>(parse: impl Parse<T, E>) -> impl Parse<Option<T>, String> {
-    move |text: &str| match text {
+pub(super) fn or_off<T>(
+    parse: fn(&str) -> Result<T, &'static str>,
+) -> impl Fn(&str) -> Result<Option<T>, String> + Clone {
+    move |text| match text {
         "off" => Ok(None),
         _ => parse(text)
             .map(Some)
@@ -34,11 +31,10 @@ pub(super) fn or_off<T, E: Display>(parse: impl Parse<T, E>) -> impl Parse<Optio
 }
 
 /// A whole number in the range.
-pub(super) fn number<T>(range: RangeInclusive<T>) -> impl Parse<T, String>
-where
-    T: FromStr + PartialOrd + Display + Clone + Send + Sync + 'static,
-{
-    move |text: &str| {
+pub(super) fn number<T: FromStr + PartialOrd + Display + Clone>(
+    range: RangeInclusive<T>,
+) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
         let number = text.parse().ok().filter(|number| range.contains(number));
         let (least, most) = (range.start(), range.end());
         number.ok_or_else(|| format!("takes a whole number from {least} to {most}"))
@@ -66,8 +62,7 @@ pub(super) fn seconds(text: &str) -> Result<Duration, &'static str> {
 
 /// A number and a duration, neither of them zero.
 pub(super) fn rate(text: &str) -> Result<AttemptRate, &'static str> {
-    let parse =
-        |(count, period)| Some((number(1..=1_000_000)(count).ok()?, duration(period).ok()?));
+    let parse = |(count, period)| Some((number(COUNT)(count).ok()?, duration(period).ok()?));
     text.split_once('/')
         .and_then(parse)
         .ok_or("takes NUMBER/DURATION from 1/24h to 1000000/1ms, such as 20/10m")
@@ -81,7 +76,6 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
 pub(super) fn upstream_url(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text).ok().filter(|url| {
         matches!(url.scheme(), "http" | "https")
-            && url.has_host()
             && url.username().is_empty()
             && url.password().is_none()
             && url.query().is_none()
@@ -118,6 +112,14 @@ pub(super) fn metadata_name(text: &str) -> Result<HeaderName, &'static str> {
     name.ok_or(
         "takes the name of metadata: small letters, digits, hyphens, dots and underscores, such as x-application",
     )
+}
+
+pub(super) fn log_format(text: &str) -> Result<LogFormat, &'static str> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        _ => Err("takes text or json"),
+    }
 }
 
 pub(super) fn parse_bool(text: &str) -> Result<bool, &'static str> {

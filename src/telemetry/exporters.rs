@@ -22,7 +22,7 @@ use reqwest::{Certificate, Identity, blocking::Client};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tracing::warn;
 
-use crate::config::otel::collector::Otlp;
+use crate::config::otel::Otlp;
 
 /// How often an error that keeps recurring is logged.
 const WARNING_INTERVAL: Duration = Duration::from_secs(60);

@@ -42,8 +42,7 @@ pub(crate) fn start(config: &Telemetry) -> LogLevel {
     set_global_default(tracing_subscriber::registry().with(lines))
         .expect("logging is started once");
     panic::set_hook(Box::new(log_panic));
-    for ignored in &config.otel.ignored {
-        let (variable, expected) = (ignored.variable.as_str(), ignored.expected);
+    for (variable, expected) in &config.otel.ignored {
         warn!(variable, expected, "a value is not understood and ignored");
     }
     LogLevel(handle)
