@@ -3,7 +3,7 @@
 
 use std::{fs, net::SocketAddr, path::Path, process::Command};
 
-use crate::{lab::Lab, programs::command};
+use crate::lab::{Lab, command};
 
 pub(crate) fn envoy(lab: &Lab, listen: SocketAddr) -> Command {
     let scratch = lab.scratch.path();
@@ -11,17 +11,13 @@ pub(crate) fn envoy(lab: &Lab, listen: SocketAddr) -> Command {
     fs::write(&descriptors, descriptor_set()).unwrap();
     let configuration = include_str!("envoy.json")
         .replace("LISTEN_PORT", &listen.port().to_string())
-        .replace("API_PORT", &lab.api.address.port().to_string())
+        .replace("API_PORT", &lab.api.port().to_string())
         .replace("DESCRIPTORS", descriptors.to_str().unwrap());
     fs::write(&file, configuration).unwrap();
-    let mut command = command(&lab.tools.envoy);
-    command.arg("-c").arg(file).args([
-        "--concurrency",
-        "1",
-        "--disable-hot-restart",
-        "--log-level",
-        "off",
-    ]);
+    let mut command = command(&lab.programs.join("envoy"));
+    command.arg("-c").arg(file);
+    command.args(["--concurrency", "1", "--disable-hot-restart"]);
+    command.args(["--log-level", "off"]);
     command
 }
 
