@@ -13,10 +13,7 @@ use std::{
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::{
-    collector::{self, Spans},
-    process::Process,
-};
+use crate::{collector, process::Process};
 
 pub(crate) const USERNAME: &str = "robert.zak";
 pub(crate) const QUESTION: &str = "What street did you live on in third grade?";
@@ -25,35 +22,55 @@ pub(crate) const PATH: &str = "/v1.0/users/password/secret-question";
 pub(crate) struct Lab {
     /// The directory with the programs.
     pub(crate) programs: PathBuf,
-    pub(crate) scratch: TempDir,
+    /// The directory in which they run.
+    scratch: TempDir,
     pub(crate) api: SocketAddr,
     pub(crate) collector: SocketAddr,
-    /// What the collector has received.
-    pub(crate) spans: Spans,
     /// For the collector, and for the client that makes each server's first call.
     pub(crate) runtime: Runtime,
-    _nginx: Process,
 }
 
 impl Lab {
-    pub(crate) fn new(programs: PathBuf) -> Self {
-        let scratch = tempfile::tempdir().unwrap();
-        let api = free_address();
-        let nginx = start_api(&programs, scratch.path(), api);
-        let (collector, spans) = (free_address(), Spans::default());
-        let runtime = Runtime::new().unwrap();
-        runtime.spawn(collector::serve(collector, spans.clone()));
-        wait_until_listening(api);
-        wait_until_listening(collector);
+    pub(crate) fn new(programs: &Path) -> Self {
         Self {
-            programs,
-            scratch,
-            api,
-            collector,
-            spans,
-            runtime,
-            _nginx: nginx,
+            programs: programs.canonicalize().unwrap(),
+            scratch: tempfile::tempdir().unwrap(),
+            api: free_address(),
+            collector: free_address(),
+            runtime: Runtime::new().unwrap(),
         }
+    }
+
+    pub(crate) fn start_collector(&self) {
+        self.runtime.spawn(collector::serve(self.collector));
+        wait_until_listening(self.collector);
+    }
+
+    pub(crate) fn start_api(&self) -> Process {
+        let configuration = include_str!("nginx.conf")
+            .replace("ADDRESS", &self.api.to_string())
+            .replace("PATH", PATH)
+            .replace("USERNAME", USERNAME)
+            .replace("BODY", &api_body());
+        self.write("nginx.conf", configuration);
+        let mut nginx = self.command("nginx");
+        nginx.args(["-p", ".", "-c", "nginx.conf", "-e", "stderr"]);
+        let process = Process(nginx.spawn().expect("benches/compare/run fetches nginx"));
+        wait_until_listening(self.api);
+        process
+    }
+
+    /// A command that inherits neither the environment nor the terminal. An absolute path is used as it is.
+    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command.current_dir(&self.scratch).env_clear();
+        command.stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    pub(crate) fn write(&self, file: &str, contents: impl AsRef<[u8]>) {
+        fs::write(self.scratch.path().join(file), contents).unwrap();
     }
 
     /// How many requests the API has seen, not counting this one.
@@ -69,30 +86,9 @@ impl Lab {
     }
 }
 
-fn start_api(programs: &Path, scratch: &Path, address: SocketAddr) -> Process {
-    let configuration = include_str!("nginx.conf")
-        .replace("ADDRESS", &address.to_string())
-        .replace("PATH", PATH)
-        .replace("USERNAME", USERNAME)
-        .replace("BODY", &api_body());
-    fs::write(scratch.join("nginx.conf"), configuration).unwrap();
-    let mut nginx = command(&programs.join("nginx"));
-    nginx.arg("-p").arg(scratch);
-    nginx.args(["-c", "nginx.conf", "-e", "stderr"]);
-    Process(nginx.spawn().expect("benches/compare/run fetches nginx"))
-}
-
 /// The body of every response of the API.
 pub(crate) fn api_body() -> String {
     format!(r#"{{"Model":"{QUESTION}","Errors":[],"IsSucceed":true}}"#)
-}
-
-/// A command that inherits neither the environment nor the terminal.
-pub(crate) fn command(program: &Path) -> Command {
-    let mut command = Command::new(program);
-    command.env_clear().stdin(Stdio::null());
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    command
 }
 
 /// A loopback address on a port picked by the system, for programs that cannot report the port they got.

@@ -1,40 +1,30 @@
 //! h2load: its arguments and its output. A load counts only if every call got a response of the right length.
 
 use std::{
-    fs,
     net::SocketAddr,
     process::{Command, Stdio},
 };
 
-use crate::lab::{Lab, PATH, QUESTION, USERNAME, api_body, command};
+use crate::lab::{Lab, PATH, QUESTION, USERNAME, api_body};
 
 const RPC: &str = "/autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion";
 
-/// Calls made as fast as they are answered.
-#[derive(Clone, Copy)]
-pub(crate) struct Load {
-    pub(crate) connections: u32,
-    pub(crate) streams_per_connection: u32,
-    pub(crate) calls: u32,
-}
-
-/// Loads a gRPC server; returns the calls per second.
-pub(crate) fn run(lab: &Lab, server: SocketAddr, load: Load) -> f64 {
-    let file = lab.scratch.path().join("request");
-    fs::write(&file, grpc_message(USERNAME)).unwrap();
-    let mut command = h2load(lab, load);
-    command.arg("-d").arg(file);
-    command.args(["-H", "content-type: application/grpc", "-H", "te: trailers"]);
+/// Makes that many calls to a gRPC server, as fast as they are answered; returns the calls per second.
+pub(crate) fn run(lab: &Lab, server: SocketAddr, streams: u32, calls: u32) -> f64 {
+    lab.write("request", grpc_message(USERNAME));
+    let mut command = h2load(lab, streams, calls);
+    command.args(["-d", "request", "-H", "content-type: application/grpc"]);
+    command.args(["-H", "te: trailers"]);
     command.arg(format!("http://{server}{RPC}"));
-    requests_per_second(&mut command, load, grpc_message(QUESTION).len())
+    requests_per_second(&mut command, calls, grpc_message(QUESTION).len())
 }
 
-/// Loads the API directly; returns the requests per second.
-pub(crate) fn run_directly(lab: &Lab, load: Load) -> f64 {
+/// Asks the API directly, one request at a time; returns the requests per second.
+pub(crate) fn run_directly(lab: &Lab, calls: u32) -> f64 {
     let url = format!("http://{}{PATH}?username={USERNAME}", lab.api);
-    let mut command = h2load(lab, load);
+    let mut command = h2load(lab, 1, calls);
     command.args(["--h1", &url]);
-    requests_per_second(&mut command, load, api_body().len())
+    requests_per_second(&mut command, calls, api_body().len())
 }
 
 /// The request and the response have this form: gRPC's prefix (a flag and the length), and a first field that is a string.
@@ -45,12 +35,14 @@ fn grpc_message(text: &str) -> Vec<u8> {
     [&head, text.as_bytes()].concat()
 }
 
-fn h2load(lab: &Lab, load: Load) -> Command {
-    let mut command = command(&lab.programs.join("h2load"));
+/// Spreads the streams over up to 8 connections.
+fn h2load(lab: &Lab, streams: u32, calls: u32) -> Command {
+    let connections = streams.min(8);
+    let mut command = lab.command("h2load");
     command
-        .arg(format!("-n{}", load.calls))
-        .arg(format!("-c{}", load.connections))
-        .arg(format!("-m{}", load.streams_per_connection))
+        .arg(format!("-n{calls}"))
+        .arg(format!("-c{connections}"))
+        .arg(format!("-m{}", streams / connections))
         .args(["--connection-inactivity-timeout", "10s"])
         .stdout(Stdio::piped());
     command
@@ -58,12 +50,12 @@ fn h2load(lab: &Lab, load: Load) -> Command {
 
 /// Runs h2load and checks every response. h2load judges by the HTTP status, which a gRPC error leaves at 200; but an
 /// error has another length.
-fn requests_per_second(command: &mut Command, load: Load, response_length: usize) -> f64 {
+fn requests_per_second(command: &mut Command, calls: u32, response_length: usize) -> f64 {
     let output = command.output().expect("h2load runs");
     let output = String::from_utf8(output.stdout).unwrap();
     let number_before = |word| number_before(&output, word).expect(&output);
-    let bytes = load.calls as usize * response_length;
-    assert_eq!(number_before("succeeded"), f64::from(load.calls));
+    let bytes = calls as usize * response_length;
+    assert_eq!(number_before("succeeded"), f64::from(calls));
     assert_eq!(number_before("data"), bytes as f64, "{output}");
     number_before("req/s")
 }

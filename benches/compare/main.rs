@@ -48,7 +48,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let plan = if cli.quick { Plan::QUICK } else { Plan::FULL };
-    let lab = Lab::new(cli.programs);
+    let lab = Lab::new(&cli.programs);
+    lab.start_collector();
+    let _api = lab.start_api();
     let samples = measure::run(&lab, &plan);
     let program = fs::metadata(lab.programs.join("reset-gateway")).unwrap();
     let program_size = program.len() as f64 / 1e6;

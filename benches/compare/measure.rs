@@ -4,7 +4,7 @@
 use crate::{
     candidate::{CANDIDATES, Running},
     lab::Lab,
-    load::{Load, run_directly},
+    load::run_directly,
 };
 
 /// How much is measured.
@@ -30,12 +30,8 @@ impl Plan {
 
 /// Per candidate and round.
 const STARTS: u32 = 5;
-/// The load by which latency is measured: one call at a time.
-const SINGLE: Load = Load {
-    connections: 1,
-    streams_per_connection: 1,
-    calls: 1_000,
-};
+/// Per turn and candidate, one at a time.
+const SINGLE_CALLS: u32 = 1_000;
 
 /// What was measured of one candidate: a value per turn, start or round.
 #[derive(Default)]
@@ -74,36 +70,31 @@ fn measure_starts(lab: &Lab, samples: &mut [Samples; 3]) {
 }
 
 fn measure_round(lab: &Lab, plan: &Plan, samples: &mut [Samples; 3]) {
-    let load = |streams_per_connection| Load {
-        connections: 8,
-        streams_per_connection,
-        calls: plan.calls,
-    };
     let mut running = CANDIDATES.map(|candidate| Running::start(lab, candidate));
     for warm_up in &mut running {
-        warm_up.load(load(8));
+        warm_up.load(64, plan.calls);
     }
     for turn in 0..plan.turns {
-        let direct = run_directly(lab, SINGLE);
+        let direct = run_directly(lab, SINGLE_CALLS);
         for position in 0..running.len() {
             // Another candidate begins each turn.
             let at = (turn + position) % running.len();
-            measure_turn(&mut running[at], load(8), direct, &mut samples[at]);
+            measure_turn(plan, &mut running[at], direct, &mut samples[at]);
         }
     }
     for (mut running, samples) in running.into_iter().zip(samples) {
         samples.peak_at_64.push(running.peak_memory());
-        running.load(load(125));
-        running.load(load(125));
+        running.load(1000, plan.calls);
+        running.load(1000, plan.calls);
         samples.peak_at_1000.push(running.peak_memory());
         running.end();
     }
 }
 
-fn measure_turn(running: &mut Running<'_>, load: Load, direct: f64, samples: &mut Samples) {
-    let (cpu_per_call, calls_per_second) = running.load(load);
+fn measure_turn(plan: &Plan, running: &mut Running<'_>, direct: f64, samples: &mut Samples) {
+    let (cpu_per_call, calls_per_second) = running.load(64, plan.calls);
     // One call at a time: the rate is the inverse of the mean latency.
-    let (_, singles_per_second) = running.load(SINGLE);
+    let (_, singles_per_second) = running.load(1, SINGLE_CALLS);
     let added_latency = 1.0 / singles_per_second - 1.0 / direct;
     samples.cpu_per_call.push(cpu_per_call * 1e6);
     samples.calls_per_second.push(calls_per_second);
