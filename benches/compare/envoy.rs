@@ -1,27 +1,19 @@
 //! Envoy's command line and configuration: the transcoder and nothing else. It writes no access log, no traces and no
 //! request ids, has no admin port, and its circuit breaker never opens.
 
-use std::{fs, net::SocketAddr, path::Path, process::Command};
+use std::{net::SocketAddr, path::Path, process::Command};
 
-use crate::{lab::Lab, programs::command};
+use crate::lab::Lab;
 
 pub(crate) fn envoy(lab: &Lab, listen: SocketAddr) -> Command {
-    let scratch = lab.scratch.path();
-    let (descriptors, file) = (scratch.join("envoy.bin"), scratch.join("envoy.json"));
-    fs::write(&descriptors, descriptor_set()).unwrap();
     let configuration = include_str!("envoy.json")
         .replace("LISTEN_PORT", &listen.port().to_string())
-        .replace("API_PORT", &lab.api.address.port().to_string())
-        .replace("DESCRIPTORS", descriptors.to_str().unwrap());
-    fs::write(&file, configuration).unwrap();
-    let mut command = command(&lab.tools.envoy);
-    command.arg("-c").arg(file).args([
-        "--concurrency",
-        "1",
-        "--disable-hot-restart",
-        "--log-level",
-        "off",
-    ]);
+        .replace("API_PORT", &lab.api.port().to_string());
+    lab.write("envoy.json", configuration);
+    lab.write("envoy.bin", descriptor_set());
+    let mut command = lab.command("envoy");
+    command.args(["-c", "envoy.json", "--concurrency", "1"]);
+    command.args(["--disable-hot-restart", "--log-level", "off"]);
     command
 }
 

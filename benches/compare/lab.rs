@@ -1,36 +1,106 @@
-//! What all measurements share: the programs, the API, a scratch directory and a runtime.
+//! What all measurements share: the programs, the collector, and the REST API, an nginx that answers from memory.
 
-use rustix::process::{Resource, getrlimit, setrlimit};
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
-use crate::{api::Api, programs::Tools};
+use crate::{collector, process::Process};
+
+pub(crate) const USERNAME: &str = "robert.zak";
+pub(crate) const QUESTION: &str = "What street did you live on in third grade?";
+pub(crate) const PATH: &str = "/v1.0/users/password/secret-question";
 
 pub(crate) struct Lab {
-    pub(crate) tools: Tools,
-    pub(crate) api: Api,
-    pub(crate) scratch: TempDir,
-    /// For the collector, and for the client that makes each candidate's first call.
+    /// The directory with the programs.
+    pub(crate) programs: PathBuf,
+    /// The directory in which they run.
+    scratch: TempDir,
+    pub(crate) api: SocketAddr,
+    pub(crate) collector: SocketAddr,
+    /// For the collector, and for the client that makes each server's first call.
     pub(crate) runtime: Runtime,
 }
 
 impl Lab {
-    pub(crate) fn new(tools: Tools) -> Self {
-        // A thousand calls at a time need more than the usual 1,024 open files.
-        let mut limit = getrlimit(Resource::Nofile);
-        limit.current = limit.maximum;
-        setrlimit(Resource::Nofile, limit).unwrap();
-
-        let scratch = tempfile::tempdir().unwrap();
+    pub(crate) fn new(programs: &Path) -> Self {
         Self {
-            api: Api::start(&tools.nginx, scratch.path()),
-            tools,
-            scratch,
-            runtime: tokio::runtime::Builder::new_multi_thread()
-                .worker_threads(1)
-                .enable_all()
-                .build()
-                .unwrap(),
+            programs: programs.canonicalize().unwrap(),
+            scratch: tempfile::tempdir().unwrap(),
+            api: free_address(),
+            collector: free_address(),
+            runtime: Runtime::new().unwrap(),
         }
+    }
+
+    pub(crate) fn start_collector(&self) {
+        self.runtime.spawn(collector::serve(self.collector));
+        wait_until_listening(self.collector);
+    }
+
+    pub(crate) fn start_api(&self) -> Process {
+        let configuration = include_str!("nginx.conf")
+            .replace("ADDRESS", &self.api.to_string())
+            .replace("PATH", PATH)
+            .replace("USERNAME", USERNAME)
+            .replace("BODY", &api_body());
+        self.write("nginx.conf", configuration);
+        let mut nginx = self.command("nginx");
+        nginx.args(["-p", ".", "-c", "nginx.conf", "-e", "stderr"]);
+        let process = Process(nginx.spawn().expect("benches/compare/run fetches nginx"));
+        wait_until_listening(self.api);
+        process
+    }
+
+    /// A command that inherits neither the environment nor the terminal. An absolute path is used as it is.
+    pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(self.programs.join(program));
+        command.current_dir(&self.scratch).env_clear();
+        command.stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        command
+    }
+
+    pub(crate) fn write(&self, file: &str, contents: impl AsRef<[u8]>) {
+        fs::write(self.scratch.path().join(file), contents).unwrap();
+    }
+
+    /// How many requests the API has seen, not counting this one.
+    pub(crate) fn api_requests(&self) -> u64 {
+        let mut stream = TcpStream::connect(self.api).unwrap();
+        stream.write_all(b"GET /status HTTP/1.0\r\n\r\n").unwrap();
+        let mut status = String::new();
+        stream.read_to_string(&mut status).unwrap();
+        // Active connections: 1\nserver accepts handled requests\n 2 2 3\n
+        let (_, counts) = status.split_once("requests").unwrap();
+        let requests: u64 = counts.split_whitespace().nth(2).unwrap().parse().unwrap();
+        requests - 1
+    }
+}
+
+/// The body of every response of the API.
+pub(crate) fn api_body() -> String {
+    format!(r#"{{"Model":"{QUESTION}","Errors":[],"IsSucceed":true}}"#)
+}
+
+/// A loopback address on a port picked by the system, for programs that cannot report the port they got.
+pub(crate) fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap()
+}
+
+pub(crate) fn wait_until_listening(address: SocketAddr) {
+    let end = Instant::now() + Duration::from_secs(10);
+    while TcpStream::connect(address).is_err() {
+        assert!(Instant::now() < end, "nothing listens on {address}");
+        thread::sleep(Duration::from_micros(500));
     }
 }

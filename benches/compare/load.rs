@@ -1,71 +1,48 @@
 //! h2load: its arguments and its output. A load counts only if every call got a response of the right length.
 
 use std::{
-    fs,
     net::SocketAddr,
     process::{Command, Stdio},
 };
 
-use prost::Message;
-use reset_gateway::proto::{GetSecretQuestionRequest, GetSecretQuestionResponse};
+use crate::lab::{Lab, PATH, QUESTION, USERNAME, api_body};
 
-use crate::{
-    api::{self, PATH, QUESTION, USERNAME},
-    lab::Lab,
-    programs::command,
-};
-
-/// gRPC's prefix of a message: a flag and the length.
-const PREFIX: usize = 5;
 const RPC: &str = "/autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion";
 
-/// Calls made as fast as they are answered.
-#[derive(Clone, Copy)]
-pub(crate) struct Load {
-    pub(crate) connections: u32,
-    pub(crate) streams_per_connection: u32,
-    pub(crate) calls: u32,
+/// Makes that many calls to a gRPC server, as fast as they are answered; returns the calls per second.
+pub(crate) fn run(lab: &Lab, server: SocketAddr, streams: u32, calls: u32) -> f64 {
+    lab.write("request", grpc_message(USERNAME));
+    let mut command = h2load(lab, streams, calls);
+    command.args(["-d", "request", "-H", "content-type: application/grpc"]);
+    command.args(["-H", "te: trailers"]);
+    command.arg(format!("http://{server}{RPC}"));
+    requests_per_second(&mut command, calls, grpc_message(QUESTION).len())
 }
 
-/// Loads a gRPC server; returns the calls per second.
-pub(crate) fn run(lab: &Lab, server: SocketAddr, load: Load) -> f64 {
-    let message = GetSecretQuestionRequest {
-        username: USERNAME.to_owned(),
-    };
-    let mut request = vec![0, 0, 0, 0, u8::try_from(message.encoded_len()).unwrap()];
-    message.encode(&mut request).unwrap();
-    let file = lab.scratch.path().join("request");
-    fs::write(&file, request).unwrap();
+/// Asks the API directly, one request at a time; returns the requests per second.
+pub(crate) fn run_directly(lab: &Lab, calls: u32) -> f64 {
+    let url = format!("http://{}{PATH}?username={USERNAME}", lab.api);
+    let mut command = h2load(lab, 1, calls);
+    command.args(["--h1", &url]);
+    requests_per_second(&mut command, calls, api_body().len())
+}
 
-    let mut command = h2load(lab, load);
+/// The request and the response have this form: gRPC's prefix (a flag and the length), and a first field that is a string.
+fn grpc_message(text: &str) -> Vec<u8> {
+    const FIRST_FIELD: u8 = 0x0a;
+    let length = u8::try_from(text.len()).unwrap();
+    let head = [0, 0, 0, 0, length + 2, FIRST_FIELD, length];
+    [&head, text.as_bytes()].concat()
+}
+
+/// Spreads the streams over up to 8 connections.
+fn h2load(lab: &Lab, streams: u32, calls: u32) -> Command {
+    let connections = streams.min(8);
+    let mut command = lab.command("h2load");
     command
-        .arg("-d")
-        .arg(file)
-        .args(["-H", "content-type: application/grpc", "-H", "te: trailers"])
-        .arg(format!("http://{server}{RPC}"));
-    let response = GetSecretQuestionResponse {
-        secret_question: Some(QUESTION.to_owned()),
-    };
-    requests_per_second(&mut command, load, PREFIX + response.encoded_len())
-}
-
-/// Loads the API directly; returns the requests per second.
-pub(crate) fn run_directly(lab: &Lab, load: Load) -> f64 {
-    let mut command = h2load(lab, load);
-    let address = lab.api.address;
-    command.args([
-        "--h1",
-        &format!("http://{address}{PATH}?username={USERNAME}"),
-    ]);
-    requests_per_second(&mut command, load, api::body().len())
-}
-
-fn h2load(lab: &Lab, load: Load) -> Command {
-    let mut command = command(&lab.tools.h2load);
-    command
-        .arg(format!("-n{}", load.calls))
-        .arg(format!("-c{}", load.connections))
-        .arg(format!("-m{}", load.streams_per_connection))
+        .arg(format!("-n{calls}"))
+        .arg(format!("-c{connections}"))
+        .arg(format!("-m{}", streams / connections))
         .args(["--connection-inactivity-timeout", "10s"])
         .stdout(Stdio::piped());
     command
@@ -73,25 +50,19 @@ fn h2load(lab: &Lab, load: Load) -> Command {
 
 /// Runs h2load and checks every response. h2load judges by the HTTP status, which a gRPC error leaves at 200; but an
 /// error has another length.
-fn requests_per_second(command: &mut Command, load: Load, response_length: usize) -> f64 {
+fn requests_per_second(command: &mut Command, calls: u32, response_length: usize) -> f64 {
     let output = command.output().expect("h2load runs");
     let output = String::from_utf8(output.stdout).unwrap();
-    let succeeded = number_before(&output, "succeeded");
-    assert_eq!(succeeded, Some(f64::from(load.calls)), "{output}");
-    let bytes = load.calls as usize * response_length;
-    assert_eq!(
-        number_before(&output, "data"),
-        Some(bytes as f64),
-        "{output}"
-    );
-    number_before(&output, "req/s").unwrap()
+    let number_before = |word| number_before(&output, word).expect(&output);
+    let bytes = calls as usize * response_length;
+    assert_eq!(number_before("succeeded"), f64::from(calls));
+    assert_eq!(number_before("data"), bytes as f64, "{output}");
+    number_before("req/s")
 }
 
 /// The number in front of the first such word: `in 1.02s, 39215.69 req/s` or `(1234) data`.
 fn number_before(output: &str, word: &str) -> Option<f64> {
-    let words: Vec<_> = output.split_whitespace().collect();
-    let at = words
-        .iter()
-        .position(|next| next.trim_end_matches(',') == word)?;
-    words[at - 1].trim_matches(['(', ')']).parse().ok()
+    let (before, _) = output.split_once(&format!(" {word}"))?;
+    let number = before.split_whitespace().last()?;
+    number.trim_matches(['(', ')']).parse().ok()
 }

@@ -6,7 +6,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on fails")]
 
-mod api;
 mod candidate;
 mod collector;
 mod envoy;
@@ -14,24 +13,23 @@ mod lab;
 mod load;
 mod measure;
 mod plain;
-mod programs;
 mod report;
 
 #[path = "../support/process.rs"]
 mod process;
 
-use std::{net::SocketAddr, process::ExitCode};
+use std::{fs, net::SocketAddr, path::PathBuf, process::ExitCode};
 
 use clap::Parser;
 
 use lab::Lab;
 use measure::Plan;
-use programs::Tools;
 
 #[derive(Debug, Parser)]
 struct Cli {
-    #[command(flatten)]
-    tools: Tools,
+    /// The directory with reset-gateway, envoy, nginx and h2load
+    #[arg(long, default_value = "target/compare/bin")]
+    programs: PathBuf,
     /// A smoke test of a few seconds, which judges nothing
     #[arg(long)]
     quick: bool,
@@ -50,10 +48,14 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let plan = if cli.quick { Plan::QUICK } else { Plan::FULL };
-    let lab = Lab::new(cli.tools);
-    let results = measure::run(&lab, &plan);
-    report::print_table(&plan, &results);
-    if cli.quick || report::keeps_thresholds(&results) {
+    let lab = Lab::new(&cli.programs);
+    lab.start_collector();
+    let _api = lab.start_api();
+    let samples = measure::run(&lab, &plan);
+    let program = fs::metadata(lab.programs.join("reset-gateway")).unwrap();
+    let program_size = program.len() as f64 / 1e6;
+    report::print_table(&plan, &samples, program_size);
+    if cli.quick || report::keeps_thresholds(&samples, program_size) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE

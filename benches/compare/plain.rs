@@ -10,14 +10,14 @@ use tonic::{Request, Response, Status, body::Body, server::Grpc, transport::Serv
 use tonic_prost::ProstCodec;
 use tower::service_fn;
 
-use crate::api::PATH;
+use crate::lab::PATH;
 
 /// Serves on one worker thread until it is killed.
-pub(crate) fn serve(listen: SocketAddr, api: SocketAddr) {
+#[tokio::main(worker_threads = 1)]
+pub(crate) async fn serve(listen: SocketAddr, api: SocketAddr) {
     // reqwest needs one even without TLS.
-    rustls::crypto::ring::default_provider()
-        .install_default()
-        .unwrap();
+    let tls = rustls::crypto::ring::default_provider();
+    tls.install_default().unwrap();
     let client = Client::builder().build().unwrap();
     let url = format!("http://{api}{PATH}");
     let handler = service_fn(move |request| answer(client.clone(), url.clone(), request));
@@ -29,13 +29,8 @@ pub(crate) fn serve(listen: SocketAddr, api: SocketAddr) {
             Ok::<_, Infallible>(grpc.unary(handler, request).await)
         }
     });
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
     let server = Server::builder().tcp_nodelay(true);
-    runtime.block_on(server.serve(listen, rpc)).unwrap();
+    server.serve(listen, rpc).await.unwrap();
 }
 
 async fn answer(

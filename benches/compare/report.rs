@@ -3,15 +3,11 @@
 use std::{fs, thread};
 
 use crate::{
-    candidate::Candidate,
-    measure::{Plan, Results, Turn, megabytes},
+    candidate::CANDIDATES,
+    measure::{Plan, Samples},
 };
 
-const CPU: fn(&Turn) -> f64 = |turn| turn.cpu_per_call;
-const RATE: fn(&Turn) -> f64 = |turn| turn.calls_per_second;
-const LATENCY: fn(&Turn) -> f64 = |turn| turn.added_latency;
-
-pub(crate) fn print_table(plan: &Plan, results: &Results) {
+pub(crate) fn print_table(plan: &Plan, samples: &[Samples; 3], program_size: f64) {
     println!("{}.", machine());
     println!(
         "Medians of {} rounds of {} turns of {} calls; ratios to Envoy within a turn.\n",
@@ -21,74 +17,87 @@ pub(crate) fn print_table(plan: &Plan, results: &Results) {
         "| | CPU per call | ratio | calls/s | ratio | added latency | ratio | peak at 64 streams | at 1000 | start |"
     );
     println!("|{}", " --- |".repeat(10));
-    for candidate in Candidate::ALL {
-        println!("{}", row(results, candidate));
+    let [_, envoy, _] = samples;
+    for ((title, _), samples) in CANDIDATES.iter().zip(samples) {
+        let [
+            cpu,
+            cpu_ratio,
+            rate,
+            rate_ratio,
+            latency,
+            latency_ratio,
+            at_64,
+            at_1000,
+            start,
+        ] = values(samples, envoy);
+        println!(
+            "| {title} | {cpu:.1} µs | {cpu_ratio:.2} | {rate:.0} | {rate_ratio:.2} | {latency:.0} µs | \
+            {latency_ratio:.2} | {at_64:.1} MB | {at_1000:.1} MB | {start:.1} ms |"
+        );
     }
-    println!(
-        "\nThe gateway's program: {:.2} MB.",
-        megabytes(&[results.program_size])
-    );
-}
-
-fn row(results: &Results, candidate: Candidate) -> String {
-    let samples = results.of(candidate);
-    let ratio = |value| results.ratio_to_envoy(candidate, value);
-    format!(
-        "| {} | {:.1} µs | {:.2} | {:.0} | {:.2} | {:.0} µs | {:.2} | {:.1} MB | {:.1} MB | {:.1} ms |",
-        candidate.title(),
-        samples.median(CPU) * 1e6,
-        ratio(CPU),
-        samples.median(RATE),
-        ratio(RATE),
-        samples.median(LATENCY) * 1e6,
-        ratio(LATENCY),
-        megabytes(&samples.peak_at_64),
-        megabytes(&samples.peak_at_1000),
-        samples.start(),
-    )
+    println!("\nThe gateway's program: {program_size:.2} MB.");
 }
 
 /// Prints each threshold with the measured value; whether all are kept.
-pub(crate) fn keeps_thresholds(results: &Results) -> bool {
-    let gateway = results.of(Candidate::Gateway);
-    let ratio = |value| results.ratio_to_envoy(Candidate::Gateway, value);
-    let at_most = [
-        ("CPU per call to Envoy's", ratio(CPU), 0.65),
-        ("added latency to Envoy's", ratio(LATENCY), 0.55),
-        ("MB at 64 streams", megabytes(&gateway.peak_at_64), 20.0),
-        ("MB at 1000 streams", megabytes(&gateway.peak_at_1000), 64.0),
-        ("ms to start", gateway.start(), 20.0),
-        ("MB of program", megabytes(&[results.program_size]), 10.0),
+pub(crate) fn keeps_thresholds([gateway, envoy, _]: &[Samples; 3], program_size: f64) -> bool {
+    let [_, cpu, _, rate, _, latency, at_64, at_1000, start] = values(gateway, envoy);
+    let thresholds = [
+        ("calls/s to Envoy's", rate, "at least", 1.6),
+        ("CPU per call to Envoy's", cpu, "at most", 0.65),
+        ("added latency to Envoy's", latency, "at most", 0.55),
+        ("MB at 64 streams", at_64, "at most", 20.0),
+        ("MB at 1000 streams", at_1000, "at most", 64.0),
+        ("ms to start", start, "at most", 20.0),
+        ("MB of program", program_size, "at most", 10.0),
     ];
     println!();
-    let mut all_kept = judge("calls/s to Envoy's", ratio(RATE), "at least", 1.6, |by| {
-        by >= 0.0
-    });
-    for (what, measured, bound) in at_most {
-        all_kept &= judge(what, measured, "at most", bound, |by| by <= 0.0);
+    let mut all_kept = true;
+    for (what, measured, word, bound) in thresholds {
+        let is_kept = match word {
+            "at least" => measured >= bound,
+            _ => measured <= bound,
+        };
+        let verdict = if is_kept { "kept" } else { "BROKEN" };
+        println!("- {what}: {measured:.3}, {word} {bound}: {verdict}");
+        all_kept &= is_kept;
     }
     all_kept
 }
 
-fn judge(what: &str, measured: f64, word: &str, bound: f64, is_kept: fn(f64) -> bool) -> bool {
-    let kept = is_kept(measured - bound);
-    let verdict = if kept { "kept" } else { "BROKEN" };
-    println!("- {what}: {measured:.3}, {word} {bound}: {verdict}");
-    kept
+/// The medians, in the order of the table's columns.
+fn values(samples: &Samples, envoy: &Samples) -> [f64; 9] {
+    [
+        median(&samples.cpu_per_call),
+        ratio(&samples.cpu_per_call, &envoy.cpu_per_call),
+        median(&samples.calls_per_second),
+        ratio(&samples.calls_per_second, &envoy.calls_per_second),
+        median(&samples.added_latency),
+        ratio(&samples.added_latency, &envoy.added_latency),
+        median(&samples.peak_at_64),
+        median(&samples.peak_at_1000),
+        median(&samples.starts),
+    ]
+}
+
+/// The median over all turns of a value divided by Envoy's in the same turn.
+fn ratio(values: &[f64], envoys: &[f64]) -> f64 {
+    let pairs = values.iter().zip(envoys);
+    let ratios: Vec<_> = pairs.map(|(value, envoy)| value / envoy).collect();
+    median(&ratios)
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
 }
 
 fn machine() -> String {
+    let cores = thread::available_parallelism().unwrap();
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap();
-    let model = cpus
-        .lines()
-        .find_map(|line| line.strip_prefix("model name"));
+    let mut lines = cpus.lines();
+    let model = lines.find_map(|line| line.strip_prefix("model name\t: "));
+    let model = model.unwrap_or("unknown");
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    format!(
-        "{} cores, {}, Linux {}",
-        thread::available_parallelism().unwrap(),
-        model
-            .unwrap_or("unknown")
-            .trim_start_matches(['\t', ' ', ':']),
-        kernel.trim()
-    )
+    format!("{cores} cores, {model}, Linux {}", kernel.trim())
 }
