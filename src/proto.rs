@@ -8,7 +8,6 @@
     unused_qualifications,
     clippy::all,
     clippy::too_many_lines,
-    clippy::str_to_string,
     reason = "generated"
 )]
 

@@ -79,14 +79,9 @@ impl Service {
             let sent = call.record.abandon();
             Err(Error::Panicked { sent })
         });
-        let result = match self.app_keys {
-            AppKeys::Callers => result.map_err(Error::with_callers_key),
-            AppKeys::Gateway(_) => {
-                self.record_key_result(&result);
-                result
-            }
-        };
-        result.map(Response::new).map_err(|error| call.fail(&error))
+        self.judge_key(result)
+            .map(Response::new)
+            .map_err(|error| call.fail(&error))
     }
 
     fn context(&self, metadata: &MetadataMap, call: &Arc<Call>) -> Result<StepContext, Error> {
@@ -100,9 +95,13 @@ impl Service {
         })
     }
 
-    /// Updates readiness from the response: it shows whether the gateway's own key is accepted.
-    fn record_key_result<T>(&self, result: &Result<T, Error>) {
-        match result {
+    /// Updates readiness from the response, which shows whether the gateway's own key is accepted. If
+    /// callers send their keys, a rejection is theirs to act on.
+    fn judge_key<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+        if matches!(self.app_keys, AppKeys::Callers) {
+            return result.map_err(Error::with_callers_key);
+        }
+        match &result {
             Ok(_) => self.readiness.key_works(),
             Err(Error::Refused(error)) if error.kind == ApiErrorKind::KeyRejected => {
                 self.readiness.key_rejected();
@@ -111,5 +110,6 @@ impl Service {
             // It may have come from a proxy, which knows no keys.
             Err(_) => {}
         }
+        result
     }
 }

@@ -17,7 +17,10 @@ pub(super) fn kind(
 ) -> ApiErrorKind {
     let empty = JsonObject::default();
     let object = body.unwrap_or(&empty);
-    let says = |name, text| has_text(object, name, text);
+    let says = |name, expected| {
+        let text: Option<String> = object.get(name).unwrap_or_default();
+        text.is_some_and(|text| text.to_ascii_lowercase().contains(expected))
+    };
     let code = error_code(object).unwrap_or_default();
     let has_model_state = !matches!(object.get::<&RawValue>("ModelState"), Ok(None));
     let is_empty = matches!(response.body.trim_ascii(), b"" | b"null" | b"\"\"");
@@ -48,9 +51,4 @@ pub(super) fn kind(
 pub(super) fn error_code(object: &JsonObject<'_>) -> Option<String> {
     let error: JsonObject<'_> = object.get("Error").ok()??;
     error.get("Code").ok()?
-}
-
-fn has_text(object: &JsonObject<'_>, name: &str, lowercase: &str) -> bool {
-    let text: Option<String> = object.get(name).unwrap_or_default();
-    text.is_some_and(|text| text.to_ascii_lowercase().contains(lowercase))
 }

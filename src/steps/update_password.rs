@@ -15,14 +15,13 @@ pub(crate) fn update_password(
 ) -> Result<Step<'_, UpdatePasswordResponse>, Error> {
     let (token, password) = (request.token.as_str(), request.password.as_str());
     let confirmation = request.password_confirmation.as_deref();
-    let broken_rule = confirmation
-        .filter(|confirmation| *confirmation != password)
-        .map(|_| "must equal the password, or be left out");
+    let is_same = confirmation.is_none_or(|confirmation| confirmation == password);
+    let rule = "must equal the password, or be left out";
     Ok(Step {
         values: Validator::default()
             .field("token", Some(token))
             .field("password", Some(password))
-            .checked_field("password_confirmation", confirmation, broken_rule)
+            .check("password_confirmation", rule, is_same)
             .finish()?,
         payload: Payload::json(&[
             ("Token", token),

@@ -18,25 +18,18 @@ pub(super) struct Validator {
 
 impl Validator {
     /// Adds a field. An optional one may be absent, but not empty.
-    pub(super) fn field(self, name: &'static str, value: Option<&str>) -> Self {
-        let broken_rule = match value.map(str::len) {
-            Some(0) => Some("must not be empty"),
-            None | Some(1..=MAX_LEN) => None,
-            Some(_) => Some("must be at most 1024 bytes long"),
-        };
-        self.checked_field(name, value, broken_rule)
+    pub(super) fn field(mut self, name: &'static str, value: Option<&str>) -> Self {
+        self.values.0.extend(value.map(str::to_owned));
+        let length = value.map_or(1, str::len);
+        let checked = self.check(name, "must not be empty", length > 0);
+        checked.check(name, "must be at most 1024 bytes long", length <= MAX_LEN)
     }
 
-    /// Adds a field, and the rule that its value breaks.
-    pub(super) fn checked_field(
-        mut self,
-        field: &'static str,
-        value: Option<&str>,
-        broken_rule: Option<&'static str>,
-    ) -> Self {
-        self.values.0.extend(value.map(str::to_owned));
-        let violation = broken_rule.map(|rule| Violation { field, rule });
-        self.violations.extend(violation);
+    /// Records a violation of the rule, unless the field keeps it.
+    pub(super) fn check(mut self, field: &'static str, rule: &'static str, is_kept: bool) -> Self {
+        if !is_kept {
+            self.violations.push(Violation { field, rule });
+        }
         self
     }
 

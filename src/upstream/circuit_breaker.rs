@@ -102,7 +102,7 @@ impl State {
 impl Admission<'_> {
     /// Learns from the result of the request, which took this long.
     pub(super) fn record(self, result: &Result<ApiResponse, Error>, took: Duration) {
-        let is_trial = self.trial.is_some();
+        let (breaker, is_trial) = (self.breaker, self.trial.is_some());
         let failure = match result {
             Ok(_) | Err(Error::ConnectionLost(_) | Error::TooLarge { .. }) => None,
             // There is a connection, but maybe an old one: that is proof enough for a trial call.
@@ -112,7 +112,7 @@ impl Admission<'_> {
             // The request ended too early to tell.
             Err(_) => return,
         };
-        let mut state = self.breaker.state.lock();
+        let mut state = breaker.state.lock();
         if !state.is_closed() && !is_trial {
             // A late result of an earlier call.
             return;
@@ -121,7 +121,7 @@ impl Admission<'_> {
             state.failures = 0;
             if is_trial {
                 info!("the API can be reached again");
-                self.breaker.readiness.set_api_unreachable(None);
+                breaker.readiness.set_api_unreachable(None);
             }
             return;
         };
@@ -137,9 +137,7 @@ impl Admission<'_> {
         }
         state.until = Instant::now() + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, failed_trials);
         if failed_trials >= FAILED_TRIALS {
-            self.breaker
-                .readiness
-                .set_api_unreachable(Some(state.until));
+            breaker.readiness.set_api_unreachable(Some(state.until));
         }
     }
 }

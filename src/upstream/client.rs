@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, header};
+use http::{HeaderMap, header};
 use reqwest::{Certificate, Client, redirect};
+
+use super::request::JSON;
 
 const USER_AGENT: &str = concat!("reset-gateway/", env!("CARGO_PKG_VERSION"));
 
@@ -32,10 +34,8 @@ pub(crate) fn client(
         Client::builder().tls_certs_only([])
     };
     client
-        .default_headers(HeaderMap::from_iter([
-            (header::ACCEPT, HeaderValue::from_static("application/json")),
-            (header::USER_AGENT, HeaderValue::from_static(USER_AGENT)),
-        ]))
+        .default_headers(HeaderMap::from_iter([(header::ACCEPT, JSON)]))
+        .user_agent(USER_AGENT)
         .connect_timeout(connect_timeout)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .redirect(redirect::Policy::none())

@@ -12,7 +12,7 @@ use super::body::RequestBody;
 use crate::{call::Call, endpoint::Endpoint, rpc::PERCENT_ENCODED};
 
 const ET_APP_KEY: HeaderName = HeaderName::from_static("et-app-key");
-const JSON: HeaderValue = HeaderValue::from_static("application/json");
+pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What a request carries.
 pub(crate) enum Payload<'a> {
