@@ -12,7 +12,7 @@ use http::HeaderValue;
 use reqwest::{Client, Url};
 use tokio::{
     net::TcpListener,
-    runtime::Runtime,
+    runtime::{Builder, Runtime},
     sync::{Semaphore, watch},
 };
 
@@ -189,15 +189,14 @@ fn explain(config: &config::Explain) -> Result<(), Failure> {
 /// A runtime with that many workers, by default as many as the CPUs that the process may use.
 fn runtime(workers: Option<u16>) -> Result<Runtime, Failure> {
     let cpus = || thread::available_parallelism().map_or(1, usize::from);
-    let mut builder = match workers.map_or_else(cpus, usize::from) {
-        1 => tokio::runtime::Builder::new_current_thread(),
-        workers => {
-            let mut builder = tokio::runtime::Builder::new_multi_thread();
-            builder.worker_threads(workers);
-            builder
-        }
+    let workers = workers.map_or_else(cpus, usize::from);
+    let mut builder = match workers {
+        // Without other workers to share tasks with, a call takes 4 to 10 % less CPU.
+        1 => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
     };
-    builder.enable_all().build().map_err(failed_to("start"))
+    builder.worker_threads(workers).enable_all();
+    builder.build().map_err(failed_to("start"))
 }
 
 async fn bind(config: &config::Serve) -> Result<Listeners, Failure> {

@@ -6,13 +6,14 @@
 
 use std::{collections::HashMap, mem, sync::LazyLock, time::Instant};
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, Version};
 use opentelemetry::{
     Context, KeyValue, Value,
     global::{self, BoxedTracer},
-    propagation::{Injector, TextMapPropagator},
+    propagation::TextMapPropagator,
     trace::{SpanBuilder, SpanKind, Status, TraceContextExt, Tracer},
 };
+use opentelemetry_http::HeaderInjector;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_semantic_conventions::attribute;
 use tonic::Code;
@@ -95,19 +96,6 @@ pub(super) fn finish(call: &Context, code: Code, failure: Option<&Failure>) {
     span.end();
 }
 
-/// The headers of a request to the API. An empty `tracestate` is left out.
-struct ApiHeaders<'a>(&'a mut HeaderMap);
-
-impl Injector for ApiHeaders<'_> {
-    fn set(&mut self, key: &str, value: String) {
-        if let (Ok(name), Ok(value)) = (key.parse::<HeaderName>(), HeaderValue::try_from(value))
-            && !value.is_empty()
-        {
-            self.0.insert(name, value);
-        }
-    }
-}
-
 impl<'a> ClientSpan<'a> {
     /// Starts the span of an attempt that began at `start`, below the call's span.
     pub(crate) fn start(
@@ -144,7 +132,10 @@ impl<'a> ClientSpan<'a> {
 
     /// Writes the trace context, so that the trace goes on at the API.
     pub(crate) fn inject(&self, headers: &mut HeaderMap) {
-        TraceContextPropagator::new().inject_context(&self.context, &mut ApiHeaders(headers));
+        TraceContextPropagator::new().inject_context(&self.context, &mut HeaderInjector(headers));
+        if headers.get("tracestate").is_some_and(HeaderValue::is_empty) {
+            headers.remove("tracestate");
+        }
     }
 
     /// Notes the response's status line.
