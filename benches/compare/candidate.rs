@@ -16,7 +16,6 @@ use tonic::transport::Endpoint;
 
 use crate::{
     collector::take_spans,
-    envoy::envoy,
     lab::{Lab, QUESTION, USERNAME, free_address, wait_until_listening},
     load,
     process::Process,
@@ -39,7 +38,7 @@ pub(crate) struct Running<'a> {
     lab: &'a Lab,
     process: Process,
     address: SocketAddr,
-    /// Seconds from its start to the response of the first call.
+    /// Milliseconds from its start to the response of the first call.
     pub(crate) start: f64,
     calls: u64,
     /// Counts the lines of the gateway's log.
@@ -63,6 +62,28 @@ fn gateway(lab: &Lab, listen: SocketAddr) -> Command {
     command
 }
 
+/// Envoy with the transcoder and nothing else. It writes no access log, no traces and no request ids, has no admin port,
+/// and its circuit breaker never opens.
+fn envoy(lab: &Lab, listen: SocketAddr) -> Command {
+    let configuration = include_str!("envoy.json")
+        .replace("LISTEN_PORT", &listen.port().to_string())
+        .replace("API_PORT", &lab.api.port().to_string());
+    lab.write("envoy.json", configuration);
+    lab.write("envoy.bin", descriptor_set());
+    let mut command = lab.command("envoy");
+    command.args(["-c", "envoy.json", "--concurrency", "1"]);
+    command.args(["--disable-hot-restart", "--log-level", "off"]);
+    command
+}
+
+/// The contract as the transcoder needs it: with the member names of the API's JSON.
+fn descriptor_set() -> Vec<u8> {
+    let mut compiler = protox::Compiler::new(["benches/compare", "proto"]).unwrap();
+    compiler.include_imports(true);
+    compiler.open_file("secret_question.proto").unwrap();
+    compiler.encode_file_descriptor_set()
+}
+
 fn plain(lab: &Lab, listen: SocketAddr) -> Command {
     let mut command = lab.command(env::current_exe().unwrap());
     command.args(["--plain", &listen.to_string(), &lab.api.to_string()]);
@@ -76,9 +97,8 @@ async fn call(server: SocketAddr) {
     let request = GetSecretQuestionRequest {
         username: USERNAME.to_owned(),
     };
-    let response = PasswordResetServiceClient::new(channel)
-        .get_secret_question(request)
-        .await;
+    let mut client = PasswordResetServiceClient::new(channel);
+    let response = client.get_secret_question(request).await;
     let question = response.unwrap().into_inner().secret_question;
     assert_eq!(question.as_deref(), Some(QUESTION));
 }
@@ -91,7 +111,7 @@ impl<'a> Running<'a> {
         let mut process = Process(command.spawn().expect(title));
         wait_until_listening(address);
         lab.runtime.block_on(call(address));
-        let start = begin.elapsed().as_secs_f64();
+        let start = begin.elapsed().as_secs_f64() * 1e3;
         let log = process.0.stderr.take().map(BufReader::new);
         Self {
             lab,
@@ -110,8 +130,7 @@ impl<'a> Running<'a> {
         let seen = self.lab.api_requests() - requests - 1;
         assert_eq!(seen, u64::from(calls), "requests at the API");
         self.calls += seen;
-        let cpu_per_call = (self.cpu() - cpu) / f64::from(calls);
-        (cpu_per_call, calls_per_second)
+        ((self.cpu() - cpu) / f64::from(calls), calls_per_second)
     }
 
     /// The peak of its resident memory so far, in megabytes.

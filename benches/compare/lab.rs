@@ -10,7 +10,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use crate::{collector, process::Process};
@@ -18,12 +17,13 @@ use crate::{collector, process::Process};
 pub(crate) const USERNAME: &str = "robert.zak";
 pub(crate) const QUESTION: &str = "What street did you live on in third grade?";
 pub(crate) const PATH: &str = "/v1.0/users/password/secret-question";
+/// The body of every response of the API.
+pub(crate) const BODY: &str =
+    r#"{"Model":"What street did you live on in third grade?","Errors":[],"IsSucceed":true}"#;
 
 pub(crate) struct Lab {
-    /// The directory with the programs.
-    pub(crate) programs: PathBuf,
-    /// The directory in which they run.
-    scratch: TempDir,
+    /// Where the programs are, and where they run.
+    pub(crate) directory: PathBuf,
     pub(crate) api: SocketAddr,
     pub(crate) collector: SocketAddr,
     /// For the collector, and for the client that makes each server's first call.
@@ -31,19 +31,16 @@ pub(crate) struct Lab {
 }
 
 impl Lab {
-    pub(crate) fn new(programs: &Path) -> Self {
-        Self {
-            programs: programs.canonicalize().unwrap(),
-            scratch: tempfile::tempdir().unwrap(),
+    pub(crate) fn new(directory: &Path) -> Self {
+        let lab = Self {
+            directory: directory.canonicalize().unwrap(),
             api: free_address(),
             collector: free_address(),
             runtime: Runtime::new().unwrap(),
-        }
-    }
-
-    pub(crate) fn start_collector(&self) {
-        self.runtime.spawn(collector::serve(self.collector));
-        wait_until_listening(self.collector);
+        };
+        lab.runtime.spawn(collector::serve(lab.collector));
+        wait_until_listening(lab.collector);
+        lab
     }
 
     pub(crate) fn start_api(&self) -> Process {
@@ -51,7 +48,7 @@ impl Lab {
             .replace("ADDRESS", &self.api.to_string())
             .replace("PATH", PATH)
             .replace("USERNAME", USERNAME)
-            .replace("BODY", &api_body());
+            .replace("BODY", BODY);
         self.write("nginx.conf", configuration);
         let mut nginx = self.command("nginx");
         nginx.args(["-p", ".", "-c", "nginx.conf", "-e", "stderr"]);
@@ -62,15 +59,15 @@ impl Lab {
 
     /// A command that inherits neither the environment nor the terminal. An absolute path is used as it is.
     pub(crate) fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(self.programs.join(program));
-        command.current_dir(&self.scratch).env_clear();
+        let mut command = Command::new(self.directory.join(program));
+        command.current_dir(&self.directory).env_clear();
         command.stdin(Stdio::null());
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command
     }
 
     pub(crate) fn write(&self, file: &str, contents: impl AsRef<[u8]>) {
-        fs::write(self.scratch.path().join(file), contents).unwrap();
+        fs::write(self.directory.join(file), contents).unwrap();
     }
 
     /// How many requests the API has seen, not counting this one.
@@ -79,16 +76,10 @@ impl Lab {
         stream.write_all(b"GET /status HTTP/1.0\r\n\r\n").unwrap();
         let mut status = String::new();
         stream.read_to_string(&mut status).unwrap();
-        // Active connections: 1\nserver accepts handled requests\n 2 2 3\n
-        let (_, counts) = status.split_once("requests").unwrap();
-        let requests: u64 = counts.split_whitespace().nth(2).unwrap().parse().unwrap();
-        requests - 1
+        // Active connections: 1\nserver accepts handled requests\n 2 2 3\nReading: 0 Writing: 1 Waiting: 0
+        let requests = status.split_whitespace().nth_back(6).unwrap();
+        requests.parse::<u64>().unwrap() - 1
     }
-}
-
-/// The body of every response of the API.
-pub(crate) fn api_body() -> String {
-    format!(r#"{{"Model":"{QUESTION}","Errors":[],"IsSucceed":true}}"#)
 }
 
 /// A loopback address on a port picked by the system, for programs that cannot report the port they got.

@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::lab::{Lab, PATH, QUESTION, USERNAME, api_body};
+use crate::lab::{BODY, Lab, PATH, QUESTION, USERNAME};
 
 const RPC: &str = "/autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion";
 
@@ -14,8 +14,7 @@ pub(crate) fn run(lab: &Lab, server: SocketAddr, streams: u32, calls: u32) -> f6
     lab.write("request", grpc_message(USERNAME));
     let mut command = h2load(lab, streams, calls);
     command.args(["-d", "request", "-H", "content-type: application/grpc"]);
-    command.args(["-H", "te: trailers"]);
-    command.arg(format!("http://{server}{RPC}"));
+    command.args(["-H", "te: trailers", &format!("http://{server}{RPC}")]);
     requests_per_second(&mut command, calls, grpc_message(QUESTION).len())
 }
 
@@ -24,7 +23,7 @@ pub(crate) fn run_directly(lab: &Lab, calls: u32) -> f64 {
     let url = format!("http://{}{PATH}?username={USERNAME}", lab.api);
     let mut command = h2load(lab, 1, calls);
     command.args(["--h1", &url]);
-    requests_per_second(&mut command, calls, api_body().len())
+    requests_per_second(&mut command, calls, BODY.len())
 }
 
 /// The request and the response have this form: gRPC's prefix (a flag and the length), and a first field that is a string.

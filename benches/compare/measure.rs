@@ -53,23 +53,17 @@ pub(crate) fn run(lab: &Lab, plan: &Plan) -> [Samples; 3] {
     let mut samples = <[Samples; 3]>::default();
     for round in 1..=plan.rounds {
         eprintln!("round {round} of {}", plan.rounds);
-        measure_starts(lab, &mut samples);
         measure_round(lab, plan, &mut samples);
     }
     samples
 }
 
-fn measure_starts(lab: &Lab, samples: &mut [Samples; 3]) {
+fn measure_round(lab: &Lab, plan: &Plan, samples: &mut [Samples; 3]) {
     for _ in 0..STARTS {
         for (candidate, samples) in CANDIDATES.into_iter().zip(&mut *samples) {
-            samples
-                .starts
-                .push(Running::start(lab, candidate).start * 1e3);
+            samples.starts.push(Running::start(lab, candidate).start);
         }
     }
-}
-
-fn measure_round(lab: &Lab, plan: &Plan, samples: &mut [Samples; 3]) {
     let mut running = CANDIDATES.map(|candidate| Running::start(lab, candidate));
     for warm_up in &mut running {
         warm_up.load(64, plan.calls);

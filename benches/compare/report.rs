@@ -7,47 +7,58 @@ use crate::{
     measure::{Plan, Samples},
 };
 
+/// A column's values, decimals and unit, and whether the ratio to Envoy follows in a column of its own.
+type Column = (fn(&Samples) -> &[f64], usize, &'static str, bool);
+
+const HEADINGS: &str = "| | CPU per call | ratio | calls/s | ratio | added latency | ratio | \
+    peak at 64 streams | at 1000 | start |";
+const COLUMNS: [Column; 6] = [
+    (|samples| &samples.cpu_per_call, 1, " µs", true),
+    (|samples| &samples.calls_per_second, 0, "", true),
+    (|samples| &samples.added_latency, 0, " µs", true),
+    (|samples| &samples.peak_at_64, 1, " MB", false),
+    (|samples| &samples.peak_at_1000, 1, " MB", false),
+    (|samples| &samples.starts, 1, " ms", false),
+];
+
 pub(crate) fn print_table(plan: &Plan, samples: &[Samples; 3], program_size: f64) {
     println!("{}.", machine());
     println!(
         "Medians of {} rounds of {} turns of {} calls; ratios to Envoy within a turn.\n",
         plan.rounds, plan.turns, plan.calls
     );
-    println!(
-        "| | CPU per call | ratio | calls/s | ratio | added latency | ratio | peak at 64 streams | at 1000 | start |"
-    );
-    println!("|{}", " --- |".repeat(10));
+    println!("{HEADINGS}\n|{}", " --- |".repeat(10));
     let [_, envoy, _] = samples;
     for ((title, _), samples) in CANDIDATES.iter().zip(samples) {
-        let [
-            cpu,
-            cpu_ratio,
-            rate,
-            rate_ratio,
-            latency,
-            latency_ratio,
-            at_64,
-            at_1000,
-            start,
-        ] = values(samples, envoy);
-        println!(
-            "| {title} | {cpu:.1} µs | {cpu_ratio:.2} | {rate:.0} | {rate_ratio:.2} | {latency:.0} µs | \
-            {latency_ratio:.2} | {at_64:.1} MB | {at_1000:.1} MB | {start:.1} ms |"
-        );
+        println!("| {title} |{}", row(samples, envoy));
     }
     println!("\nThe gateway's program: {program_size:.2} MB.");
 }
 
+fn row(samples: &Samples, envoy: &Samples) -> String {
+    let mut row = String::new();
+    for (values, decimals, unit, has_ratio) in COLUMNS {
+        row += &format!(" {:.decimals$}{unit} |", median(values(samples)));
+        if has_ratio {
+            row += &format!(" {:.2} |", ratio(values(samples), values(envoy)));
+        }
+    }
+    row
+}
+
 /// Prints each threshold with the measured value; whether all are kept.
 pub(crate) fn keeps_thresholds([gateway, envoy, _]: &[Samples; 3], program_size: f64) -> bool {
-    let [_, cpu, _, rate, _, latency, at_64, at_1000, start] = values(gateway, envoy);
+    let cpu = ratio(&gateway.cpu_per_call, &envoy.cpu_per_call);
+    let rate = ratio(&gateway.calls_per_second, &envoy.calls_per_second);
+    let latency = ratio(&gateway.added_latency, &envoy.added_latency);
+    let (at_64, at_1000) = (&gateway.peak_at_64, &gateway.peak_at_1000);
     let thresholds = [
         ("calls/s to Envoy's", rate, "at least", 1.6),
         ("CPU per call to Envoy's", cpu, "at most", 0.65),
         ("added latency to Envoy's", latency, "at most", 0.55),
-        ("MB at 64 streams", at_64, "at most", 20.0),
-        ("MB at 1000 streams", at_1000, "at most", 64.0),
-        ("ms to start", start, "at most", 20.0),
+        ("MB at 64 streams", median(at_64), "at most", 20.0),
+        ("MB at 1000 streams", median(at_1000), "at most", 64.0),
+        ("ms to start", median(&gateway.starts), "at most", 20.0),
         ("MB of program", program_size, "at most", 10.0),
     ];
     println!();
@@ -62,21 +73,6 @@ pub(crate) fn keeps_thresholds([gateway, envoy, _]: &[Samples; 3], program_size:
         all_kept &= is_kept;
     }
     all_kept
-}
-
-/// The medians, in the order of the table's columns.
-fn values(samples: &Samples, envoy: &Samples) -> [f64; 9] {
-    [
-        median(&samples.cpu_per_call),
-        ratio(&samples.cpu_per_call, &envoy.cpu_per_call),
-        median(&samples.calls_per_second),
-        ratio(&samples.calls_per_second, &envoy.calls_per_second),
-        median(&samples.added_latency),
-        ratio(&samples.added_latency, &envoy.added_latency),
-        median(&samples.peak_at_64),
-        median(&samples.peak_at_1000),
-        median(&samples.starts),
-    ]
 }
 
 /// The median over all turns of a value divided by Envoy's in the same turn.
@@ -97,7 +93,7 @@ fn machine() -> String {
     let cpus = fs::read_to_string("/proc/cpuinfo").unwrap();
     let mut lines = cpus.lines();
     let model = lines.find_map(|line| line.strip_prefix("model name\t: "));
-    let model = model.unwrap_or("unknown");
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
-    format!("{cores} cores, {model}, Linux {}", kernel.trim())
+    let (model, kernel) = (model.unwrap_or("unknown"), kernel.trim());
+    format!("{cores} cores, {model}, Linux {kernel}")
 }
