@@ -31,6 +31,7 @@ const MAX_STATUS: usize = 4096;
 /// Shorter values occur in any text by chance.
 const SHORTEST: usize = 4;
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+const CASES: [fn(&str) -> String; 3] = [str::to_owned, str::to_lowercase, str::to_uppercase];
 const RULE: &str = "must be the answer to the trader's secret question";
 
 /// Only a 2xx is a success. The status of any other response is small and complete, and repeats no value of the request.
@@ -72,7 +73,7 @@ pub fn text(u: &mut Unstructured<'_>) -> Result<()> {
     assert!(!text.contains("  "), "{text:?}");
     assert_contains_none(&text, &values);
 
-    let harmless = generate::list(u, 1..=3, generate::sentence)?;
+    let harmless = generate::list(u, 1..=3, |u| generate::choose(u, generate::SENTENCES))?;
     let code = format!("{:06}", u.int_in_range(0..=999_999)?);
     assert_eq!(sanitized(&harmless, &[code]), harmless.join(" "));
     Ok(())
@@ -176,15 +177,12 @@ fn assert_contains_none(text: &str, values: &[String]) {
         if value.chars().count() < SHORTEST || !value.contains(is_visible) {
             continue;
         }
-        for encoded in encoding::ALL
-            .iter()
-            .map(|encode| encode(value))
-            .flat_map(|once| encoding::ALL.map(|encode| encode(&once)))
-        {
-            let is_contained = [str::to_owned, str::to_lowercase, str::to_uppercase]
-                .iter()
-                .any(|change: &fn(&str) -> String| change(text).contains(&change(&encoded)));
-            assert!(!is_contained, "{text:?} repeats {value:?} as {encoded:?}");
+        let encodings = encoding::twice(value);
+        for case in CASES {
+            let text = case(text);
+            let is_in_text = |encoded: &&String| text.contains(&case(encoded));
+            let found = encodings.iter().find(is_in_text);
+            assert_eq!(found, None, "{text:?} repeats {value:?}");
         }
         let letters = spelled(value);
         let is_spelled = letters.len() >= SHORTEST && spelled(text).contains(&letters);

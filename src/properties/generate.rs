@@ -12,7 +12,7 @@ use crate::envelope::{ApiResponse, RequestValues};
 const PIECES: &str = "a|Bc|de9|xyz|Q|0|42|hunter|é|e\u{301}|ß|ẞ|İ|ı|Σ|ς|σ|ﬁ|ｈ|K|пароль|密碼|🔑| |.|-|_|!|@|+|%|&|<|>|\
     '|\"|\\|%41|&amp;|\\u0041|…";
 const MARKUP: &str = "<p>|</p>|<|&|\\|&#|\u{202e}|\0";
-const SENTENCES: &str = "Answer is incorrect, try again.|Validation error occured while processing entity|\
+pub(super) const SENTENCES: &str = "Answer is incorrect, try again.|Validation error occured while processing entity|\
     No HTTP resource was found that matches the request URI|Application key is not defined or does not exist";
 const CODES: &str = "ErrorIncorrectAnswer|UnsupportedApiVersion|Conflict|GatewayTimeout";
 const HTTP_STATUSES: [u16; 12] = [200, 200, 200, 302, 400, 403, 404, 422, 422, 429, 500, 503];
@@ -26,7 +26,7 @@ pub(super) fn list<'b, T>(
 }
 
 /// One of the alternatives, which are separated by bars.
-fn choose(u: &mut Unstructured<'_>, alternatives: &str) -> Result<String> {
+pub(super) fn choose(u: &mut Unstructured<'_>, alternatives: &str) -> Result<String> {
     let alternatives: Vec<_> = alternatives.split('|').collect();
     u.choose(&alternatives).map(|chosen| (*chosen).to_owned())
 }
@@ -45,17 +45,13 @@ pub(super) fn value(u: &mut Unstructured<'_>) -> Result<String> {
     })
 }
 
-pub(super) fn sentence(u: &mut Unstructured<'_>) -> Result<String> {
-    choose(u, SENTENCES)
-}
-
 /// A message of the API, which may repeat values in any encoding.
 pub(super) fn message(u: &mut Unstructured<'_>, values: &[String]) -> Result<String> {
     if u.ratio(1, 12)? {
         return Ok(choose(u, PIECES)?.repeat(u.int_in_range(0..=5000)?));
     }
     let part = |u: &mut Unstructured<'_>| match u.int_in_range(0..=4)? {
-        0 => sentence(u),
+        0 => choose(u, SENTENCES),
         1 => choose(u, PIECES),
         2 => choose(u, MARKUP),
         _ => encoded_value(u, values),
