@@ -26,6 +26,13 @@ pub(super) const ALL: [fn(&str) -> String; 9] = [
     |value| escape_others(value, |c| utf16_escape("%u", c)),
 ];
 
+/// The value in any two encodings, one after the other.
+pub(super) fn twice(value: &str) -> Vec<String> {
+    let once = ALL.iter().map(|encode| encode(value));
+    once.flat_map(|value| ALL.map(|encode| encode(&value)))
+        .collect()
+}
+
 /// Escapes every character but ASCII letters and digits.
 fn escape_others(value: &str, escape: fn(char) -> String) -> String {
     let encode = |c: char| match c {
