@@ -35,7 +35,7 @@ pub(crate) enum AppKeys {
 }
 
 impl AppKeys {
-    /// The key of one call. `None` if the caller has to send a key and sends none, or something else.
+    /// The key of one call; `None` if the caller has to send a key and sends none, or no valid one.
     pub(crate) fn of_call(&self, metadata: &MetadataMap) -> Option<HeaderValue> {
         match self {
             Self::Gateway(key) => Some(key.borrow().clone()),
@@ -71,7 +71,7 @@ pub(crate) fn read(path: &Path) -> io::Result<HeaderValue> {
     key.ok_or_else(|| io::Error::other("no key in it"))
 }
 
-/// Reads the file every second and at each `reload`, for as long as anybody uses the key. Calls
+/// Reads the file every second and at each `reload`, as long as the key is in use. Calls
 /// `on_change` when the key has changed. While the file is unusable, the last key stays.
 pub(crate) async fn watch_file(
     path: PathBuf,

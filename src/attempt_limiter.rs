@@ -89,7 +89,8 @@ impl AttemptLimiter {
     }
 }
 
-/// Whether a failed attempt costs a token: the API refused it, or its caller did not wait.
+/// Whether a failed attempt costs a token: the API refused the guess, or the caller did not wait
+/// for the response.
 fn costs(error: &Error, is_shortened: bool) -> bool {
     match error {
         // Some releases of the API may refuse a guess like this.
@@ -98,8 +99,8 @@ fn costs(error: &Error, is_shortened: bool) -> bool {
             let classification = Classification::of(error, false);
             classification.fault == Fault::Caller && classification.outcome == Outcome::Refused
         }
-        // Where the API takes longer to refuse than to accept, a short deadline would otherwise
-        // tell a wrong guess for free.
+        // The API may take longer to refuse a guess than to accept it. A short deadline would then
+        // reveal a wrong guess for free.
         Error::TimedOut { sent } => *sent && is_shortened,
         _ => false,
     }

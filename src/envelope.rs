@@ -70,7 +70,7 @@ pub(crate) struct ApiError {
     /// What the API says about single fields of its request.
     pub(crate) fields: Vec<FieldError>,
     pub(crate) retry_after: Option<Duration>,
-    /// Whether the API itself answered. If not, it may have been anything in front of it.
+    /// Whether the API itself sent the response, and not something in front of it.
     pub(crate) is_from_api: bool,
 }
 
@@ -90,8 +90,8 @@ pub(crate) enum ApiErrorKind {
     IncorrectAnswer,
     /// `ErrorIncorrectAnswer`, and the caller gave no answer.
     AnswerRequired,
-    /// Any other entry in `Errors`, with an HTTP status like the one that `StatusCode` names; or a 4xx without a kind of
-    /// its own.
+    /// Any other entry in `Errors`, with the HTTP status that `StatusCode` stands for; or a 4xx
+    /// without a kind of its own.
     Declined(Option<u16>),
     /// No success and no `Errors`.
     Unexplained,
@@ -191,7 +191,7 @@ pub(crate) fn read(
     Err(ApiError::with_details(kind, response, &object))
 }
 
-/// Whether the response calls itself HTML. Then it is no result, whatever the body contains.
+/// Whether the response is labelled as HTML. It is then not a result, whatever the body contains.
 fn is_html(response: &ApiResponse) -> bool {
     let content_type = response.content_type.as_deref().unwrap_or_default();
     content_type.to_ascii_lowercase().contains("html")

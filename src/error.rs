@@ -69,8 +69,7 @@ pub(crate) enum Error {
 }
 
 impl Error {
-    /// The error of a call with the caller's own application key. If the API rejected the key, the caller
-    /// has to act.
+    /// Marks a rejected key as the caller's, for calls that carry the caller's own application key.
     pub(crate) fn with_callers_key(mut self) -> Self {
         if let Self::Refused(error) = &mut self
             && error.kind == ApiErrorKind::KeyRejected

@@ -22,7 +22,7 @@ pub(crate) struct Readiness(watch::Sender<State>);
 struct State {
     serving: bool,
     key_rejected_until: Option<Instant>,
-    api_unreachable_until: Option<Instant>,
+    unreachable_until: Option<Instant>,
 }
 
 impl Readiness {
@@ -47,8 +47,7 @@ impl Readiness {
 
     /// The API cannot be reached, and no call will try to before `until`; `None` if it can again.
     pub(crate) fn set_api_unreachable(&self, until: Option<Instant>) {
-        self.0
-            .send_modify(|state| state.api_unreachable_until = until);
+        self.0.send_modify(|state| state.unreachable_until = until);
     }
 
     /// Why the gateway is not ready; `None` if it is.
@@ -60,7 +59,7 @@ impl Readiness {
             Some("not serving")
         } else if lasts(state.key_rejected_until) {
             Some("application key rejected")
-        } else if lasts(state.api_unreachable_until) {
+        } else if lasts(state.unreachable_until) {
             Some("API unreachable")
         } else {
             None

@@ -34,7 +34,7 @@ use crate::{
     telemetry::{call_log::CallObserver, spans::ClientSpan},
 };
 
-/// The API as all calls share it.
+/// The API, shared by all calls.
 #[derive(Debug)]
 pub(crate) struct Upstream {
     client: Client,
@@ -67,12 +67,12 @@ impl Upstream {
     }
 
     /// Sends the REST request of the call's rpc and reads the whole response, within the call's
-    /// deadline. The response comes with `values` and the key: nothing that is passed on of the
-    /// response may repeat these.
+    /// deadline. The response carries `values` and the key, which nothing that is passed on from it
+    /// may repeat.
     ///
     /// # Errors
     ///
-    /// Why there is no response. A response with any HTTP status is not an error here.
+    /// Why there is no response. A response is not an error here, whatever its HTTP status.
     pub(crate) async fn send(
         &self,
         request: &ApiRequest<'_>,
@@ -155,19 +155,16 @@ impl Upstream {
         endpoint: &Endpoint,
         span: &mut ClientSpan<'_>,
     ) -> Result<ApiResponse, Error> {
-        // Lets the runtime look at the sockets first. It then knows which idle connections the API
-        // has closed, and which are free again, so that a burst of calls opens fewer.
+        // Yields so that the runtime polls the sockets first. It then knows which idle connections
+        // are closed and which are free again, so a burst of calls opens fewer new ones.
         tokio::task::yield_now().await;
         let call = request.call;
         let mut request = request.build(endpoint);
         if self.observer.continues_traces {
             span.inject(request.headers_mut());
         }
-        let mut response = self
-            .client
-            .execute(request)
-            .await
-            .map_err(|error| connection_error(error, call))?;
+        let response = self.client.execute(request).await;
+        let mut response = response.map_err(|error| connection_error(error, call))?;
         call.record.answered(response.status().as_u16());
         span.answered(&response);
         response::read(&mut response, call).await

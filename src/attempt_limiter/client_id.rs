@@ -34,8 +34,8 @@ impl AttemptLimiter {
     }
 }
 
-/// An IPv4 address, also if it is mapped into IPv6; or the first half of an IPv6 address, because
-/// one machine often has all addresses of that network.
+/// An IPv4 address, even if it is mapped into IPv6; or the first half of an IPv6 address, because
+/// one machine often has that whole network.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => address.into(),

@@ -1,11 +1,11 @@
-//! Limits attempts: those of each key, and those of all keys together.
+//! Limits attempts, for each key and for all keys together.
 //!
-//! An attempt is *pending* from before it is sent until it is settled. It may turn out to cost a
-//! token, so no more attempts are pending than tokens are left. A call that finds all tokens reserved
-//! waits: first for a token of its key, then for one of all keys. Both queues are first come, first
-//! served, and only the first call in a queue looks whether it can go on, so a settled attempt wakes
-//! one call of each queue. A key cannot have more calls in the second queue than it has tokens, so a
-//! flood of one key does not hold up the others.
+//! An attempt is *pending* from before it is sent until it is settled. It may cost a token, so
+//! there are never more pending attempts than tokens left. A call that finds all tokens reserved
+//! waits: first for a token of its key, then for one of the limit for all keys. Both queues are
+//! first come, first served. Only the first call in a queue checks whether it can proceed, so a
+//! settled attempt wakes one call in each queue. A key never has more calls in the second queue
+//! than it has tokens, so a flood of one key does not delay the others.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -28,7 +28,7 @@ use crate::{call::Call, config::AttemptRate, error::Error};
 const MAX_KEYS: NonZeroUsize = NonZeroUsize::new(64 * 1024).expect("it is not zero");
 /// How many calls may wait. They hold no in-flight permit.
 const MAX_WAITING: usize = 4096;
-/// When a call may come again that finds as many waiting.
+/// The retry delay of a call that is refused because too many others wait.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A limit for each key, and one for all keys together.
@@ -42,9 +42,9 @@ pub(super) struct Limiter {
 
 #[derive(Debug)]
 struct Keys {
-    /// The limits of keys that have calls, and how many calls.
+    /// The limit of each key that has calls now, and the number of those calls.
     in_use: HashMap<u64, (Arc<Limit>, usize)>,
-    /// When the other keys have all their tokens back, if they have spent any.
+    /// For each other key with spent tokens: when all of them will be back.
     spent: LruCache<u64, Instant>,
 }
 
@@ -58,8 +58,8 @@ struct Limit {
     settled: Notify,
 }
 
-/// One attempt, which may be made once it has reserved a token of each limit. Dropped before it is
-/// settled, it costs those tokens if the call was sent.
+/// One attempt. It may be made once it has reserved a token of each limit. If it is dropped before
+/// it is settled, it costs those tokens if the call was sent.
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Attempt<'a> {
@@ -72,7 +72,7 @@ pub(super) struct Attempt<'a> {
 }
 
 impl Limiter {
-    /// `None` is no limit.
+    /// `None` means no limit.
     pub(super) fn new(of_each: Option<AttemptRate>, of_all: Option<AttemptRate>) -> Self {
         // `LruCache::new` allocates room for all keys at once.
         let mut spent = LruCache::unbounded();
@@ -120,7 +120,7 @@ impl Limiter {
         Ok(attempt)
     }
 
-    /// Counts a call of a key. Returns the limit of the key.
+    /// Registers a call of the key and returns the limit of the key.
     fn enter(&self, key: u64) -> Arc<Limit> {
         let Keys { in_use, spent } = &mut *self.keys.lock();
         let (limit, calls) = in_use.entry(key).or_insert_with(|| {
@@ -131,7 +131,7 @@ impl Limiter {
         Arc::clone(limit)
     }
 
-    /// Ends a call of a key. After the last one, only spent tokens are remembered.
+    /// Removes a call of the key. After the last one, only the spent tokens are remembered.
     fn leave(&self, key: u64) {
         let Keys { in_use, spent } = &mut *self.keys.lock();
         let Entry::Occupied(mut entry) = in_use.entry(key) else {
@@ -158,7 +158,7 @@ impl Limit {
         })
     }
 
-    /// Reserves a token, after those who came before.
+    /// Reserves a token, after the calls that came earlier.
     async fn reserve(&self, waiting: &Semaphore) -> Result<(), Error> {
         let is_queue_empty = self.turn.try_lock().is_ok();
         if is_queue_empty && let Some(result) = self.try_reserve() {
@@ -176,7 +176,7 @@ impl Limit {
         }
     }
 
-    /// Reserves a token or refuses to; `None` if that depends on the pending attempts.
+    /// Reserves a token or refuses to; `None` if that depends on how pending attempts end.
     fn try_reserve(&self) -> Option<Result<(), Error>> {
         let result = self.bucket.lock().reserve(Instant::now())?;
         Some(result.map_err(too_many_attempts))
@@ -192,7 +192,7 @@ impl Attempt<'_> {
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        // If it is not settled, the caller left or the handler panicked. A call that has not been
+        // Without a settlement, the caller left or the handler panicked. A call that has not been
         // sent by now never will be.
         let costs = self.costs.unwrap_or_else(|| self.call.record.abandon());
         for limit in &self.reserved {

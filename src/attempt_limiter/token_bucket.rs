@@ -9,7 +9,7 @@ use crate::config::AttemptRate;
 /// The tokens of a rate. Some are reserved by attempts that are pending.
 #[derive(Debug)]
 pub(super) struct TokenBucket {
-    /// How many tokens there may be, and the time in which one comes back. `None` is no limit.
+    /// How many tokens there may be, and the time in which one comes back. `None` means no limit.
     limit: Option<(u32, Duration)>,
     /// When all spent tokens are back.
     pub(super) full_at: Instant,
@@ -25,8 +25,8 @@ impl TokenBucket {
         }
     }
 
-    /// Reserves a token. An error is the time until the next one comes back. `None` if there may be
-    /// one as soon as a pending attempt gives its own back.
+    /// Reserves a token. An error is the time until the next one comes back. The result is `None`
+    /// if a pending attempt may still give its token back.
     pub(super) fn reserve(&mut self, now: Instant) -> Option<Result<(), Duration>> {
         if let Some((most, interval)) = self.limit {
             let missing = self.full_at.saturating_duration_since(now);

@@ -10,13 +10,13 @@ use crate::{invisible::is_invisible, rpc::REQUEST_FIELDS};
 
 /// The most bytes of the API's text that one status passes on.
 pub(crate) const MAX_TEXT: usize = 512;
-/// A longer message is a page rather than a message and is left out.
+/// Longer messages are left out: they are pages.
 const MAX_MESSAGE: usize = 4096;
 const MAX_CODES: usize = 8;
 const MAX_FIELDS: usize = 8;
 const MAX_IDENTIFIER: usize = 64;
 
-/// The API's codes, as far as they are plain identifiers.
+/// Those of the API's codes that are plain identifiers.
 pub(super) fn codes(object: &JsonObject<'_>, redactor: &Redactor) -> Vec<String> {
     let is_identifier =
         |code: &String| code.starts_with(|c: char| c.is_ascii_alphabetic()) && is_name(code, "_-.");

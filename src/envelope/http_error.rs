@@ -9,7 +9,7 @@ const KEY_ERROR: &str = "application key";
 /// `{"Message":"No HTTP resource was found that matches the request URI '…'."}`
 const ROUTE_ERROR: &str = "no http resource was found";
 
-/// The kind of a 4xx with this body; `None` if it is not a JSON object.
+/// The kind of a 4xx. `body` is `None` if it is not a JSON object.
 pub(super) fn kind(
     response: &ApiResponse,
     body: Option<&JsonObject<'_>>,

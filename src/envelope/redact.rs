@@ -21,7 +21,7 @@ impl RequestValues {
         let comparable = |value: &String| {
             let visible = fold(value);
             let letters = letters(&visible);
-            // A value without any letters is compared by its signs.
+            // A value without letters and digits is compared by its other characters.
             if letters.is_empty() { visible } else { letters }
         };
         let values = self.0.iter().map(comparable);
@@ -77,10 +77,10 @@ fn decoded_up_to_twice(text: &str) -> Vec<String> {
     [vec![text], once, twice].concat()
 }
 
-/// The text with one layer undone, in each way that changes it. An exact inverse of every escape matters: the value itself
-/// may contain what looks like another one.
+/// The text with one layer undone, in each way that changes it. Each way must be an exact inverse,
+/// because the value itself may contain what looks like another escape.
 fn decoded(text: &str) -> Vec<String> {
-    // A plus first: one that comes out of an escape is no space.
+    // Plus signs come first: one that comes out of an escape is not a space.
     let with_spaces = text.replace('+', " ");
     let mut texts = vec![
         decode_html_entities(text).into_owned(),
@@ -95,7 +95,8 @@ fn decoded(text: &str) -> Vec<String> {
     texts
 }
 
-/// Undoes the escapes that begin with `start`. `read` appends what follows stands for, in UTF-16, and returns its length.
+/// Undoes the escapes that begin with `start`. `read` decodes the text after it, appends the result
+/// in UTF-16, and returns the length that it read; `None` if it is not an escape.
 fn unescape(text: &str, start: &str, read: fn(&str, &mut Vec<u16>) -> Option<usize>) -> String {
     let mut units = Vec::with_capacity(text.len());
     let mut rest = text;

@@ -40,8 +40,8 @@ fn is_incorrect_answer(text: Option<&String>, code: Option<&String>) -> bool {
     }
 }
 
-/// The HTTP status that the name of a .NET `HttpStatusCode` means, or one that the gateway treats alike. `None` for all
-/// others.
+/// The HTTP status for the name of a .NET `HttpStatusCode`, or one that the gateway treats alike;
+/// `None` for all others.
 fn http_status(name: &str) -> Option<u16> {
     match name.to_ascii_lowercase().as_str() {
         "badrequest" | "requestentitytoolarge" => Some(400),

@@ -64,7 +64,7 @@ async fn reset_password(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Res
     let answer = body["SecretQuestionAnswer"].as_str();
     let code = sandbox.accounts.lock().await.reset(user, answer)?;
     info!(code, "mailed a confirmation code");
-    // As documented: the success of this step, and of no other one, says `false`.
+    // As documented: a success of this step, and only of this step, says `false`.
     Ok(Json(json!({ "Errors": [], "IsSucceed": false })))
 }
 
@@ -154,7 +154,7 @@ fn error(status: u16, body: Value) -> Response {
 }
 
 impl IntoResponse for Refusal {
-    /// Of the texts in `Errors` only the first one is documented.
+    /// Only the first of these texts is documented.
     fn into_response(self) -> Response {
         let (text, code) = match self {
             Self::UnknownUser => return error(404, json!({ "Message": "Resource was not found" })),

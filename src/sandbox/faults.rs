@@ -54,7 +54,7 @@ unexplained 200 {"Errors":[],"IsSucceed":false}
 "#;
 const NO_SUCH_FAULT: (&str, &str) = ("", r#"400 {"Message":"The sandbox has no such fault."}"#);
 
-/// Lets the step go on if the value names no fault.
+/// Provokes the fault that the value names, if it names one.
 ///
 /// # Errors
 ///

@@ -14,8 +14,8 @@ use crate::call::CallRecord;
 
 /// A JSON body, or none.
 ///
-/// The client takes JSON only once it has a connection to write it to. Where there is none, the client
-/// asks once whether the body is at its end: when it has a connection and is about to write the head.
+/// The client takes JSON only once it has a connection to write it to. Without JSON, it asks once
+/// whether the body is at its end, when it has a connection and is about to write the head.
 pub(super) struct RequestBody {
     /// `None` once it is taken, or if there is none.
     pub(super) json: Option<Bytes>,

@@ -1,5 +1,5 @@
-//! Stops calls from reaching for an API that cannot be reached, and lets one call at a time find
-//! out whether it can be again.
+//! Fails calls at once while the API cannot be reached, and lets one call at a time find out
+//! whether it can be reached again.
 //!
 //! ```text
 //! closed ── five connections in a row fail ──▶ open ── the pause ends ──▶ half open: one trial call
@@ -26,10 +26,10 @@ use crate::{
 
 /// How many connections in a row must fail to open the circuit.
 const FAILURES: u32 = 5;
-/// A deadline that passes before there is a connection is a failure only after this time.
+/// A deadline that passes before a connection is made counts as a failure only after this time.
 const SLOW: Duration = Duration::from_millis(500);
-/// How many trial calls must fail before the gateway is not ready: a restart of the API is not
-/// worth that.
+/// How many trial calls must fail before the gateway is not ready, so that a short restart of the
+/// API does not make it so.
 const FAILED_TRIALS: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -100,12 +100,13 @@ impl State {
 }
 
 impl Admission<'_> {
-    /// Learns from the result of the request, which took this long.
+    /// Updates the state from the result of the request, which took this long.
     pub(super) fn record(self, result: &Result<ApiResponse, Error>, took: Duration) {
         let (breaker, is_trial) = (self.breaker, self.trial.is_some());
         let failure = match result {
             Ok(_) | Err(Error::ConnectionLost(_) | Error::TooLarge { .. }) => None,
-            // There is a connection, but maybe an old one: that is proof enough for a trial call.
+            // There is a connection, though maybe an old one. That is enough proof for a trial
+            // call.
             Err(Error::TimedOut { sent: true }) if is_trial => None,
             Err(error @ Error::Unreachable(_)) => Some(error),
             Err(error @ Error::TimedOut { sent: false }) if took >= SLOW => Some(error),

@@ -9,16 +9,16 @@ use super::request::JSON;
 
 const USER_AGENT: &str = concat!("reset-gateway/", env!("CARGO_PKG_VERSION"));
 
-/// How long idle connections are kept: less than the five seconds after which Apache and Node.js
-/// close theirs. This side should be the one that closes, because it never does so while it sends.
+/// How long idle connections are kept: less than five seconds, after which Apache and Node.js close
+/// them. The gateway should be the side that closes, because it never does so while it sends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Makes the client. It speaks only HTTP/1.1, where a connection carries one call at a time and
 /// nothing is sent twice. It follows no redirect, which could carry a password elsewhere, and uses
 /// no proxy that the environment names.
 ///
-/// Over TLS it trusts the system's certificates and those in `ca`. Without TLS it reads none,
-/// because that takes time.
+/// Over TLS it trusts the system's certificates and those in `ca`. Without TLS it does not read
+/// them, to start faster.
 ///
 /// # Errors
 ///

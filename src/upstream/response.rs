@@ -29,11 +29,8 @@ pub(super) async fn read(response: &mut Response, call: &Call) -> Result<ApiResp
         return Err(too_large);
     }
     let mut body = BytesMut::new();
-    while let Some(chunk) = response
-        .chunk()
-        .await
-        .map_err(|error| connection_error(error, call))?
-    {
+    let lost = |error| connection_error(error, call);
+    while let Some(chunk) = response.chunk().await.map_err(lost)? {
         if body.len() + chunk.len() > MAX_RESPONSE {
             return Err(too_large);
         }

@@ -19,15 +19,15 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// What must be left of the call's time after a pause, for the attempt itself.
 const TIME_FOR_ATTEMPT: Duration = Duration::from_millis(50);
 
-/// Bounds the retries of all calls together to a fifth of the reads, so that an API that fails does
-/// not get three times the requests of one that works.
+/// Bounds the retries of all calls together to a fifth of the reads, so that a failing API does not
+/// get three times its usual requests.
 #[derive(Debug)]
 pub(super) struct RetryBudget(Mutex<u32>);
 
 impl RetryBudget {
-    /// What a retry costs. A read earns 1.
+    /// The price of a retry. A read earns 1.
     const PRICE: u32 = 5;
-    /// The most that is saved, and the first balance: ten retries, for a gateway with few calls.
+    /// The largest balance and the first one: ten retries, for a gateway with few calls.
     const MAX: u32 = 10 * Self::PRICE;
 
     pub(super) fn new() -> Self {
@@ -40,8 +40,8 @@ impl RetryBudget {
         *balance = Self::MAX.min(*balance + 1);
     }
 
-    /// How long a read that ended with `result` pauses before its next retry, which this pays for;
-    /// `None` if `result` is final. There have been `retries` before.
+    /// Pays for the next retry of a read that ended with `result` after this many `retries`, and
+    /// returns the pause before it; `None` if `result` is final.
     pub(super) fn pause(
         &self,
         result: &Result<ApiResponse, Error>,
@@ -63,7 +63,7 @@ impl RetryBudget {
     }
 }
 
-/// The shortest pause before a retry that may go better; `None` if none would.
+/// The shortest pause after which a retry may succeed; `None` if none would.
 fn retry_after(result: &Result<ApiResponse, Error>) -> Option<Duration> {
     match result {
         Ok(response) if matches!(response.http_status, 502..=504) => {
