@@ -11,22 +11,15 @@ pub(crate) mod telemetry;
 use std::{env, ffi::OsString};
 
 use clap::{CommandFactory, FromArgMatches};
-use http::HeaderValue;
 
 use self::cli::Cli;
 pub(crate) use self::telemetry::Telemetry;
 pub use self::{
-    cli::{
-        AppKeyOptions, AttemptRate, Attempts, Command, Explain, Limits, OrOff, Probe, Sandbox,
-        Serve,
-    },
+    cli::{AppKeyOptions, Command, Explain, Limits, Probe, Sandbox, Serve},
     error::ConfigError,
     telemetry::LogFormat,
 };
-use crate::{
-    address::Address,
-    app_key::{self, KeyOwner},
-};
+use crate::address::Address;
 
 /// Reads the command line and the environment.
 ///
@@ -123,33 +116,5 @@ impl Serve {
             seen.push(address);
         }
         Ok(())
-    }
-}
-
-impl AppKeyOptions {
-    /// The application key that is used at the start; `None` if callers send their own.
-    ///
-    /// # Errors
-    ///
-    /// The key file cannot be used.
-    pub(crate) fn read(&self) -> Result<Option<HeaderValue>, ConfigError> {
-        let Some(path) = &self.app_key_file else {
-            return Ok(self.app_key.clone());
-        };
-        app_key::read(path).map(Some).map_err(|error| {
-            let expected = format!("takes a file with an application key ({error})");
-            ConfigError::new("--app-key-file", expected)
-        })
-    }
-}
-
-impl Explain {
-    /// Whose application key the request was sent with.
-    pub(crate) fn key_owner(&self) -> KeyOwner {
-        if self.callers_key {
-            KeyOwner::Caller
-        } else {
-            KeyOwner::Gateway
-        }
     }
 }

@@ -11,6 +11,7 @@ use tonic::{Code, Status};
 use tonic_types::pb::FILE_DESCRIPTOR_SET;
 
 use crate::{
+    app_key::KeyOwner,
     config,
     envelope::{ApiResponse, RequestValues},
     error::Error,
@@ -29,10 +30,14 @@ pub(crate) fn explain(config: &config::Explain) -> io::Result<String> {
         Some(path) => fs::read(path)?,
         None => io::stdin().lock().bytes().collect::<io::Result<_>>()?,
     };
+    let key_owner = match config.callers_key {
+        true => KeyOwner::Caller,
+        false => KeyOwner::Gateway,
+    };
     let status = match parse(config, body) {
         Ok(()) => Status::new(Code::Ok, ""),
         Err(error) => {
-            Classification::of(&error, config.rpc.is_read_only(), config.key_owner()).status(&error)
+            Classification::of(&error, config.rpc.is_read_only(), key_owner).status(&error)
         }
     };
     Ok(format!("{:#}", to_json(&status)))

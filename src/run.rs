@@ -1,6 +1,7 @@
 //! Runs a command: starts the parts in their order, and ends them in the reverse one.
 
 use std::{
+    ffi::OsString,
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
     process::ExitCode,
@@ -14,6 +15,7 @@ use tokio::{
     net::TcpListener,
     runtime::Runtime,
     sync::{Semaphore, watch},
+    task::block_in_place,
 };
 
 use crate::{
@@ -21,13 +23,13 @@ use crate::{
     app_key::{self, AppKeys},
     attempt_limiter::{AttemptLimiter, Rate, Rates, client_id::ClientIds},
     banner,
-    config::{self, AppKeyOptions, AttemptRate, Command, ConfigError},
+    config::{self, AppKeyOptions, Command, ConfigError},
     error::chain,
     explain, output, probe,
     readiness::Readiness,
     rpc::API_VERSION,
     sandbox,
-    server::{self, Listeners, Running, admin::Admin, listener::Listener},
+    server::{self, Listeners, admin::Admin, listener::Listener},
     service::Service,
     signals,
     telemetry::{
@@ -58,26 +60,24 @@ impl Failure {
     }
 }
 
-/// Runs a command to its end.
+/// Runs the command that the arguments name, to its end.
 ///
 /// # Errors
 ///
 /// Why the command failed.
-pub fn run(command: Command) -> Result<(), Failure> {
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     let _flush = logging::FlushOnDrop;
-    match command {
-        Command::Serve(config) => serve(&config),
-        Command::Sandbox(config) => sandbox(&config),
-        Command::Probe(config) => probe(&config),
-        Command::Explain(config) => explain(&config),
-        Command::Help(text) => {
-            output::print(io::stdout(), format!("{}\n", text.trim_end()));
-            Ok(())
-        }
+    match config::parse(args)? {
+        Command::Serve(config) => serve(&config)?,
+        Command::Sandbox(config) => sandbox(&config)?,
+        Command::Probe(config) => probe(&config)?,
+        Command::Explain(config) => explain(&config)?,
+        Command::Help(text) => output::print(io::stdout(), format!("{}\n", text.trim_end())),
     }
+    Ok(())
 }
 
-/// The application key that is used now.
+/// The application key, which changes with its file.
 type Key = watch::Receiver<HeaderValue>;
 
 /// Runs the gateway until a signal stops it.
@@ -85,77 +85,59 @@ fn serve(config: &config::Serve) -> Result<(), Failure> {
     let settings = config::Telemetry::from_environment(config.log_format)?;
     let client = client(config)?;
     let runtime = runtime(config.worker_threads)?;
-    let readiness = Readiness::new();
-    let (key, telemetry) = {
-        let _in_runtime = runtime.enter();
-        let readiness = readiness.clone();
-        let key = app_key(&config.key, move || readiness.key_works())?;
-        (key, Telemetry::start(&settings))
-    };
-    let observer = CallObserver {
-        metrics: Metrics::new(&meter()),
-        continues_traces: settings.otel.propagates_trace_context,
-    };
-    let admin = Admin {
-        readiness,
-        metrics: telemetry.page(),
-        log_level: telemetry.log_level.clone(),
-    };
-    let result = runtime.block_on(async {
-        let stop = signals::shutdown().map_err(failed_to("listen for signals"))?;
-        let running = start(config, client, key, observer, admin).await?;
-        running.until(stop).await;
-        tokio::task::block_in_place(|| telemetry.finish());
-        Ok(())
-    });
+    let result = runtime.block_on(serve_until_signal(config, &settings, client));
     // A host name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
     result
 }
 
-/// Binds the ports and takes calls.
-async fn start(
+async fn serve_until_signal(
     config: &config::Serve,
+    settings: &config::Telemetry,
     client: Client,
-    key: Option<Key>,
-    observer: CallObserver,
-    admin: Admin,
-) -> Result<Running, Failure> {
-    let (base, app_keys) = match &config.upstream_url {
-        Some(url) => (url.clone(), key.map_or(AppKeys::Callers, AppKeys::Gateway)),
-        None => start_sandbox(config, key).await?,
+) -> Result<(), Failure> {
+    let readiness = Readiness::new();
+    let key_readiness = readiness.clone();
+    let key = app_key(&config.key, move || key_readiness.key_works())?;
+    let telemetry = Telemetry::start(settings);
+    let observer = CallObserver {
+        metrics: Metrics::new(&meter()),
+        continues_traces: settings.otel.propagates_trace_context,
     };
+    let admin = Admin {
+        readiness: readiness.clone(),
+        metrics: telemetry.page(),
+        log_level: telemetry.log_level.clone(),
+    };
+    let stop = signals::shutdown().map_err(failed_to("listen for signals"))?;
+    let (base, app_keys) = api(config, key).await?;
     let listeners = bind(config).await?;
     let text = banner::gateway(&listeners, &base, config.sandbox);
     let text = text.map_err(failed_to("find the ports"))?;
-    let readiness = admin.readiness.clone();
     let limits = server::open_files::fit(config.limits);
-    let upstream = Upstream::new(
-        client,
-        &base,
-        &config.upstream_api_version,
-        Arc::new(Semaphore::new(limits.max_in_flight as usize)),
-        &observer,
-        &readiness,
-    );
+    let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
+    let version = &config.upstream_api_version;
+    let upstream = Upstream::new(client, &base, version, in_flight, &observer, &readiness);
     let service = Service {
         upstream: Arc::new(upstream),
         app_keys,
-        client_ids: ClientIds::new(config.attempts.caller_metadata.clone()),
-        attempt_limiter: Arc::new(AttemptLimiter::new(rates(&config.attempts))),
+        client_ids: ClientIds::new(config.caller_metadata.clone()),
+        attempt_limiter: Arc::new(AttemptLimiter::new(rates(config))),
         readiness,
     };
     let running = server::start(listeners, service, limits, observer, admin).await;
     output::print(io::stdout(), text);
-    Ok(running)
+    running.until(stop).await;
+    block_in_place(|| telemetry.finish());
+    Ok(())
 }
 
-/// Starts the stand-in API behind the gateway, and returns its URL and the key for it. It asks for
-/// the configured key; without one it accepts any, so that callers need not send one.
-async fn start_sandbox(
-    config: &config::Serve,
-    key: Option<Key>,
-) -> Result<(Url, AppKeys), Failure> {
+/// The URL of the API, and the keys for it. The stand-in API is started here: it asks for the configured key, and without
+/// one it accepts any key, so that callers need not send one.
+async fn api(config: &config::Serve, key: Option<Key>) -> Result<(Url, AppKeys), Failure> {
+    if let Some(url) = &config.upstream_url {
+        return Ok((url.clone(), key.map_or(AppKeys::Callers, AppKeys::Gateway)));
+    }
     let (listener, url) = bind_sandbox(config.sandbox_listen).await?;
     let any_key = || watch::channel(HeaderValue::from_static("sandbox")).1;
     let sent = key.clone().unwrap_or_else(any_key);
@@ -242,22 +224,26 @@ fn app_key(
     options: &AppKeyOptions,
     on_change: impl Fn() + Send + 'static,
 ) -> Result<Option<Key>, Failure> {
+    // Without a file too, so that SIGHUP does not end the program.
     let reload = signals::reload().map_err(failed_to("listen for SIGHUP"))?;
-    Ok(options.read()?.map(|key| {
-        let (sender, receiver) = watch::channel(key);
-        if let Some(path) = options.app_key_file.clone() {
-            tokio::spawn(app_key::watch_file(path, sender, reload, on_change));
-        }
-        receiver
-    }))
+    let Some(path) = options.app_key_file.clone() else {
+        return Ok(options.app_key.clone().map(|key| watch::channel(key).1));
+    };
+    let key = app_key::read(&path).map_err(|error| {
+        let expected = format!("takes a file with an application key ({error})");
+        ConfigError::new("--app-key-file", expected)
+    })?;
+    let (sender, receiver) = watch::channel(key);
+    tokio::spawn(app_key::watch_file(path, sender, reload, on_change));
+    Ok(Some(receiver))
 }
 
-fn rates(attempts: &config::Attempts) -> Rates {
-    let rate = |rate: Option<AttemptRate>| rate.map(|(most, per)| Rate::new(most, per));
+fn rates(config: &config::Serve) -> Rates {
+    let rate = |rate: Option<_>| rate.map(|(most, per)| Rate::new(most, per));
     Rates {
-        codes: rate(attempts.code_attempts),
-        all_codes: rate(attempts.code_attempts_total),
-        answers: rate(attempts.answer_attempts),
+        codes: rate(config.code_attempts),
+        all_codes: rate(config.code_attempts_total),
+        answers: rate(config.answer_attempts),
     }
 }
 

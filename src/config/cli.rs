@@ -27,10 +27,10 @@ use crate::{
 
 /// The value of an option that can be `off`. clap takes an option of the type `Option` for one that
 /// may be left out, and looks at the name of the type only.
-pub type OrOff<T> = Option<T>;
+pub(super) type OrOff<T> = Option<T>;
 
 /// A number of attempts, and the time in which as many come back: `20/10m`.
-pub type AttemptRate = (u32, Duration);
+pub(super) type AttemptRate = (u32, Duration);
 
 /// A gRPC gateway in front of AutoShares' password-reset REST API.
 #[derive(Debug, Parser)]
@@ -62,8 +62,12 @@ pub enum Command {
 #[derive(Args, Debug)]
 pub struct Serve {
     /// Address for gRPC calls, IP:port or unix:/path; repeatable, comma-separated in the variable
-    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
-    #[arg(default_value = "127.0.0.1:50051")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:50051"
+    )]
     pub listen: Vec<Address>,
     /// Address for /livez, /readyz and /metrics, IP:port, or off
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
@@ -85,8 +89,21 @@ pub struct Serve {
     pub key: AppKeyOptions,
     #[command(flatten)]
     pub limits: Limits,
-    #[command(flatten)]
-    pub attempts: Attempts,
+    /// How many codes of one caller the API may refuse, and the time in which as many come back; or off
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "20/10m")]
+    #[arg(value_parser = or_off(rate))]
+    pub code_attempts: OrOff<AttemptRate>,
+    /// The same for all callers together
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "60/10m")]
+    #[arg(value_parser = or_off(rate))]
+    pub code_attempts_total: OrOff<AttemptRate>,
+    /// The same for the answers to the secret question of one user
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "5/15m")]
+    #[arg(value_parser = or_off(rate))]
+    pub answer_attempts: OrOff<AttemptRate>,
+    /// Metadata that tells callers apart; by default a caller is an IP address, or a Unix socket's user
+    #[arg(long, value_name = "NAME", value_parser = metadata_name)]
+    pub caller_metadata: Option<HeaderName>,
     /// Threads that handle calls; by default as many as the CPUs that the program may use
     #[arg(long, value_name = "NUMBER", value_parser = number(1..=1024_u16))]
     pub worker_threads: Option<u16>,
@@ -134,25 +151,6 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
-#[derive(Args, Clone, Debug)]
-pub struct Attempts {
-    /// How many codes of one caller the API may refuse, and the time in which as many come back; or off
-    #[arg(long, value_name = "NUMBER/DURATION", default_value = "20/10m")]
-    #[arg(value_parser = or_off(rate))]
-    pub code_attempts: OrOff<AttemptRate>,
-    /// The same for all callers together
-    #[arg(long, value_name = "NUMBER/DURATION", default_value = "60/10m")]
-    #[arg(value_parser = or_off(rate))]
-    pub code_attempts_total: OrOff<AttemptRate>,
-    /// The same for the answers to the secret question of one user
-    #[arg(long, value_name = "NUMBER/DURATION", default_value = "5/15m")]
-    #[arg(value_parser = or_off(rate))]
-    pub answer_attempts: OrOff<AttemptRate>,
-    /// Metadata that tells callers apart; by default a caller is an IP address, or a Unix socket's user
-    #[arg(long, value_name = "NAME", value_parser = metadata_name)]
-    pub caller_metadata: Option<HeaderName>,
-}
-
 #[derive(Args, Debug)]
 pub struct Sandbox {
     /// Address of the stand-in API, IP:port [default: 127.0.0.1:0]
@@ -168,8 +166,12 @@ pub struct Sandbox {
 #[derive(Args, Debug)]
 pub struct Probe {
     /// Address of the gateway, IP:port or unix:/path; the first one if there are several
-    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
-    #[arg(default_value = "127.0.0.1:50051")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:50051"
+    )]
     pub listen: Vec<Address>,
 }
 
