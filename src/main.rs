@@ -4,14 +4,17 @@
 use std::{env, io, process::ExitCode};
 
 use mimalloc::MiMalloc;
-use reset_gateway::{output, run};
+use reset_gateway::{
+    output,
+    run::{self, Failure},
+};
 
 /// A call makes nearly a hundred allocations, for which glibc's allocator needs several times as long.
 #[global_allocator]
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    // Certificates among the settings are read with it.
+    // rustls needs a provider before the first certificate is read, which may be a setting.
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("no other provider is installed");
@@ -19,7 +22,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output::print(io::stderr(), format!("reset-gateway: {failure}\n"));
-            failure.exit_code()
+            let is_setting = matches!(failure, Failure::Config(_));
+            ExitCode::from(if is_setting { 2 } else { 1 })
         }
     }
 }

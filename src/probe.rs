@@ -9,14 +9,14 @@ use tonic_health::pb::{
 
 use crate::address::Address;
 
-/// Longest time until the response; the gateway gives it from memory.
+/// The longest wait for the response, which the gateway gives from memory.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks whether the gateway at the address serves.
 ///
 /// # Errors
 ///
-/// What is wrong, in words.
+/// Why it does not serve, or cannot be asked.
 pub(crate) async fn probe(address: &Address) -> Result<(), String> {
     let checked = tokio::time::timeout(TIMEOUT, check(address)).await;
     let result = checked.unwrap_or_else(|_| Err("no answer".to_owned()));

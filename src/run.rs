@@ -1,10 +1,9 @@
-//! Runs a command: starts the parts in their order, and ends them in the reverse one.
+//! Runs a command: starts its parts in order, and stops them in reverse.
 
 use std::{
     ffi::OsString,
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
-    process::ExitCode,
     sync::Arc,
     thread,
 };
@@ -52,15 +51,7 @@ pub enum Failure {
     Other(String),
 }
 
-impl Failure {
-    /// The exit status: 2 for a setting, 1 for anything else.
-    pub fn exit_code(&self) -> ExitCode {
-        let is_setting = matches!(self, Self::Config(_));
-        ExitCode::from(if is_setting { 2 } else { 1 })
-    }
-}
-
-/// Runs the command that the arguments name, to its end.
+/// Runs the command that the arguments name until it ends.
 ///
 /// # Errors
 ///
@@ -82,6 +73,7 @@ type Key = watch::Receiver<HeaderValue>;
 
 /// Runs the gateway until a signal stops it.
 fn serve(config: &config::Serve) -> Result<(), Failure> {
+    config.check()?;
     let settings = config::Telemetry::from_environment(config.log_format)?;
     let client = client(config)?;
     let runtime = runtime(config.worker_threads)?;
@@ -174,7 +166,7 @@ fn explain(config: &config::Explain) -> Result<(), Failure> {
     writeln!(io::stdout(), "{status}").map_err(failed_to("write the status"))
 }
 
-/// A runtime with that many workers, by default as many as the CPUs that the process may use.
+/// Builds a runtime with that many threads; by default one for each CPU that the process may use.
 fn runtime(workers: Option<u16>) -> Result<Runtime, Failure> {
     let cpus = || thread::available_parallelism().map_or(1, usize::from);
     tokio::runtime::Builder::new_multi_thread()
@@ -195,7 +187,7 @@ async fn bind(config: &config::Serve) -> Result<Listeners, Failure> {
     Ok(Listeners { grpc, admin })
 }
 
-/// The listener of the stand-in API, and its URL.
+/// Binds the listener of the stand-in API, and returns it with its URL.
 async fn bind_sandbox(address: Option<SocketAddr>) -> Result<(TcpListener, Url), Failure> {
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let address = address.unwrap_or(any_port);
@@ -218,13 +210,13 @@ fn client(config: &config::Serve) -> Result<Client, ConfigError> {
     })
 }
 
-/// The application key, unless callers send their own. A key file is followed from now on, and
-/// `on_change` is called when its key changes.
+/// The application key; `None` if callers send their own. Starts to follow the key file, and calls
+/// `on_change` whenever its key changes.
 fn app_key(
     options: &AppKeyOptions,
     on_change: impl Fn() + Send + 'static,
 ) -> Result<Option<Key>, Failure> {
-    // Without a file too, so that SIGHUP does not end the program.
+    // SIGHUP must not end the program, even if no file is followed.
     let reload = signals::reload().map_err(failed_to("listen for SIGHUP"))?;
     let Some(path) = options.app_key_file.clone() else {
         return Ok(options.app_key.clone().map(|key| watch::channel(key).1));
@@ -247,7 +239,7 @@ fn rates(config: &config::Serve) -> Rates {
     }
 }
 
-/// Makes a failure of an error and its causes.
+/// Turns an error and its causes into a failure: `cannot listen on …`.
 fn failed_to<E: std::error::Error + 'static>(what: &str) -> impl FnOnce(E) -> Failure {
     move |error| Failure::Other(format!("cannot {what}: {}", chain(&error)))
 }

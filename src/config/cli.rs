@@ -25,11 +25,11 @@ use crate::{
     rpc::{API_VERSION, Rpc},
 };
 
-/// The value of an option that can be `off`. clap takes an option of the type `Option` for one that
-/// may be left out, and looks at the name of the type only.
+/// The value of an option that can be `off`. It is an alias because clap makes an option optional if
+/// its type is spelt `Option`.
 pub(super) type OrOff<T> = Option<T>;
 
-/// A number of attempts, and the time in which as many come back: `20/10m`.
+/// A number of attempts, and the time in which that many become available again: `20/10m`.
 pub(super) type AttemptRate = (u32, Duration);
 
 /// A gRPC gateway in front of AutoShares' password-reset REST API.

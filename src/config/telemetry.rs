@@ -18,7 +18,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is logged, and what is exported where to.
+/// What is logged, and where traces and metrics are sent.
 pub(crate) struct Telemetry {
     /// How log lines are written.
     pub(crate) log_format: LogFormat,
@@ -29,7 +29,7 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    /// What the environment says; the flag for the log format comes before what the terminal suggests.
+    /// Reads the environment. Without an option, the log format depends on whether standard error is a terminal.
     pub(crate) fn from_environment(log_format: Option<LogFormat>) -> Result<Self, ConfigError> {
         let default = match io::stderr().is_terminal() {
             true => LogFormat::Text,
