@@ -11,13 +11,6 @@ pub enum Address {
     Unix(PathBuf),
 }
 
-impl Address {
-    /// Whether the system picks the port.
-    pub(crate) fn is_any_port(&self) -> bool {
-        matches!(self, Self::Tcp(address) if address.port() == 0)
-    }
-}
-
 /// The longest path of a Unix socket on Linux, in bytes.
 const MAX_PATH: usize = 107;
 

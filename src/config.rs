@@ -11,19 +11,15 @@ pub(crate) mod telemetry;
 use std::{env, ffi::OsString};
 
 use clap::{CommandFactory, FromArgMatches};
-use http::HeaderValue;
 
 use self::cli::Cli;
 pub(crate) use self::telemetry::Telemetry;
 pub use self::{
-    cli::{
-        AppKeyOptions, AttemptRate, Attempts, Command, Explain, Limits, OrOff, Probe, Sandbox,
-        Serve,
-    },
+    cli::{AppKeyOptions, AttemptRate, Attempts, Command, Explain, Limits, Probe, Sandbox, Serve},
     error::ConfigError,
     telemetry::LogFormat,
 };
-use crate::{address::Address, app_key};
+use crate::address::Address;
 
 /// Reads the command line and the environment.
 ///
@@ -36,12 +32,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Config
         .try_get_matches_from(with_default_command(args))
         .and_then(|matches| Cli::from_arg_matches(&matches));
     match cli {
-        Ok(Cli { command }) => {
-            if let Command::Serve(serve) = &command {
-                serve.check()?;
-            }
-            Ok(command)
-        }
+        Ok(cli) => Ok(cli.command),
         Err(error) if !error.use_stderr() => Ok(Command::Help(error.render().to_string())),
         Err(error) => Err(ConfigError::from_clap(&error)),
     }
@@ -54,9 +45,9 @@ fn with_variables(cli: clap::Command) -> clap::Command {
             let Some(flag) = arg.get_long() else {
                 return arg;
             };
-            // clap keeps it for as long as the program runs.
+            // clap takes only a name that lives as long as the program.
             let variable: &str = error::variable_of(flag).leak();
-            // Flags without a value refuse the last setting.
+            // clap refuses this setting on a flag without a value.
             let takes_value = arg.get_action().takes_values();
             let arg = arg.env(variable).hide_env_values(true);
             arg.allow_negative_numbers(takes_value)
@@ -87,8 +78,12 @@ fn with_default_command(args: impl IntoIterator<Item = OsString>) -> Vec<OsStrin
 }
 
 impl Serve {
-    /// Checks what has to hold between the options.
-    fn check(&self) -> Result<(), ConfigError> {
+    /// Checks the options against each other.
+    ///
+    /// # Errors
+    ///
+    /// The first option that does not go with the others, or that they require.
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let (flag, expected) = match &self.upstream_url {
             None if !self.sandbox => (
                 "--upstream-url",
@@ -103,7 +98,7 @@ impl Serve {
         Err(ConfigError::new(flag, expected))
     }
 
-    /// No address may be listened on twice. Port 0 is a different port each time.
+    /// Refuses an address that two listeners have. Port 0 is a different port each time.
     fn check_addresses(&self) -> Result<(), ConfigError> {
         let grpc = self.listen.iter().cloned();
         let mut listeners: Vec<_> = grpc.map(|address| ("--listen", address)).collect();
@@ -113,29 +108,13 @@ impl Serve {
         listeners.extend(sandbox.map(|address| ("--sandbox-listen", address)));
         let mut seen = Vec::new();
         for (flag, address) in listeners {
-            if seen.contains(&address) && !address.is_any_port() {
+            let is_any_port = matches!(address, Address::Tcp(address) if address.port() == 0);
+            if seen.contains(&address) && !is_any_port {
                 let expected = "takes an address that no other listener has";
                 return Err(ConfigError::new(flag, expected));
             }
             seen.push(address);
         }
         Ok(())
-    }
-}
-
-impl AppKeyOptions {
-    /// The application key that is used at the start; `None` if callers send their own.
-    ///
-    /// # Errors
-    ///
-    /// The key file cannot be used.
-    pub(crate) fn read(&self) -> Result<Option<HeaderValue>, ConfigError> {
-        let Some(path) = &self.app_key_file else {
-            return Ok(self.app_key.clone());
-        };
-        app_key::read(path).map(Some).map_err(|error| {
-            let expected = format!("takes a file with an application key ({error})");
-            ConfigError::new("--app-key-file", expected)
-        })
     }
 }

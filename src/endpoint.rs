@@ -1,4 +1,4 @@
-//! Where the REST request of an rpc is sent, and how telemetry describes it.
+//! Where the REST request of an rpc is sent, and how telemetry describes the request.
 
 use std::sync::Arc;
 

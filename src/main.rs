@@ -5,7 +5,7 @@ use std::{env, io, process::ExitCode};
 
 use mimalloc::MiMalloc;
 use reset_gateway::{
-    config, output,
+    output,
     run::{self, Failure},
 };
 
@@ -14,18 +14,16 @@ use reset_gateway::{
 static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
-    // rustls needs it as soon as certificates among the settings are read.
+    // rustls needs a provider before the first certificate is read, which may be a setting.
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("no other provider is installed");
-    let result = config::parse(env::args_os())
-        .map_err(Failure::from)
-        .and_then(run::run);
-    match result {
+    match run::run(env::args_os()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output::print(io::stderr(), format!("reset-gateway: {failure}\n"));
-            failure.exit_code()
+            let is_setting = matches!(failure, Failure::Config(_));
+            ExitCode::from(if is_setting { 2 } else { 1 })
         }
     }
 }

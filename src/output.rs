@@ -2,10 +2,10 @@
 
 use std::{io::Write, sync::mpsc, thread, time::Duration};
 
-/// More than a living reader needs, and little enough for a start or an exit.
+/// The longest wait for a reader. One that reads at all needs less, and the start and the exit can wait this long.
 const TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Prints the text. If nobody reads it in time, the text is lost.
+/// Prints the text. It is lost if nobody reads it in time.
 pub fn print(mut to: impl Write + Send + 'static, text: String) {
     let (sender, receiver) = mpsc::channel();
     // The end of the program does not wait for this thread.

@@ -9,24 +9,21 @@ use tonic_health::pb::{
 
 use crate::address::Address;
 
-/// Longest time until the response; the gateway gives it from memory.
+/// The longest wait for the response, which the gateway gives from memory.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Asks whether the gateway at the address serves.
 ///
 /// # Errors
 ///
-/// The problem, in words.
+/// Why it does not serve, or cannot be asked.
 pub(crate) async fn probe(address: &Address) -> Result<(), String> {
     let checked = tokio::time::timeout(TIMEOUT, check(address)).await;
-    match checked.unwrap_or_else(|_| Err("no answer".to_owned())) {
-        Ok(ServingStatus::Serving) => Ok(()),
-        Ok(status) => Err(format!("{address}: {}", status.as_str_name())),
-        Err(why) => Err(format!("{address}: {why}")),
-    }
+    let result = checked.unwrap_or_else(|_| Err("no answer".to_owned()));
+    result.map_err(|why| format!("{address}: {why}"))
 }
 
-async fn check(address: &Address) -> Result<ServingStatus, String> {
+async fn check(address: &Address) -> Result<(), String> {
     // tonic takes a path after `unix:` as it is. `0.0.0.0` and `[::]` connect to this host.
     let uri = match address {
         Address::Unix(_) => address.to_string(),
@@ -35,8 +32,10 @@ async fn check(address: &Address) -> Result<ServingStatus, String> {
     let endpoint = Endpoint::from_shared(uri).map_err(|error| error.to_string())?;
     let channel = endpoint.connect().await.map_err(|_| "cannot connect")?;
     let mut client = HealthClient::new(channel);
-    match client.check(HealthCheckRequest::default()).await {
-        Ok(response) => Ok(response.into_inner().status()),
-        Err(status) => Err(status.message().to_owned()),
+    let response = client.check(HealthCheckRequest::default()).await;
+    let response = response.map_err(|status| status.message().to_owned())?;
+    match response.get_ref().status() {
+        ServingStatus::Serving => Ok(()),
+        status => Err(status.as_str_name().to_owned()),
     }
 }

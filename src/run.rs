@@ -1,9 +1,9 @@
-//! Runs a command: starts the parts in their order, and ends them in the reverse one.
+//! Runs a command: starts its parts in order, and stops them in reverse.
 
 use std::{
+    ffi::OsString,
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
-    process::ExitCode,
     sync::Arc,
     thread,
 };
@@ -27,7 +27,7 @@ use crate::{
     readiness::Readiness,
     rpc::API_VERSION,
     sandbox,
-    server::{self, Listeners, Running, admin::Admin, listener::Listener},
+    server::{self, Listeners, admin::Admin, listener::Listener},
     service::Service,
     signals,
     telemetry::{Telemetry, call_log::CallObserver, logging, metrics::Metrics},
@@ -45,94 +45,65 @@ pub enum Failure {
     Other(String),
 }
 
-impl Failure {
-    /// The exit status: 2 for a setting, 1 for anything else.
-    pub fn exit_code(&self) -> ExitCode {
-        let is_setting = matches!(self, Self::Config(_));
-        ExitCode::from(if is_setting { 2 } else { 1 })
-    }
-}
-
-/// Runs a command to its end.
+/// Runs the command that the arguments name until it ends.
 ///
 /// # Errors
 ///
 /// Why the command failed.
-pub fn run(command: Command) -> Result<(), Failure> {
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     let _flush = logging::FlushOnDrop;
-    match command {
-        Command::Serve(config) => serve(&config),
-        Command::Sandbox(config) => sandbox(&config),
-        Command::Probe(config) => probe(&config),
-        Command::Explain(config) => explain(&config),
-        Command::Help(text) => {
-            output::print(io::stdout(), format!("{}\n", text.trim_end()));
-            Ok(())
-        }
+    match config::parse(args)? {
+        Command::Serve(config) => serve(&config)?,
+        Command::Sandbox(config) => sandbox(&config)?,
+        Command::Probe(config) => probe(&config)?,
+        Command::Explain(config) => explain(&config)?,
+        Command::Help(text) => output::print(io::stdout(), format!("{}\n", text.trim_end())),
     }
+    Ok(())
 }
 
-/// The application key that is used now.
+/// The application key, which changes with its file.
 type Key = watch::Receiver<HeaderValue>;
 
 /// Runs the gateway until a signal stops it.
 fn serve(config: &config::Serve) -> Result<(), Failure> {
+    config.check()?;
     let settings = config::Telemetry::from_environment(config.log_format)?;
     let client = client(config)?;
     let runtime = runtime(config.worker_threads)?;
-    let readiness = Readiness::default();
-    let (key, telemetry) = {
-        let _in_runtime = runtime.enter();
-        let readiness = readiness.clone();
-        let key = app_key(&config.key, move || readiness.key_works())?;
-        (key, Telemetry::start(&settings))
-    };
-    let observer = CallObserver {
-        metrics: Metrics::new(),
-        continues_traces: settings.otel.propagates_trace_context,
-    };
-    let admin = Admin {
-        readiness,
-        metrics: telemetry.page.clone(),
-        log_level: telemetry.log_level.clone(),
-    };
-    let result = runtime.block_on(async {
-        let stop = signals::shutdown().map_err(failed_to("listen for signals"))?;
-        let running = start(config, client, key, observer, admin).await?;
-        running.until(stop).await;
-        telemetry.finish().await;
-        Ok(())
-    });
+    let result = runtime.block_on(serve_until_signal(config, &settings, client));
     // A host name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
     result
 }
 
-/// Binds the ports and takes calls.
-async fn start(
+async fn serve_until_signal(
     config: &config::Serve,
+    settings: &config::Telemetry,
     client: Client,
-    key: Option<Key>,
-    observer: CallObserver,
-    admin: Admin,
-) -> Result<Running, Failure> {
-    let (base, app_keys) = match &config.upstream_url {
-        Some(url) => (url.clone(), key.map_or(AppKeys::Callers, AppKeys::Gateway)),
-        None => start_sandbox(config, key).await?,
+) -> Result<(), Failure> {
+    let readiness = Readiness::default();
+    let key_readiness = readiness.clone();
+    let key = app_key(&config.key, move || key_readiness.key_works())?;
+    let telemetry = Telemetry::start(settings);
+    let observer = CallObserver {
+        metrics: Metrics::new(),
+        continues_traces: settings.otel.propagates_trace_context,
     };
+    let admin = Admin {
+        readiness: readiness.clone(),
+        metrics: telemetry.page.clone(),
+        log_level: telemetry.log_level.clone(),
+    };
+    let stop = signals::shutdown().map_err(failed_to("listen for signals"))?;
+    let (base, app_keys) = api(config, key).await?;
     let listeners = bind(config).await?;
     let text = banner::gateway(&listeners, &base, config.sandbox);
     let text = text.map_err(failed_to("find the ports"))?;
-    let readiness = admin.readiness.clone();
     let limits = server::open_files::fit(config.limits);
-    let upstream = Upstream::new(
-        client,
-        &base,
-        &config.upstream_api_version,
-        Arc::new(Semaphore::new(limits.max_in_flight as usize)),
-        &observer,
-        &readiness,
-    );
+    let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
+    let version = &config.upstream_api_version;
+    let upstream = Upstream::new(client, &base, version, in_flight, &observer, &readiness);
     let service = Service {
         upstream: Arc::new(upstream),
         app_keys,
@@ -141,15 +112,17 @@ async fn start(
     };
     let running = server::start(listeners, service, limits, observer, admin).await;
     output::print(io::stdout(), text);
-    Ok(running)
+    running.until(stop).await;
+    telemetry.finish().await;
+    Ok(())
 }
 
-/// Starts the stand-in API behind the gateway, and returns its URL and the key for it. It asks for
-/// the configured key; without one it accepts any, so that callers need not send one.
-async fn start_sandbox(
-    config: &config::Serve,
-    key: Option<Key>,
-) -> Result<(Url, AppKeys), Failure> {
+/// The URL of the API, and the keys for it. The stand-in API is started here: it asks for the configured key, and without
+/// one it accepts any key, so that callers need not send one.
+async fn api(config: &config::Serve, key: Option<Key>) -> Result<(Url, AppKeys), Failure> {
+    if let Some(url) = &config.upstream_url {
+        return Ok((url.clone(), key.map_or(AppKeys::Callers, AppKeys::Gateway)));
+    }
     let (listener, url) = bind_sandbox(config.sandbox_listen).await?;
     let any_key = || watch::channel(HeaderValue::from_static("sandbox")).1;
     let sent = key.clone().unwrap_or_else(any_key);
@@ -186,7 +159,7 @@ fn explain(config: &config::Explain) -> Result<(), Failure> {
     writeln!(io::stdout(), "{status}").map_err(failed_to("write the status"))
 }
 
-/// A runtime with that many workers, by default as many as the CPUs that the process may use.
+/// Builds a runtime with that many threads; by default one for each CPU that the process may use.
 fn runtime(workers: Option<u16>) -> Result<Runtime, Failure> {
     let cpus = || thread::available_parallelism().map_or(1, usize::from);
     let workers = workers.map_or_else(cpus, usize::from);
@@ -210,7 +183,7 @@ async fn bind(config: &config::Serve) -> Result<Listeners, Failure> {
     Ok(Listeners { grpc, admin })
 }
 
-/// The listener of the stand-in API, and its URL.
+/// Binds the listener of the stand-in API, and returns it with its URL.
 async fn bind_sandbox(address: Option<SocketAddr>) -> Result<(TcpListener, Url), Failure> {
     let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     let address = address.unwrap_or(any_port);
@@ -233,23 +206,27 @@ fn client(config: &config::Serve) -> Result<Client, ConfigError> {
     })
 }
 
-/// The application key, unless callers send their own. A key file is followed from now on, and
-/// `on_change` is called when its key changes.
+/// The application key; `None` if callers send their own. Starts to follow the key file, and calls
+/// `on_change` whenever its key changes.
 fn app_key(
     options: &AppKeyOptions,
     on_change: impl Fn() + Send + 'static,
 ) -> Result<Option<Key>, Failure> {
+    // SIGHUP must not end the program, even if no file is followed.
     let reload = signals::reload().map_err(failed_to("listen for SIGHUP"))?;
-    Ok(options.read()?.map(|key| {
-        let (sender, receiver) = watch::channel(key);
-        if let Some(path) = options.app_key_file.clone() {
-            tokio::spawn(app_key::watch_file(path, sender, reload, on_change));
-        }
-        receiver
-    }))
+    let Some(path) = options.app_key_file.clone() else {
+        return Ok(options.app_key.clone().map(|key| watch::channel(key).1));
+    };
+    let key = app_key::read(&path).map_err(|error| {
+        let expected = format!("takes a file with an application key ({error})");
+        ConfigError::new("--app-key-file", expected)
+    })?;
+    let (sender, receiver) = watch::channel(key);
+    tokio::spawn(app_key::watch_file(path, sender, reload, on_change));
+    Ok(Some(receiver))
 }
 
-/// Makes a failure of an error and its causes.
+/// Turns an error and its causes into a failure: `cannot listen on …`.
 fn failed_to<E: std::error::Error + 'static>(what: &str) -> impl FnOnce(E) -> Failure {
     move |error| Failure::Other(format!("cannot {what}: {}", chain(&error)))
 }

@@ -13,7 +13,7 @@ use tracing::info;
 ///
 /// # Errors
 ///
-/// The system's.
+/// If the system does not let the program handle them.
 pub(crate) fn shutdown() -> io::Result<impl Future<Output = ()>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -27,11 +27,11 @@ pub(crate) fn shutdown() -> io::Result<impl Future<Output = ()>> {
     })
 }
 
-/// Changes at each SIGHUP, which asks for the followed files to be read at once.
+/// Changes at each SIGHUP, so that the files that are followed are read at once.
 ///
 /// # Errors
 ///
-/// The system's.
+/// If the system does not let the program handle them.
 pub(crate) fn reload() -> io::Result<watch::Receiver<()>> {
     let mut hangup = signal(SignalKind::hangup())?;
     let (sender, receiver) = watch::channel(());

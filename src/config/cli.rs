@@ -25,11 +25,11 @@ use crate::{
     rpc::{API_VERSION, Rpc},
 };
 
-/// The value of an option that can be `off`. clap takes an option of the type `Option` for one that
-/// may be left out, and looks at the name of the type only.
-pub type OrOff<T> = Option<T>;
+/// The value of an option that can be `off`. It is an alias because clap makes an option optional if
+/// its type is spelt `Option`.
+pub(super) type OrOff<T> = Option<T>;
 
-/// A number of attempts, and the time in which as many come back: `20/10m`.
+/// A number of attempts, and the time in which that many become available again: `20/10m`.
 pub type AttemptRate = (u32, Duration);
 
 /// A gRPC gateway in front of AutoShares' password-reset REST API.
@@ -62,8 +62,12 @@ pub enum Command {
 #[derive(Args, Debug)]
 pub struct Serve {
     /// Address for gRPC calls, IP:port or unix:/path; repeatable, comma-separated in the variable
-    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
-    #[arg(default_value = "127.0.0.1:50051")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:50051"
+    )]
     pub listen: Vec<Address>,
     /// Address for /livez, /readyz and /metrics, IP:port, or off
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
@@ -112,6 +116,25 @@ pub struct AppKeyOptions {
     pub app_key_file: Option<PathBuf>,
 }
 
+#[derive(Args, Clone, Debug)]
+pub struct Attempts {
+    /// How many codes of one caller the API may refuse, and the time in which as many come back; or off
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "20/10m")]
+    #[arg(value_parser = or_off(rate))]
+    pub code_attempts: OrOff<AttemptRate>,
+    /// The same for all callers together
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "60/10m")]
+    #[arg(value_parser = or_off(rate))]
+    pub code_attempts_total: OrOff<AttemptRate>,
+    /// The same for the answers to the secret question of one user
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "5/15m")]
+    #[arg(value_parser = or_off(rate))]
+    pub answer_attempts: OrOff<AttemptRate>,
+    /// Metadata that tells callers apart; by default a caller is an IP address, or a Unix socket's user
+    #[arg(long, value_name = "NAME", value_parser = metadata_name)]
+    pub caller_metadata: Option<HeaderName>,
+}
+
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Limits {
     /// Longest time of a call; a caller's shorter deadline wins
@@ -134,25 +157,6 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
-#[derive(Args, Clone, Debug)]
-pub struct Attempts {
-    /// How many codes of one caller the API may refuse, and the time in which as many come back; or off
-    #[arg(long, value_name = "NUMBER/DURATION", default_value = "20/10m")]
-    #[arg(value_parser = or_off(rate))]
-    pub code_attempts: OrOff<AttemptRate>,
-    /// The same for all callers together
-    #[arg(long, value_name = "NUMBER/DURATION", default_value = "60/10m")]
-    #[arg(value_parser = or_off(rate))]
-    pub code_attempts_total: OrOff<AttemptRate>,
-    /// The same for the answers to the secret question of one user
-    #[arg(long, value_name = "NUMBER/DURATION", default_value = "5/15m")]
-    #[arg(value_parser = or_off(rate))]
-    pub answer_attempts: OrOff<AttemptRate>,
-    /// Metadata that tells callers apart; by default a caller is an IP address, or a Unix socket's user
-    #[arg(long, value_name = "NAME", value_parser = metadata_name)]
-    pub caller_metadata: Option<HeaderName>,
-}
-
 #[derive(Args, Debug)]
 pub struct Sandbox {
     /// Address of the stand-in API, IP:port [default: 127.0.0.1:0]
@@ -168,8 +172,12 @@ pub struct Sandbox {
 #[derive(Args, Debug)]
 pub struct Probe {
     /// Address of the gateway, IP:port or unix:/path; the first one if there are several
-    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
-    #[arg(default_value = "127.0.0.1:50051")]
+    #[arg(
+        long,
+        value_name = "ADDRESS",
+        value_delimiter = ',',
+        default_value = "127.0.0.1:50051"
+    )]
     pub listen: Vec<Address>,
 }
 

@@ -28,10 +28,9 @@ impl Variables {
         expected: &str,
         parse: impl Fn(&str) -> Option<T>,
     ) -> Vec<T> {
-        let Some(list) = value(name) else {
-            return Vec::new();
-        };
-        let items: Vec<_> = list.split(',').map(parse).collect();
+        let list = value(name);
+        let items = list.iter().flat_map(|list| list.split(','));
+        let items: Vec<_> = items.map(parse).collect();
         if items.iter().any(Option::is_none) {
             self.ignore(name, expected);
         }

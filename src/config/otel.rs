@@ -54,8 +54,7 @@ pub(crate) struct Otlp {
     has_endpoint: bool,
     /// The URL that requests go to; it may hold a password.
     pub(crate) endpoint: String,
-    /// The most that an export may take: the exporter's time-out or that of the processor that feeds it, whichever is
-    /// shorter.
+    /// The longest time of an export: the shorter time-out of the exporter's and the processor's that feeds it.
     pub(crate) timeout: Duration,
     /// Certificates to trust, as PEM.
     pub(crate) ca: Option<Vec<u8>>,

@@ -9,16 +9,17 @@ use reqwest::{Certificate, Url};
 use super::{cli::AttemptRate, telemetry::LogFormat};
 use crate::app_key;
 
-/// The certificates of one file.
+/// The certificates of one file. It is an alias because clap makes an option repeatable if its type is
+/// spelt `Vec`.
 pub(super) type Certificates = Vec<Certificate>;
 
-/// Longer is a mistake, and far below what a timer can hold.
+/// The longest duration. A longer one is likely a mistake; a timer can hold far more.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The range of a number of calls, connections or attempts.
 pub(super) const COUNT: RangeInclusive<u32> = 1..=1_000_000;
 
-/// `off`, or what `parse` takes.
+/// Accepts `off`, and what `parse` accepts.
 pub(super) fn or_off<T>(
     parse: fn(&str) -> Result<T, &'static str>,
 ) -> impl Fn(&str) -> Result<Option<T>, String> + Clone {

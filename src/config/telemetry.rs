@@ -18,7 +18,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is logged, and what is exported where to.
+/// What is logged, and where traces and metrics are sent.
 pub(crate) struct Telemetry {
     /// How log lines are written.
     pub(crate) log_format: LogFormat,
@@ -29,7 +29,7 @@ pub(crate) struct Telemetry {
 }
 
 impl Telemetry {
-    /// What the environment says; the flag for the log format comes before what the terminal suggests.
+    /// Reads the environment. Without an option, the log format depends on whether standard error is a terminal.
     pub(crate) fn from_environment(log_format: Option<LogFormat>) -> Result<Self, ConfigError> {
         let default = match io::stderr().is_terminal() {
             true => LogFormat::Text,
@@ -43,15 +43,17 @@ impl Telemetry {
     }
 }
 
-/// What log directives take, for error messages.
-pub(crate) const LOG_DIRECTIVES: &str =
-    "takes a level, or targets such as reset_gateway=debug,info";
+/// Reads log directives: levels, and targets with a level.
+pub(crate) fn log_directives(text: &str) -> Result<Targets, &'static str> {
+    let targets = targets(text.trim());
+    targets.ok_or("takes a level, or targets such as reset_gateway=debug,info")
+}
 
-/// Reads log directives: levels, and targets with a level. [`Targets`] also takes forms that are more likely a slip than
-/// meant, and that turn off what is wanted: it reads a misspelt level as a target, and an empty level as `error`.
-pub(crate) fn log_directives(text: &str) -> Option<Targets> {
+/// Not [`Targets`]'s own parser, which turns off what is wanted after a slip: it reads a misspelt level as a target, and an
+/// empty level as `error`.
+fn targets(text: &str) -> Option<Targets> {
     let mut targets = Targets::new();
-    for directive in text.trim().split(',') {
+    for directive in text.split(',') {
         targets = match directive.split_once('=') {
             None => targets.with_default(level(directive)?),
             Some((target, text)) if is_target(target) => targets.with_target(target, level(text)?),
@@ -75,7 +77,7 @@ fn log_filter() -> Result<Targets, ConfigError> {
     let filter = match text.as_ref().map(|text| text.to_str()) {
         None => Ok(Targets::new().with_default(LevelFilter::INFO)),
         Some(None) => Err("must be UTF-8"),
-        Some(Some(text)) => log_directives(text).ok_or(LOG_DIRECTIVES),
+        Some(Some(text)) => log_directives(text),
     };
     filter.map_err(|expected| ConfigError::new("RUST_LOG", expected))
 }

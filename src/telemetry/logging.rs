@@ -17,10 +17,7 @@ use super::{
     log_format::Json,
     log_writer::{self, LogWriter},
 };
-use crate::config::{
-    LogFormat, Telemetry,
-    telemetry::{LOG_DIRECTIVES, log_directives},
-};
+use crate::config::{LogFormat, Telemetry, telemetry::log_directives};
 
 /// The directives that say which lines are written; they can change while the program runs.
 #[derive(Clone, Debug)]
@@ -76,7 +73,7 @@ impl LogLevel {
     ///
     /// The expected form, if the directives are not valid.
     pub(crate) fn set(&self, directives: &str) -> Result<(), &'static str> {
-        let filter = log_directives(directives).ok_or(LOG_DIRECTIVES)?;
+        let filter = log_directives(directives)?;
         self.0.reload(filter).map_err(|_| "logging has ended")?;
         info!("the log level has changed");
         Ok(())
