@@ -15,7 +15,7 @@ use clap::{CommandFactory, FromArgMatches};
 use self::cli::Cli;
 pub(crate) use self::telemetry::Telemetry;
 pub use self::{
-    cli::{AppKeyOptions, Command, Explain, Limits, Probe, Sandbox, Serve},
+    cli::{AppKeyOptions, AttemptRate, Attempts, Command, Explain, Limits, Probe, Sandbox, Serve},
     error::ConfigError,
     telemetry::LogFormat,
 };

@@ -113,8 +113,8 @@ async fn serve_until_signal(
     let service = Service {
         upstream: Arc::new(upstream),
         app_keys,
-        client_ids: ClientIds::new(config.caller_metadata.clone()),
-        attempt_limiter: Arc::new(AttemptLimiter::new(rates(config))),
+        client_ids: ClientIds::new(config.attempts.caller_metadata.clone()),
+        attempt_limiter: Arc::new(AttemptLimiter::new(rates(&config.attempts))),
         readiness,
     };
     let running = server::start(listeners, service, limits, observer, admin).await;
@@ -230,12 +230,12 @@ fn app_key(
     Ok(Some(receiver))
 }
 
-fn rates(config: &config::Serve) -> Rates {
+fn rates(attempts: &config::Attempts) -> Rates {
     let rate = |rate: Option<_>| rate.map(|(most, per)| Rate::new(most, per));
     Rates {
-        codes: rate(config.code_attempts),
-        all_codes: rate(config.code_attempts_total),
-        answers: rate(config.answer_attempts),
+        codes: rate(attempts.code_attempts),
+        all_codes: rate(attempts.code_attempts_total),
+        answers: rate(attempts.answer_attempts),
     }
 }
 

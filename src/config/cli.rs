@@ -30,7 +30,7 @@ use crate::{
 pub(super) type OrOff<T> = Option<T>;
 
 /// A number of attempts, and the time in which that many become available again: `20/10m`.
-pub(super) type AttemptRate = (u32, Duration);
+pub type AttemptRate = (u32, Duration);
 
 /// A gRPC gateway in front of AutoShares' password-reset REST API.
 #[derive(Debug, Parser)]
@@ -89,21 +89,8 @@ pub struct Serve {
     pub key: AppKeyOptions,
     #[command(flatten)]
     pub limits: Limits,
-    /// How many codes of one caller the API may refuse, and the time in which as many come back; or off
-    #[arg(long, value_name = "NUMBER/DURATION", default_value = "20/10m")]
-    #[arg(value_parser = or_off(rate))]
-    pub code_attempts: OrOff<AttemptRate>,
-    /// The same for all callers together
-    #[arg(long, value_name = "NUMBER/DURATION", default_value = "60/10m")]
-    #[arg(value_parser = or_off(rate))]
-    pub code_attempts_total: OrOff<AttemptRate>,
-    /// The same for the answers to the secret question of one user
-    #[arg(long, value_name = "NUMBER/DURATION", default_value = "5/15m")]
-    #[arg(value_parser = or_off(rate))]
-    pub answer_attempts: OrOff<AttemptRate>,
-    /// Metadata that tells callers apart; by default a caller is an IP address, or a Unix socket's user
-    #[arg(long, value_name = "NAME", value_parser = metadata_name)]
-    pub caller_metadata: Option<HeaderName>,
+    #[command(flatten)]
+    pub attempts: Attempts,
     /// Threads that handle calls; by default as many as the CPUs that the program may use
     #[arg(long, value_name = "NUMBER", value_parser = number(1..=1024_u16))]
     pub worker_threads: Option<u16>,
@@ -149,6 +136,25 @@ pub struct Limits {
     /// Longest time from the signal to stop to the end, the delay included
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration_or_zero)]
     pub drain_timeout: Duration,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Attempts {
+    /// How many codes of one caller the API may refuse, and the time in which as many come back; or off
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "20/10m")]
+    #[arg(value_parser = or_off(rate))]
+    pub code_attempts: OrOff<AttemptRate>,
+    /// The same for all callers together
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "60/10m")]
+    #[arg(value_parser = or_off(rate))]
+    pub code_attempts_total: OrOff<AttemptRate>,
+    /// The same for the answers to the secret question of one user
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "5/15m")]
+    #[arg(value_parser = or_off(rate))]
+    pub answer_attempts: OrOff<AttemptRate>,
+    /// Metadata that tells callers apart; by default a caller is an IP address, or a Unix socket's user
+    #[arg(long, value_name = "NAME", value_parser = metadata_name)]
+    pub caller_metadata: Option<HeaderName>,
 }
 
 #[derive(Args, Debug)]
