@@ -100,14 +100,13 @@ impl Serve {
 
     /// Refuses an address that two listeners have. Port 0 is a different port each time.
     fn check_addresses(&self) -> Result<(), ConfigError> {
-        let grpc = self.listen.iter().cloned();
-        let mut listeners: Vec<_> = grpc.map(|address| ("--listen", address)).collect();
-        let admin = self.admin_listen.map(Address::Tcp);
-        listeners.extend(admin.map(|address| ("--admin-listen", address)));
-        let sandbox = self.sandbox_listen.map(Address::Tcp);
-        listeners.extend(sandbox.map(|address| ("--sandbox-listen", address)));
+        let listen = self.listen.iter().cloned();
+        let grpc = listen.map(|address| ("--listen", address));
+        let tcp = |flag, address: Option<_>| Some((flag, Address::Tcp(address?)));
+        let admin = tcp("--admin-listen", self.admin_listen);
+        let sandbox = tcp("--sandbox-listen", self.sandbox_listen);
         let mut seen = Vec::new();
-        for (flag, address) in listeners {
+        for (flag, address) in grpc.chain(admin).chain(sandbox) {
             let is_any_port = matches!(address, Address::Tcp(address) if address.port() == 0);
             if seen.contains(&address) && !is_any_port {
                 let expected = "takes an address that no other listener has";

@@ -116,25 +116,6 @@ pub struct AppKeyOptions {
     pub app_key_file: Option<PathBuf>,
 }
 
-#[derive(Args, Clone, Debug)]
-pub struct Attempts {
-    /// How many codes of one caller the API may refuse, and the time in which as many come back; or off
-    #[arg(long, value_name = "NUMBER/DURATION", default_value = "20/10m")]
-    #[arg(value_parser = or_off(rate))]
-    pub code_attempts: OrOff<AttemptRate>,
-    /// The same for all callers together
-    #[arg(long, value_name = "NUMBER/DURATION", default_value = "60/10m")]
-    #[arg(value_parser = or_off(rate))]
-    pub code_attempts_total: OrOff<AttemptRate>,
-    /// The same for the answers to the secret question of one user
-    #[arg(long, value_name = "NUMBER/DURATION", default_value = "5/15m")]
-    #[arg(value_parser = or_off(rate))]
-    pub answer_attempts: OrOff<AttemptRate>,
-    /// Metadata that tells callers apart; by default a caller is an IP address, or a Unix socket's user
-    #[arg(long, value_name = "NAME", value_parser = metadata_name)]
-    pub caller_metadata: Option<HeaderName>,
-}
-
 #[derive(Args, Clone, Copy, Debug)]
 pub struct Limits {
     /// Longest time of a call; a caller's shorter deadline wins
@@ -155,6 +136,25 @@ pub struct Limits {
     /// Longest time from the signal to stop to the end, the delay included
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration_or_zero)]
     pub drain_timeout: Duration,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct Attempts {
+    /// How many codes of one caller the API may refuse, and the time in which as many come back; or off
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "20/10m")]
+    #[arg(value_parser = or_off(rate))]
+    pub code_attempts: OrOff<AttemptRate>,
+    /// The same for all callers together
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "60/10m")]
+    #[arg(value_parser = or_off(rate))]
+    pub code_attempts_total: OrOff<AttemptRate>,
+    /// The same for the answers to the secret question of one user
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "5/15m")]
+    #[arg(value_parser = or_off(rate))]
+    pub answer_attempts: OrOff<AttemptRate>,
+    /// Metadata that tells callers apart; by default a caller is an IP address, or a Unix socket's user
+    #[arg(long, value_name = "NAME", value_parser = metadata_name)]
+    pub caller_metadata: Option<HeaderName>,
 }
 
 #[derive(Args, Debug)]

@@ -43,33 +43,25 @@ impl Telemetry {
     }
 }
 
-/// Reads log directives: levels, and targets with a level.
+/// Reads log directives: levels, and targets with a level. [`Targets`] would accept more, such as a
+/// misspelt level, which it reads as a target, and an empty level, which it reads as `error`. Both hide lines that are wanted.
 pub(crate) fn log_directives(text: &str) -> Result<Targets, &'static str> {
-    let targets = targets(text.trim());
+    let is_clear = |directive: &str| match directive.split_once('=') {
+        Some((target, level)) => is_target(target) && is_level(level),
+        None => is_level(directive),
+    };
+    let text = text.trim();
+    let targets = text.parse().ok().filter(|_| text.split(',').all(is_clear));
     targets.ok_or("takes a level, or targets such as reset_gateway=debug,info")
-}
-
-/// Not [`Targets`]'s own parser, which turns off what is wanted after a slip: it reads a misspelt level as a target, and an
-/// empty level as `error`.
-fn targets(text: &str) -> Option<Targets> {
-    let mut targets = Targets::new();
-    for directive in text.split(',') {
-        targets = match directive.split_once('=') {
-            None => targets.with_default(level(directive)?),
-            Some((target, text)) if is_target(target) => targets.with_target(target, level(text)?),
-            Some(_) => return None,
-        };
-    }
-    Some(targets)
-}
-
-fn level(text: &str) -> Option<LevelFilter> {
-    text.parse().ok().filter(|_| !text.is_empty())
 }
 
 fn is_target(text: &str) -> bool {
     let is_allowed = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b':' | b'-');
     !text.is_empty() && text.bytes().all(is_allowed)
+}
+
+fn is_level(text: &str) -> bool {
+    !text.is_empty() && text.parse::<LevelFilter>().is_ok()
 }
 
 fn log_filter() -> Result<Targets, ConfigError> {
