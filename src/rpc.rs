@@ -39,6 +39,13 @@ pub enum Rpc {
     UpdatePassword,
 }
 
+const FULL_NAMES: [&str; 4] = [
+    "autoshares.passwordreset.v1.PasswordResetService/ResetPassword",
+    "autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion",
+    "autoshares.passwordreset.v1.PasswordResetService/GenerateToken",
+    "autoshares.passwordreset.v1.PasswordResetService/UpdatePassword",
+];
+
 impl Rpc {
     /// All rpcs, in the order of the steps.
     pub const ALL: [Self; 4] = [
@@ -62,16 +69,7 @@ impl Rpc {
 
     /// `package.Service/Method`, as OpenTelemetry's conventions name an rpc.
     pub const fn full_name(self) -> &'static str {
-        match self {
-            Self::ResetPassword => "autoshares.passwordreset.v1.PasswordResetService/ResetPassword",
-            Self::GetSecretQuestion => {
-                "autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion"
-            }
-            Self::GenerateToken => "autoshares.passwordreset.v1.PasswordResetService/GenerateToken",
-            Self::UpdatePassword => {
-                "autoshares.passwordreset.v1.PasswordResetService/UpdatePassword"
-            }
-        }
+        FULL_NAMES[self as usize]
     }
 
     /// The HTTP method of the REST call.

@@ -87,7 +87,7 @@ async fn serve_until_signal(
     let key = app_key(&config.key, move || key_readiness.key_works())?;
     let telemetry = Telemetry::start(settings);
     let observer = CallObserver {
-        metrics: Metrics::new(),
+        metrics: Arc::new(Metrics::new()),
         continues_traces: settings.otel.propagates_trace_context,
     };
     let admin = Admin {

@@ -56,7 +56,6 @@ use crate::{
     config::Limits,
     connect_info::ConnectInfo,
     proto::{FILE_DESCRIPTOR_SET, password_reset_service_server::PasswordResetServiceServer},
-    readiness::Readiness,
     service::Service,
     telemetry::{call_log::CallObserver, metrics},
 };
@@ -90,7 +89,6 @@ pub(crate) struct Running {
     drain: CancellationToken,
     /// Health reports and the admin listener, which outlive the connections.
     _background: JoinSet<()>,
-    readiness: Readiness,
     health: Reporter,
     limits: Limits,
 }
@@ -103,7 +101,6 @@ pub(crate) async fn start(
     observer: CallObserver,
     admin: Admin,
 ) -> Running {
-    let readiness = service.readiness.clone();
     let shared = Arc::new(Shared {
         timeout: limits.timeout,
         reading: ReadingLimit::new(limits.max_in_flight.max(MIN_READING) as usize),
@@ -116,7 +113,7 @@ pub(crate) async fn start(
     metrics::observe(
         Arc::clone(&service.upstream.in_flight),
         limits.max_in_flight,
-        readiness.clone(),
+        service.readiness.clone(),
         move || upstream.circuit_breaker.is_closed(),
         move || open.len(),
     );
@@ -128,7 +125,7 @@ pub(crate) async fn start(
         let (limit, connections, drain) = (limit.clone(), connections.clone(), drain.clone());
         accepting.spawn(listener.accept_all(limit, connections, drain, serve.clone()));
     }
-    readiness.set_serving(true);
+    health.readiness.set_serving(true);
     health.report().await;
     Running {
         listeners: accepting,
@@ -136,7 +133,6 @@ pub(crate) async fn start(
         shared,
         drain,
         _background: background(&health, listeners.admin, admin),
-        readiness,
         health,
         limits,
     }
@@ -208,22 +204,18 @@ impl Running {
             // None ends before the drain, except by a bug. A gateway that runs and takes no calls would be worse than none.
             Some(Err(panic)) = self.listeners.join_next() => std::panic::resume_unwind(panic.into_panic()),
         }
-        self.readiness.set_serving(false);
+        self.health.readiness.set_serving(false);
         self.health.report().await;
-        if timeout(self.limits.drain_timeout, self.drain())
-            .await
-            .is_err()
-        {
+        let drained = timeout(self.limits.drain_timeout, self.drain()).await;
+        if drained.is_err() {
             warn!("the drain time is over: calls in flight are abandoned");
         }
         self.drain.cancel();
         self.connections.close();
         self.shared.shutdown.cancel();
         // What is left are connections without a call: watches of the health service, peers that do not close.
-        if timeout(FLUSH_TIMEOUT, self.connections.wait())
-            .await
-            .is_err()
-        {
+        let closed = timeout(FLUSH_TIMEOUT, self.connections.wait()).await;
+        if closed.is_err() {
             info!("some connections are still open and are cut off");
         }
     }

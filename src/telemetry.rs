@@ -80,12 +80,11 @@ impl Telemetry {
 
     /// Sends what is left, for a few seconds at most.
     pub(crate) async fn finish(self) {
-        let traces = shut_down(
-            self.traces
-                .map(|it| move || it.shutdown_with_timeout(FLUSH_TIMEOUT)),
+        let (traces, metrics) = (self.traces, self.metrics);
+        let (spans_sent, metrics_sent) = tokio::join!(
+            in_time(move || traces.map_or(Ok(()), |it| it.shutdown_with_timeout(FLUSH_TIMEOUT))),
+            in_time(move || metrics.map_or(Ok(()), |it| it.shutdown())),
         );
-        let metrics = shut_down(self.metrics.map(|it| move || it.shutdown()));
-        let (spans_sent, metrics_sent) = tokio::join!(traces, metrics);
         let dropped = FAILED_SPANS.load(Ordering::Relaxed);
         if !spans_sent || !metrics_sent || dropped > 0 {
             warn!(dropped, "not all spans and metrics could be sent");
@@ -93,11 +92,8 @@ impl Telemetry {
     }
 }
 
-/// Shuts a provider down, which blocks, in a thread of its own. The SDK applies no time-out to metrics.
-async fn shut_down(shutdown: Option<impl FnOnce() -> OTelSdkResult + Send + 'static>) -> bool {
-    let Some(shutdown) = shutdown else {
-        return true;
-    };
+/// Whether a shutdown, which blocks, succeeds in time. The SDK applies no time-out to metrics.
+async fn in_time(shutdown: impl FnOnce() -> OTelSdkResult + Send + 'static) -> bool {
     let end = timeout(FLUSH_TIMEOUT, spawn_blocking(shutdown)).await;
     matches!(end, Ok(Ok(Ok(()))))
 }

@@ -116,7 +116,7 @@ pub struct AppKeyOptions {
     pub app_key_file: Option<PathBuf>,
 }
 
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Longest time of a call; a caller's shorter deadline wins
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]

@@ -75,9 +75,9 @@ fn routes(admin: Admin) -> Router {
 async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
     match admin.readiness.not_ready_reason() {
         None => (StatusCode::OK, "ready\n".to_owned()),
-        Some(reason) => (
+        Some(why) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("not ready: {reason}\n"),
+            format!("not ready: {why}\n"),
         ),
     }
 }
@@ -103,10 +103,7 @@ async fn set_log_level(
         return (StatusCode::FORBIDDEN, hint.to_owned());
     }
     match admin.log_level.set(&directives) {
-        Ok(()) => (
-            StatusCode::OK,
-            format!("{}\n", admin.log_level.directives()),
-        ),
+        Ok(()) => (StatusCode::OK, log_level(State(admin)).await),
         Err(expected) => (StatusCode::BAD_REQUEST, format!("log level {expected}\n")),
     }
 }

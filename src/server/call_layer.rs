@@ -38,6 +38,7 @@ use crate::{
 /// The most metadata that a call may have, in bytes as HTTP/2 counts them.
 const MAX_METADATA: usize = 16 * 1024;
 const TOO_MUCH_METADATA: Error = Error::Undecodable(Code::ResourceExhausted);
+const UNKNOWN_METHOD: Error = Error::Undecodable(Code::Unimplemented);
 /// How long the rest of a message is waited for when its call is refused early.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -137,10 +138,7 @@ where
             return Box::pin(async move {
                 let _open = open;
                 discard(request.into_body(), &refused).await;
-                Ok(observe_refusal(
-                    &Error::Undecodable(Code::Unimplemented),
-                    observation,
-                ))
+                Ok(observe_refusal(&UNKNOWN_METHOD, observation))
             });
         };
         let call = shared.start(rpc, client, arrival, request.headers(), &observation);

@@ -20,7 +20,7 @@ const NAMES: [&str; 2] = ["", PasswordResetServiceServer::<Service>::NAME];
 #[derive(Clone, Debug)]
 pub(super) struct Reporter {
     reporter: HealthReporter,
-    readiness: Readiness,
+    pub(super) readiness: Readiness,
 }
 
 /// The health service, which says NOT_SERVING until the gateway is ready.

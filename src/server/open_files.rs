@@ -13,18 +13,11 @@ const RESERVED: u64 = 64;
 pub(crate) fn fit(limits: Limits) -> Limits {
     let hard = getrlimit(Resource::Nofile).maximum;
     // What cannot be raised stays as it is.
-    let _ = setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: hard,
-            maximum: hard,
-        },
-    );
+    let (current, maximum) = (hard, hard);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current, maximum });
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let fitted = share(files, limits);
-    if (fitted.max_connections, fitted.max_in_flight)
-        != (limits.max_connections, limits.max_in_flight)
-    {
+    if fitted != limits {
         warn!(
             open_files = files,
             max_connections = fitted.max_connections,

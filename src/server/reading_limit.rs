@@ -9,16 +9,11 @@ use tokio::sync::Notify;
 
 /// Counts the calls that are being read, over all connections.
 #[derive(Clone, Debug)]
-pub(super) struct ReadingLimit(Arc<Shared>);
-
-#[derive(Debug)]
-struct Shared {
-    max: usize,
-    calls: Mutex<Calls>,
-}
+pub(super) struct ReadingLimit(Arc<Mutex<Calls>>);
 
 #[derive(Debug, Default)]
 struct Calls {
+    max: usize,
     next_id: u64,
     /// How each call is told that it is refused, the oldest call first.
     reading: BTreeMap<u64, Arc<Notify>>,
@@ -33,17 +28,18 @@ pub(super) struct ReadingPermit {
 
 impl ReadingLimit {
     pub(super) fn new(max: usize) -> Self {
-        Self(Arc::new(Shared {
+        let calls = Calls {
             max,
-            calls: Mutex::default(),
-        }))
+            ..Calls::default()
+        };
+        Self(Arc::new(Mutex::new(calls)))
     }
 
     /// Begins to read a call's message. The second value is notified if the call is refused to make room for others.
     pub(super) fn begin(&self) -> (ReadingPermit, Arc<Notify>) {
         let refused = Arc::new(Notify::new());
-        let mut calls = self.0.calls.lock();
-        if calls.reading.len() >= self.0.max
+        let mut calls = self.0.lock();
+        if calls.reading.len() >= calls.max
             && let Some((_, oldest)) = calls.reading.pop_first()
         {
             oldest.notify_one();
@@ -59,7 +55,7 @@ impl ReadingLimit {
 
 impl Drop for ReadingPermit {
     fn drop(&mut self) {
-        self.limit.0.calls.lock().reading.remove(&self.id);
+        self.limit.0.lock().reading.remove(&self.id);
     }
 }
 
@@ -84,6 +80,6 @@ mod tests {
         let _fourth = limit.begin();
         assert!(is_refused(&second_refused) && !is_refused(&third_refused));
         drop(second);
-        assert_eq!(limit.0.calls.lock().reading.len(), 2);
+        assert_eq!(limit.0.lock().reading.len(), 2);
     }
 }

@@ -14,7 +14,7 @@ use super::listener::BACKLOG;
 /// The file of a socket. It is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     inode: (u64, u64),
 }
 
@@ -37,12 +37,6 @@ pub(super) async fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> 
     Ok((listener, file))
 }
 
-impl SocketFile {
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
 impl Drop for SocketFile {
     fn drop(&mut self) {
         // By now another process may have put its own socket there.
@@ -62,6 +56,7 @@ fn inode(path: &Path) -> io::Result<(u64, u64)> {
 /// Removes a socket file on which nobody listens.
 async fn remove_stale(path: &Path) -> io::Result<()> {
     let not_a_socket = "the path is taken by a file that is not a socket";
+    let in_use = "another process listens on it";
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error),
@@ -73,9 +68,6 @@ async fn remove_stale(path: &Path) -> io::Result<()> {
     match UnixStream::connect(path).await {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) => Err(error),
-        Ok(_) => Err(io::Error::new(
-            ErrorKind::AddrInUse,
-            "another process listens on it",
-        )),
+        Ok(_) => Err(io::Error::new(ErrorKind::AddrInUse, in_use)),
     }
 }

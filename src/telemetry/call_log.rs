@@ -23,7 +23,7 @@ use crate::{
 /// Observes calls with the process's metrics and spans.
 #[derive(Clone, Debug)]
 pub(crate) struct CallObserver {
-    pub(crate) metrics: Metrics,
+    pub(crate) metrics: Arc<Metrics>,
     /// Whether a caller's trace is continued.
     pub(crate) continues_traces: bool,
 }
@@ -34,7 +34,7 @@ pub(crate) struct CallObservation {
     rpc: Option<Rpc>,
     /// Holds the server span, the parent of the call's further spans.
     pub(crate) span: Context,
-    metrics: Metrics,
+    metrics: Arc<Metrics>,
     arrival: Instant,
     transport: &'static str,
     /// Where the call's handler notes what happens.
@@ -51,15 +51,11 @@ impl CallObserver {
         client: ConnectInfo,
         arrival: Instant,
     ) -> CallObservation {
-        let trace = if self.continues_traces {
-            callers_trace(headers)
-        } else {
-            Context::new()
-        };
+        let trace = self.continues_traces.then(|| callers_trace(headers));
         CallObservation {
             rpc,
-            span: spans::start(rpc, client, &trace),
-            metrics: self.metrics.clone(),
+            span: spans::start(rpc, client, &trace.unwrap_or_default()),
+            metrics: Arc::clone(&self.metrics),
             arrival,
             transport: client.transport(),
             record: Arc::default(),

@@ -39,11 +39,8 @@ const CONTRACT_BROKEN: [ErrorReason; 5] = [
 ];
 
 /// The instruments that calls are measured with.
-#[derive(Clone, Debug)]
-pub(crate) struct Metrics(Arc<Instruments>);
-
 #[derive(Debug)]
-struct Instruments {
+pub(crate) struct Metrics {
     calls: Histogram<f64>,
     requests: Histogram<f64>,
     answers: Counter<u64>,
@@ -67,7 +64,7 @@ impl Metrics {
         };
         let count =
             |name: &'static str, unit: &'static str| meter.u64_counter(name).with_unit(unit);
-        let metrics = Self(Arc::new(Instruments {
+        let metrics = Self {
             calls: seconds(metric::RPC_SERVER_CALL_DURATION)
                 .with_description("Duration of the calls that came in.")
                 .build(),
@@ -91,7 +88,7 @@ impl Metrics {
             retries: count("reset_gateway.retries", "{request}")
                 .with_description("Requests to the API that repeat another.")
                 .build(),
-        }));
+        };
         metrics.begin_at_zero();
         metrics
     }
@@ -99,17 +96,17 @@ impl Metrics {
     /// Makes the series of rare events: Prometheus sees no increase in a counter that begins at one.
     fn begin_at_zero(&self) {
         for owner in [Fault::Gateway, Fault::Caller] {
-            self.0.key_rejected.add(0, &[key_owner(owner)]);
+            self.key_rejected.add(0, &[key_owner(owner)]);
         }
         for rpc in Rpc::ALL {
             for reason in CONTRACT_BROKEN {
                 let reason = KeyValue::new("reason", reason.as_str_name());
                 let attributes = [rpc_method(Some(rpc)), reason];
-                self.0.contract_broken.add(0, &attributes);
+                self.contract_broken.add(0, &attributes);
             }
         }
-        self.0.shed.add(0, &[]);
-        self.0.retries.add(0, &[]);
+        self.shed.add(0, &[]);
+        self.retries.add(0, &[]);
     }
 
     /// Counts a call that has ended.
@@ -131,25 +128,25 @@ impl Metrics {
                 KeyValue::new("outcome", classification.outcome.as_str()),
             ]);
         }
-        self.0.answers.add(1, &attributes);
+        self.answers.add(1, &attributes);
         attributes.truncate(2);
         attributes.push(KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"));
         if is_server_error(code) {
             attributes.push(KeyValue::new(attribute::ERROR_TYPE, code_name(code)));
         }
-        self.0.calls.record(duration.as_secs_f64(), &attributes);
+        self.calls.record(duration.as_secs_f64(), &attributes);
     }
 
     fn count_failure(&self, rpc: Option<Rpc>, failure: &Failure) {
         match failure.classification.reason {
-            ErrorReason::AppKeyRejected => self
-                .0
-                .key_rejected
-                .add(1, &[key_owner(failure.classification.fault)]),
-            ErrorReason::GatewayOverloaded => self.0.shed.add(1, &[]),
+            ErrorReason::AppKeyRejected => {
+                let owner = key_owner(failure.classification.fault);
+                self.key_rejected.add(1, &[owner]);
+            }
+            ErrorReason::GatewayOverloaded => self.shed.add(1, &[]),
             reason if CONTRACT_BROKEN.contains(&reason) => {
                 let reason = KeyValue::new("reason", reason.as_str_name());
-                self.0.contract_broken.add(1, &[rpc_method(rpc), reason]);
+                self.contract_broken.add(1, &[rpc_method(rpc), reason]);
             }
             _ => {}
         }
@@ -157,7 +154,7 @@ impl Metrics {
 
     /// Counts a request to the API that repeats another.
     pub(crate) fn request_repeated(&self) {
-        self.0.retries.add(1, &[]);
+        self.retries.add(1, &[]);
     }
 
     /// Measures a request to the API, however it ended.
@@ -169,7 +166,7 @@ impl Metrics {
     ) {
         let mut attributes = response;
         attributes.extend_from_slice(&endpoint.attributes);
-        self.0.requests.record(duration.as_secs_f64(), &attributes);
+        self.requests.record(duration.as_secs_f64(), &attributes);
     }
 }
 

@@ -50,14 +50,12 @@ pub(crate) fn callers_trace(headers: &HeaderMap) -> Context {
     let (Some(parent), None) = (parents.next(), parents.next()) else {
         return Context::new();
     };
-    let states = headers.get_all("tracestate").iter();
-    let states: Vec<_> = states.filter_map(|state| state.to_str().ok()).collect();
+    let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+    let states = headers.get_all("tracestate").iter().map(text);
+    let states = states.collect::<Vec<_>>().join(",");
     let fields = HashMap::from([
-        (
-            "traceparent".to_owned(),
-            parent.to_str().unwrap_or_default().to_owned(),
-        ),
-        ("tracestate".to_owned(), states.join(",")),
+        ("traceparent".to_owned(), text(parent)),
+        ("tracestate".to_owned(), states),
     ]);
     TraceContextPropagator::new().extract_with_context(&Context::new(), &fields)
 }
