@@ -1,9 +1,9 @@
 //! Limits guessing. Step 3 takes six digits and no user name, so one guess tries all open codes at
 //! once; step 1 takes answers to secret questions.
 //!
-//! Only an attempt that the API refuses costs a token, so traffic that succeeds is not limited. But
-//! each attempt needs a token that it could cost, so a thousand guesses at once get no further than
-//! a thousand in a row.
+//! An attempt costs a token if the API refuses it, or if the caller cancels it or lets a short deadline
+//! expire. Attempts that succeed cost nothing. Each attempt reserves a token before it is sent, so a
+//! thousand concurrent guesses get no further than a thousand sequential ones.
 
 mod client_id;
 mod limiter;

@@ -27,7 +27,7 @@ pub(crate) struct Call {
     pub(crate) rpc: Rpc,
     pub(crate) client: ConnectInfo,
     pub(crate) deadline: Instant,
-    /// Whether the deadline is the caller's, and shorter than the gateway's own.
+    /// Whether the caller's deadline applies, and not the gateway's `--timeout`.
     pub(crate) is_shortened: bool,
     /// Holds the call's server span, the parent of the REST call's span.
     pub(crate) trace: Context,

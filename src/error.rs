@@ -10,7 +10,8 @@ pub(crate) enum Error {
     /// A field of the request breaks the contract.
     #[error("the request is invalid")]
     Invalid(Vec<Violation>),
-    /// tonic could not decode the request, or the method does not exist. The code is tonic's.
+    /// The request cannot be decoded, has too much metadata, or names a method that does not exist. If
+    /// tonic refused it, the code is tonic's.
     #[error("the request cannot be decoded")]
     Undecodable(tonic::Code),
     /// No application key is configured, and the caller sent none.
@@ -51,8 +52,9 @@ pub(crate) enum Error {
         sent: bool,
     },
 
-    /// The limit on calls in flight is reached.
-    #[error("too many calls in flight")]
+    /// A limit is reached: on requests in flight, on messages being read, or on health and reflection
+    /// streams.
+    #[error("the gateway is overloaded")]
     Overloaded,
     /// The gateway is shutting down and cannot wait any longer for the call.
     #[error("the gateway is shutting down")]

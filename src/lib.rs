@@ -21,15 +21,15 @@
 //!                   REST API
 //! ```
 //!
-//! The modules are listed in reading order: the contract, the way down, the way up, and then what
-//! stands around it.
+//! The modules are listed in reading order: the contract, the request path, the context of a call, the
+//! response path, and then the supporting modules and the other commands.
 
 // The contract.
 pub mod proto;
 
 pub mod rpc;
 
-// The way down.
+// The request path.
 mod server;
 
 mod service;
@@ -42,14 +42,14 @@ mod upstream;
 
 mod endpoint;
 
-// What a call carries.
+// The context of a call.
 mod call;
 
 mod connect_info;
 
 mod app_key;
 
-// The way up.
+// The response path.
 mod envelope;
 
 mod invisible;
@@ -58,7 +58,7 @@ mod error;
 
 mod status;
 
-// What stands around it.
+// Supporting modules.
 mod telemetry;
 
 mod readiness;

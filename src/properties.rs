@@ -1,5 +1,5 @@
-//! What holds whatever the API and callers send. The tests below try random bytes, and the targets in `fuzz/` those that a
-//! fuzzer finds.
+//! Properties that hold for all input from the API and callers. The tests below check them with random bytes, and the
+//! targets in `fuzz/` with bytes that a fuzzer finds.
 
 mod encoding;
 mod generate;

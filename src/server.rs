@@ -64,11 +64,11 @@ use crate::{
 const MAX_MESSAGE: usize = 64 * 1024;
 /// The longest message to health and reflection, in bytes: the names in it are short.
 const MAX_INFO_MESSAGE: usize = 4096;
-/// The fewest calls whose messages may be read at a time: a burst of calls is no attack.
+/// The lowest limit on messages being read at a time. It leaves room for a burst of legitimate calls.
 const MIN_READING: u32 = 1024;
-/// How long no call may be open before the drain is done: a client may send one more before it sees the GOAWAY.
+/// How long no call must be open before the drain is complete. A client may send one more before it sees the GOAWAY.
 const QUIET_PERIOD: Duration = Duration::from_millis(100);
-/// How long calls that were abandoned at the end of the drain time have to get their answers out.
+/// How long the remaining connections have to send their last responses and close after the drain.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The listeners, bound.
@@ -138,7 +138,7 @@ pub(crate) async fn start(
     }
 }
 
-/// Returns what serves one connection.
+/// Returns the function that serves one connection.
 fn serve(
     shared: Arc<Shared>,
     routes: Routes,
@@ -157,7 +157,7 @@ fn serve(
     }
 }
 
-/// Our rpcs, health and reflection; and what health says.
+/// The routes of our rpcs, health and reflection, and the reporter that sets the health status.
 async fn routes(service: Service) -> (Routes, Reporter) {
     let (health_service, health) = health::service(service.readiness.clone()).await;
     let v1 = reflection()
@@ -201,7 +201,7 @@ impl Running {
     pub(crate) async fn until(mut self, shutdown: impl Future<Output = ()>) {
         tokio::select! {
             () = shutdown => {}
-            // None ends before the drain, except by a bug. A gateway that runs and takes no calls would be worse than none.
+            // An accept loop ends before the drain only if it panics. The process exits, so that it is restarted.
             Some(Err(panic)) = self.listeners.join_next() => std::panic::resume_unwind(panic.into_panic()),
         }
         self.health.readiness.set_serving(false);

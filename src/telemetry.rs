@@ -1,5 +1,5 @@
-//! The program's telemetry: log lines on standard error, and spans and metrics over OTLP and at `/metrics`. Nothing from a
-//! request or a response is ever part of it.
+//! The program's telemetry: log lines on standard error, and spans and metrics over OTLP and at `/metrics`. It never
+//! contains a field of a request or the body of a response.
 //!
 //! ```text
 //!   call ──▶ call_log ──▶ spans    one SERVER span, and below it a CLIENT span for each attempt

@@ -73,8 +73,8 @@ impl Upstream {
     }
 
     /// Sends the REST request of the call's rpc and reads the whole response, within the call's
-    /// deadline. The response carries `values` and the key, which nothing that is passed on from it
-    /// may repeat.
+    /// deadline. The response carries `values` and the application key, so that they can be redacted
+    /// from its texts.
     ///
     /// # Errors
     ///

@@ -110,8 +110,8 @@ pub struct AppKeyOptions {
     /// The application key; better kept in a file, since other users can see a command line
     #[arg(long, value_name = "KEY", value_parser = key)]
     pub app_key: Option<HeaderValue>,
-    /// File with the application key; it is followed. Without a key each caller sends its own in the
-    /// metadata et-app-key; with one, theirs are ignored
+    /// File with the application key; it is reloaded when it changes. Without a key, each caller sends
+    /// its own in the et-app-key metadata; with one, callers' keys are ignored
     #[arg(long, value_name = "FILE", conflicts_with = "app_key")]
     pub app_key_file: Option<PathBuf>,
 }
@@ -121,13 +121,13 @@ pub struct Limits {
     /// Longest time of a call; a caller's shorter deadline wins
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub timeout: Duration,
-    /// Most calls at a time, across all connections
+    /// Maximum number of requests to the API at a time, across all connections
     #[arg(long, value_name = "NUMBER", default_value = "1024", value_parser = number(COUNT))]
     pub max_in_flight: u32,
-    /// Most connections of callers at a time; beyond it, the one that is idle for longest is closed
+    /// Maximum number of client connections; past it, the one that has been idle longest is closed
     #[arg(long, value_name = "NUMBER", default_value = "1024", value_parser = number(COUNT))]
     pub max_connections: u32,
-    /// How long a connection takes new calls, so that clients spread again, or off
+    /// Maximum age of a connection, so that clients rebalance across gateways, or off
     #[arg(long, value_name = "DURATION", default_value = "off", value_parser = or_off(duration))]
     pub max_connection_age: OrOff<Duration>,
     /// How long calls are still taken after the signal to stop, while health says NOT_SERVING
@@ -140,7 +140,7 @@ pub struct Limits {
 
 #[derive(Args, Clone, Debug)]
 pub struct Attempts {
-    /// How many codes of one caller the API may refuse, and the time in which as many come back; or off
+    /// Wrong codes allowed per caller, and the time in which that many become available again; or off
     #[arg(long, value_name = "NUMBER/DURATION", default_value = "20/10m")]
     #[arg(value_parser = or_off(rate))]
     pub code_attempts: OrOff<AttemptRate>,

@@ -1,5 +1,5 @@
-//! OpenTelemetry's `OTEL_*` variables. The values are handed to the SDK's builders, so that the SDK's own reading of a wrong
-//! value never matters.
+//! Reads OpenTelemetry's `OTEL_*` variables and passes the values to the SDK's builders. Only headers, compression and
+//! temporality are left to the SDK.
 
 use std::{collections::BTreeMap, fs, time::Duration};
 
@@ -54,7 +54,7 @@ pub(crate) struct Otlp {
     has_endpoint: bool,
     /// The URL that requests go to; it may hold a password.
     pub(crate) endpoint: String,
-    /// The longest time of an export: the shorter time-out of the exporter's and the processor's that feeds it.
+    /// The timeout of an export: the shorter of the exporter's and its processor's.
     pub(crate) timeout: Duration,
     /// Certificates to trust, as PEM.
     pub(crate) ca: Option<Vec<u8>>,

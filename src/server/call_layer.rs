@@ -1,5 +1,5 @@
-//! The layer around every call: it turns away what is no call, and gives each call its deadline, its span, its one
-//! measurement and log line, and details in every status.
+//! The layer around every call: it refuses requests that are not gRPC, and adds a deadline, a span, a metric, a log line and
+//! status details to each call.
 
 use std::{
     convert::Infallible,
@@ -222,8 +222,7 @@ fn ready(response: Response<Body>) -> ResponseFuture {
     Box::pin(std::future::ready(Ok(response)))
 }
 
-/// Completes when the call is refused to make room for others. Never, if its message was complete after all and it has been
-/// sent.
+/// Completes when the call is refused to make room for others. Never completes if the call has been sent meanwhile.
 async fn until_refused(refused: &Notify, call: &Call) {
     refused.notified().await;
     if call.record.abandon() {
@@ -249,8 +248,8 @@ where
     }))
 }
 
-/// Reads a message and throws it away, as long as that may take: on a stream that ends before its message, the rest of the
-/// message would be an error of the connection.
+/// Reads and discards the rest of a message, for at most [`DISCARD_TIMEOUT`]. If the stream ended first, h2 would count the
+/// remaining frames as connection errors.
 async fn discard(mut message: Body, refused: &Notify) {
     let end = async { while let Some(Ok(_)) = message.frame().await {} };
     tokio::select! {

@@ -21,13 +21,13 @@ use super::{
     monitored_io::MonitoredIo,
 };
 
-/// How long a peer has to send HTTP/2's preface: a connection costs it nothing.
+/// How long a peer has to send the HTTP/2 preface, so that it cannot hold a connection open for free.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long a connection whose preface is on its way is waited for when the drain begins.
+/// How long the drain waits for the preface of a connection that has just been accepted.
 const DRAIN_HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long an evicted connection may take to close.
 const EVICTION_GRACE: Duration = Duration::from_secs(1);
-/// How long a connection that has reached its age waits for its calls, beyond the longest that a call takes.
+/// How much longer than the call timeout an aged or evicted connection waits for its calls.
 const AGE_GRACE: Duration = Duration::from_secs(5);
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -55,7 +55,7 @@ impl Connections {
         }
     }
 
-    /// Serves a connection to its end. How it ends is the peer's business and no event here.
+    /// Serves a connection until it closes. Errors of the connection are not reported.
     pub(super) async fn serve<S>(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -87,7 +87,7 @@ impl Connections {
         }
     }
 
-    /// Completes when a connection that was told to end is not waited for any longer.
+    /// Completes when the connection's grace period ends.
     async fn grace(&self, state: &ConnectionState, is_aged: bool) {
         let calls = self.call_timeout + AGE_GRACE;
         if state.is_evicted() {

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
-/// The most evicted connections that may still be finishing. They hold their sockets until they are closed.
+/// How many evicted connections may use their grace period at a time. Each holds its socket until it closes.
 const MAX_LEAVING: usize = 16;
 /// The most health and reflection streams that one connection may have open.
 const MAX_INFO_STREAMS: usize = 32;

@@ -132,8 +132,8 @@ fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
-    // Accepted connections inherit this. It ends those whose peer takes nothing while the system still has room for what is
-    // written, so that no write ever waits.
+    // Accepted connections inherit this. It closes a connection whose peer acknowledges nothing while the send buffer still
+    // has room, so that writes succeed and the write timeout never applies.
     sockopt::set_tcp_user_timeout(&socket, WRITE_STALL_TIMEOUT.as_millis() as u32)?;
     // The connections of a process that has ended do not keep the next one from the port.
     socket.set_reuseaddr(true)?;

@@ -1,5 +1,5 @@
-//! A peer's socket: it records when the peer sends something and fails when the peer takes nothing for too long. HTTP/2's
-//! own pings do not find such a peer, because they wait behind the bytes that it does not take.
+//! A peer's socket that records when the peer sends data and fails when a write makes no progress for too long. HTTP/2
+//! pings do not detect such a peer, because they queue behind the bytes that it does not read.
 
 use std::{
     io::{self, ErrorKind, IoSlice},

@@ -1,6 +1,6 @@
-//! The limit on calls whose message is still being read, each of which may hold as much memory as the longest message
-//! takes. Past the limit the call that has been reading longest is refused: the message of a well-behaved client arrives
-//! with its headers, so peers that send half a message cannot keep others out.
+//! Limits the calls whose message is still being read, because each may buffer up to the maximum message size. Past the
+//! limit, the call that has been reading longest is refused. A well-behaved client sends the message right after the
+//! headers, so peers that send half a message cannot block others.
 
 use std::{collections::BTreeMap, sync::Arc};
 

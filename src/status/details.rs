@@ -106,7 +106,7 @@ fn message(reason: ErrorReason) -> &'static str {
         R::AppKeyMissing => "There is no application key: send one as et-app-key metadata.",
         R::UpstreamNotFound => "The API does not know the user or the resource.",
         R::UpstreamEndpointMissing => {
-            "The API does not serve this step at this place or in this version."
+            "The API does not serve this step at this URL or in this version."
         }
         R::UpstreamConflict => "Another change got in the way; start the reset again.",
         R::UpstreamRateLimited => "The API asks for fewer calls.",

@@ -56,7 +56,7 @@ pub(super) fn metrics(config: &Otlp) -> Option<Reporting<MetricExporter>> {
     usable(|| Ok(otlp_exporter!(MetricExporter::builder(), config)?))
 }
 
-/// Leaves out the error: it may hold the endpoint, and with it a password.
+/// Builds an exporter, or logs a warning. The warning omits the error, which may contain the endpoint and its password.
 fn usable<E>(build: impl FnOnce() -> Result<E, Box<dyn Error>>) -> Option<Reporting<E>> {
     let Ok(exporter) = build() else {
         warn!("nothing is exported over OTLP: the settings do not fit together");

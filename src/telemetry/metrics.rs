@@ -1,5 +1,5 @@
-//! The metrics, by OpenTelemetry's semantic conventions where they have a name. No attribute ever holds anything that a
-//! caller or the API wrote, so the number of series is bounded.
+//! The metrics, by OpenTelemetry's semantic conventions where they have a name. No attribute holds
+//! text from a caller or the API, so the number of series is bounded.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -72,7 +72,7 @@ impl Metrics {
                 .with_description("Duration of the requests to the API.")
                 .build(),
             answers: count("reset_gateway.answers", "{call}")
-                .with_description("Calls by what became of them.")
+                .with_description("Calls by status code, reason, fault and outcome.")
                 .build(),
             key_rejected: count("reset_gateway.app_key.rejected", "{call}")
                 .with_description("Calls whose application key the API rejected.")
@@ -183,7 +183,7 @@ fn rpc_method(rpc: Option<Rpc>) -> KeyValue {
     KeyValue::new(attribute::RPC_METHOD, rpc_name(rpc))
 }
 
-/// Registers what is not counted but looked up when the metrics are read.
+/// Registers the observable gauges.
 pub(crate) fn observe(
     in_flight: Arc<Semaphore>,
     limit: u32,
@@ -195,11 +195,11 @@ pub(crate) fn observe(
     let in_flight = move || limit.saturating_sub(in_flight.available_permits() as u64);
     gauge(&meter, "reset_gateway.calls.in_flight", in_flight)
         .with_unit("{call}")
-        .with_description("Calls that are being answered.")
+        .with_description("Requests to the API that are in flight.")
         .build();
     gauge(&meter, "reset_gateway.calls.limit", move || limit)
         .with_unit("{call}")
-        .with_description("The most calls that may be answered at a time.")
+        .with_description("The maximum number of requests to the API in flight.")
         .build();
     let is_ready = move || u64::from(readiness.not_ready_reason().is_none());
     gauge(&meter, "reset_gateway.ready", is_ready)

@@ -43,8 +43,8 @@ pub(crate) struct ClientSpan<'a> {
 /// Made at the first call, when the provider is set. Making one takes a lock.
 static TRACER: LazyLock<BoxedTracer> = LazyLock::new(|| global::tracer("reset-gateway"));
 
-/// The trace that a caller's metadata names, if any. Several `tracestate` fields are one list; several `traceparent`
-/// fields are none.
+/// Extracts the caller's trace context from its metadata, if there is one. Several `tracestate` fields are joined. Several
+/// `traceparent` fields are invalid and ignored.
 pub(crate) fn callers_trace(headers: &HeaderMap) -> Context {
     let mut parents = headers.get_all("traceparent").iter();
     let (Some(parent), None) = (parents.next(), parents.next()) else {
@@ -171,7 +171,7 @@ impl<'a> ClientSpan<'a> {
 }
 
 impl Drop for ClientSpan<'_> {
-    /// However the request ended, also by its caller's cancelling it.
+    /// Ends the span and records the duration, even if the caller cancelled the call.
     fn drop(&mut self) {
         let span = self.context.span();
         if span.is_recording() {

@@ -1,5 +1,6 @@
-//! The body of a request. It records when the request is sent, which decides whether a failed call
-//! may be repeated. Once the call is abandoned it keeps the request from being sent.
+//! The body of a request. It marks the call as sent just before the first byte can leave, which decides
+//! whether a failed call's outcome is `not_sent`. If the call has been abandoned, the body fails, and
+//! nothing is sent.
 
 use std::{
     pin::Pin,

@@ -71,9 +71,11 @@ impl CircuitBreaker {
         }
     }
 
+    /// Admits a request: any while the circuit is closed, and one trial call after each pause.
+    ///
     /// # Errors
     ///
-    /// [`Error::CircuitOpen`] while no request is to be sent.
+    /// [`Error::CircuitOpen`] if the request must not be sent.
     pub(super) fn admit(&self) -> Result<Admission<'_>, Error> {
         let (breaker, state) = (self, self.state.lock());
         let mut trial = None;

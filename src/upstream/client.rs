@@ -9,8 +9,8 @@ use super::request::JSON;
 
 const USER_AGENT: &str = concat!("reset-gateway/", env!("CARGO_PKG_VERSION"));
 
-/// How long idle connections are kept: less than five seconds, after which Apache and Node.js close
-/// them. The gateway should be the side that closes, because it never does so while it sends.
+/// How long idle connections are kept. Apache and Node.js close them after five seconds. The gateway
+/// closes first, so that the API does not close a connection just as a request is sent.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Makes the client. It speaks only HTTP/1.1, where a connection carries one call at a time and

@@ -1,5 +1,5 @@
-//! Which reads are repeated, and when. Writes never are: one that seems to have failed may have mailed
-//! a code or changed a password.
+//! Decides which reads are retried, and when. Writes are never retried: one that seems to have failed may
+//! have mailed a code or changed a password.
 
 use std::time::Duration;
 

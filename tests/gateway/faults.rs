@@ -84,9 +84,9 @@ const EARLY: (&str, &str) = (
     "OK or Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown or Unavailable UPSTREAM_UNREACHABLE upstream not_sent",
 );
 
-/// The time that calls have which are to end by themselves.
+/// The deadline of calls that should end before it.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The time that calls have which would never end.
+/// The deadline of calls that would otherwise never end.
 const IMPATIENCE: Duration = Duration::from_millis(500);
 /// How late an answer may be.
 const PROMISE: Duration = Duration::from_millis(50);
@@ -94,7 +94,7 @@ const PROMISE: Duration = Duration::from_millis(50);
 static LATE: Mutex<Vec<Duration>> = Mutex::new(Vec::new());
 /// How late a single answer may be: the promise, or what a slow machine needs.
 const SLACK: Duration = Duration::from_millis(if cfg!(debug_assertions) { 1000 } else { 50 });
-/// The most memory that a gateway may ever have had, in bytes; the build is not optimised.
+/// The highest peak memory allowed, in KiB. Debug builds use more than release builds.
 const MEMORY: u64 = 80 * 1024;
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;

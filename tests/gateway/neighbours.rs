@@ -1,4 +1,4 @@
-//! Callers beside others that take what they can get: nobody's answer may be lost to them.
+//! Callers that share the gateway with greedy ones: they must not lose a response.
 
 use std::{collections::BTreeMap, time::Duration};
 
