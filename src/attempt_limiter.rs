@@ -15,7 +15,7 @@ use http::HeaderName;
 use unicode_normalization::UnicodeNormalization;
 
 pub(crate) use self::client_id::ClientId;
-use self::limiter::Limiter;
+use self::limiter::KeyedLimiter;
 use crate::{
     call::Call,
     config::Attempts,
@@ -37,8 +37,8 @@ pub(crate) enum Guess<'a> {
 /// The limits on guessing.
 #[derive(Debug)]
 pub(crate) struct AttemptLimiter {
-    codes: Limiter,
-    answers: Limiter,
+    codes: KeyedLimiter,
+    answers: KeyedLimiter,
     /// The metadata that tells callers apart, if any does.
     caller_metadata: Option<HeaderName>,
     /// Callers and users are kept as hashes with this key, never as text.
@@ -48,8 +48,8 @@ pub(crate) struct AttemptLimiter {
 impl AttemptLimiter {
     pub(crate) fn new(config: &Attempts) -> Self {
         Self {
-            codes: Limiter::new(config.code_attempts, config.code_attempts_total),
-            answers: Limiter::new(config.answer_attempts, None),
+            codes: KeyedLimiter::new(config.code_attempts, config.code_attempts_total),
+            answers: KeyedLimiter::new(config.answer_attempts, None),
             caller_metadata: config.caller_metadata.clone(),
             hasher: RandomState::new(),
         }
@@ -72,8 +72,10 @@ impl AttemptLimiter {
             Guess::Answer(user) => self.answers.attempt(self.user_id(user), call).await?,
         };
         let result = send().await;
-        let error = result.as_ref().err();
-        attempt.settle(error.is_some_and(|error| costs(error, call.is_shortened)));
+        match &result {
+            Err(error) if costs(error, call.is_callers_deadline) => attempt.commit(),
+            _ => attempt.refund(),
+        }
         result
     }
 
@@ -91,17 +93,17 @@ impl AttemptLimiter {
 
 /// Whether a failed attempt costs a token: the API refused the guess, or the caller did not wait
 /// for the response.
-fn costs(error: &Error, is_shortened: bool) -> bool {
+fn costs(error: &Error, is_callers_deadline: bool) -> bool {
     match error {
         // Some releases of the API may refuse a guess like this.
-        Error::Refused(error) if error.kind == ApiErrorKind::Unexplained => true,
-        Error::Refused(_) => {
+        Error::Api(error) if error.kind == ApiErrorKind::Unexplained => true,
+        Error::Api(_) => {
             let classification = Classification::of(error, false);
             classification.fault == Fault::Caller && classification.outcome == Outcome::Refused
         }
         // The API may take longer to refuse a guess than to accept it. A short deadline would then
         // reveal a wrong guess for free.
-        Error::TimedOut { sent } => *sent && is_shortened,
+        Error::TimedOut { sent } => *sent && is_callers_deadline,
         _ => false,
     }
 }
@@ -130,7 +132,7 @@ mod tests {
             body,
             values: RequestValues::default(),
         };
-        Error::Refused(ApiError::bare(kind, &response))
+        Error::Api(ApiError::without_details(kind, &response))
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(crate) struct Call {
     pub(crate) client: ConnectInfo,
     pub(crate) deadline: Instant,
     /// Whether the caller's deadline applies, and not the gateway's `--timeout`.
-    pub(crate) is_shortened: bool,
+    pub(crate) is_callers_deadline: bool,
     /// Holds the call's server span, the parent of the REST call's span.
     pub(crate) trace: Context,
     /// Cancelled when the gateway cannot wait for the call any longer.
@@ -39,12 +39,12 @@ pub(crate) struct Call {
 /// The record of a call's progress and failure.
 #[derive(Debug, Default)]
 pub(crate) struct CallRecord {
-    sending: AtomicU8,
+    send_state: AtomicU8,
     http_status: AtomicU16,
     failure: OnceLock<Failure>,
 }
 
-/// The values of [`CallRecord::sending`]. A call that is sent is never abandoned, and the other way round.
+/// The values of [`CallRecord::send_state`]. A call that is sent is never abandoned, and the other way round.
 const NOT_SENT: u8 = 0;
 const SENT: u8 = 1;
 const ABANDONED: u8 = 2;
@@ -62,34 +62,34 @@ impl CallRecord {
     ///
     /// `false`: the call was abandoned. Its caller learns that nothing was sent, so nothing may be.
     #[must_use]
-    pub(crate) fn send(&self) -> bool {
-        self.leave_not_sent_for(SENT) != ABANDONED
+    pub(crate) fn try_mark_sent(&self) -> bool {
+        self.transition_from_not_sent(SENT) != ABANDONED
     }
 
     /// Keeps the call from being sent from now on. Returns whether it may have been sent before.
     pub(crate) fn abandon(&self) -> bool {
-        self.leave_not_sent_for(ABANDONED) == SENT
+        self.transition_from_not_sent(ABANDONED) == SENT
     }
 
     /// Whether the API may have seen the call.
     pub(crate) fn was_sent(&self) -> bool {
-        self.sending.load(Ordering::Acquire) == SENT
+        self.send_state.load(Ordering::Acquire) == SENT
     }
 
     /// Changes [`NOT_SENT`] into that value. Returns the value that was there.
-    fn leave_not_sent_for(&self, value: u8) -> u8 {
-        self.sending
+    fn transition_from_not_sent(&self, value: u8) -> u8 {
+        self.send_state
             .compare_exchange(NOT_SENT, value, Ordering::AcqRel, Ordering::Acquire)
             .unwrap_or_else(|found| found)
     }
 
     /// Forgets the last response, because the call is sent again.
-    pub(crate) fn tried_again(&self) {
-        self.answered(0);
+    pub(crate) fn clear_http_status(&self) {
+        self.record_http_status(0);
     }
 
     /// Records the HTTP status of the API's response.
-    pub(crate) fn answered(&self, http_status: u16) {
+    pub(crate) fn record_http_status(&self, http_status: u16) {
         self.http_status.store(http_status, Ordering::Relaxed);
     }
 
@@ -199,13 +199,13 @@ mod tests {
     fn a_call_is_either_sent_or_abandoned() {
         let (sent, abandoned) = (CallRecord::default(), CallRecord::default());
         assert!(
-            sent.send() && sent.send(),
+            sent.try_mark_sent() && sent.try_mark_sent(),
             "a body is polled more than once"
         );
         assert!(sent.was_sent() && sent.abandon(), "it may have been seen");
         assert!(!abandoned.abandon() && !abandoned.abandon());
         assert!(
-            !abandoned.was_sent() && !abandoned.send(),
+            !abandoned.was_sent() && !abandoned.try_mark_sent(),
             "what was said to be unsent must stay so"
         );
     }

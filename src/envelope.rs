@@ -117,7 +117,7 @@ pub(crate) enum ApiErrorKind {
 
 impl ApiError {
     /// An error that tells nothing but the HTTP status.
-    pub(crate) fn bare(kind: ApiErrorKind, response: &ApiResponse) -> Self {
+    pub(crate) fn without_details(kind: ApiErrorKind, response: &ApiResponse) -> Self {
         Self {
             kind,
             http_status: response.http_status,
@@ -133,7 +133,7 @@ impl ApiError {
     /// no text, which might describe the server's internals.
     fn with_details(kind: ApiErrorKind, response: &ApiResponse, object: &JsonObject<'_>) -> Self {
         let mut redactor = response.values.redactor();
-        let mut error = Self::bare(kind, response);
+        let mut error = Self::without_details(kind, response);
         error.codes = details::codes(object, &redactor);
         error.is_from_api = match response.http_status {
             200..=299 => kind != ApiErrorKind::Malformed,
@@ -159,7 +159,8 @@ pub(crate) fn read_text(response: &ApiResponse) -> Result<Option<String>, ApiErr
         return Ok(None);
     };
     let text = serde_json::from_str(model.get());
-    let text: String = text.map_err(|_| ApiError::bare(ApiErrorKind::Malformed, response))?;
+    let text: String =
+        text.map_err(|_| ApiError::without_details(ApiErrorKind::Malformed, response))?;
     Ok(Some(text).filter(|text| !text.is_empty()))
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum Error {
 
     /// The API responded with an error.
     #[error("the API answered HTTP {}", .0.http_status)]
-    Refused(ApiError),
+    Api(ApiError),
     /// The response is longer than [`crate::upstream::MAX_RESPONSE`].
     #[error("the API's response is too long")]
     TooLarge {
@@ -73,7 +73,7 @@ pub(crate) enum Error {
 impl Error {
     /// Marks a rejected key as the caller's, for calls that carry the caller's own application key.
     pub(crate) fn with_callers_key(mut self) -> Self {
-        if let Self::Refused(error) = &mut self
+        if let Self::Api(error) = &mut self
             && error.kind == ApiErrorKind::KeyRejected
         {
             error.kind = ApiErrorKind::CallersKeyRejected;

@@ -48,7 +48,7 @@ fn parse(config: &config::Explain, body: Vec<u8>) -> Result<(), Error> {
         body: body.into(),
         values: RequestValues::default(),
     };
-    let parsed = steps::parse(config.rpc, &response, config.answered).map_err(Error::Refused);
+    let parsed = steps::parse(config.rpc, &response, config.answered).map_err(Error::Api);
     if config.callers_key {
         return parsed.map_err(Error::with_callers_key);
     }

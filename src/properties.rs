@@ -47,7 +47,7 @@ pub fn response(u: &mut Unstructured<'_>) -> Result<()> {
         assert!((200..=299).contains(&response.http_status));
         return Ok(());
     };
-    let mut error = Error::Refused(error);
+    let mut error = Error::Api(error);
     if is_callers_key {
         error = error.with_callers_key();
     }

@@ -38,7 +38,7 @@ impl Readiness {
     }
 
     /// The API has accepted the key, or there is a new one to try.
-    pub(crate) fn key_works(&self) {
+    pub(crate) fn clear_key_rejection(&self) {
         // Almost always there is nothing to change: look before taking the lock.
         if self.0.borrow().key_rejected_until.is_some() {
             self.0.send_modify(|state| state.key_rejected_until = None);
@@ -103,7 +103,7 @@ mod tests {
         tokio::time::sleep(2 * SECOND).await;
         assert_eq!(readiness.not_ready_reason(), None);
         readiness.key_rejected();
-        readiness.key_works();
+        readiness.clear_key_rejection();
         assert_eq!(readiness.not_ready_reason(), None);
     }
 

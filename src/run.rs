@@ -84,11 +84,11 @@ async fn serve_until_signal(
 ) -> Result<(), Failure> {
     let readiness = Readiness::default();
     let key_readiness = readiness.clone();
-    let key = app_key(&config.key, move || key_readiness.key_works())?;
+    let key = app_key(&config.key, move || key_readiness.clear_key_rejection())?;
     let telemetry = Telemetry::start(settings);
     let observer = CallObserver {
         metrics: Arc::new(Metrics::new()),
-        continues_traces: settings.otel.propagates_trace_context,
+        propagates_trace_context: settings.otel.propagates_trace_context,
     };
     let admin = Admin {
         readiness: readiness.clone(),
@@ -100,7 +100,7 @@ async fn serve_until_signal(
     let listeners = bind(config).await?;
     let text = banner::gateway(&listeners, &base, config.sandbox);
     let text = text.map_err(failed_to("find the ports"))?;
-    let limits = server::open_files::fit(config.limits);
+    let limits = server::open_files::fit_to_open_files(config.limits);
     let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
     let version = &config.upstream_api_version;
     let upstream = Upstream::new(client, &base, version, in_flight, &observer, &readiness);
@@ -112,7 +112,7 @@ async fn serve_until_signal(
     };
     let running = server::start(listeners, service, limits, observer, admin).await;
     output::print(io::stdout(), text);
-    running.until(stop).await;
+    running.serve_until(stop).await;
     telemetry.finish().await;
     Ok(())
 }

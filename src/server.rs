@@ -45,12 +45,12 @@ use tracing::{info, warn};
 use self::{
     admin::Admin,
     call_layer::{CallLayer, Shared},
-    connection::Connections,
+    connection::ConnectionServer,
     connection_limit::{ConnectionLimit, ConnectionPermit},
     health::Reporter,
     listener::{Listener, Stream},
     reading_limit::ReadingLimit,
-    write_batching::AfterOthers,
+    write_batching::WriteBatching,
 };
 use crate::{
     config::Limits,
@@ -63,7 +63,7 @@ use crate::{
 /// The longest message of a call, in bytes. The longest sensible one has some 3 KiB.
 const MAX_MESSAGE: usize = 64 * 1024;
 /// The longest message to health and reflection, in bytes: the names in it are short.
-const MAX_INFO_MESSAGE: usize = 4096;
+const MAX_AUXILIARY_MESSAGE: usize = 4096;
 /// The lowest limit on messages being read at a time. It leaves room for a burst of legitimate calls.
 const MIN_READING: u32 = 1024;
 /// How long no call must be open before the drain is complete. A client may send one more before it sees the GOAWAY.
@@ -80,7 +80,7 @@ pub(crate) struct Listeners {
 
 /// A running server.
 #[derive(Debug)]
-pub(crate) struct Running {
+pub(crate) struct RunningServer {
     /// The accept loops. A listener, and with it a socket's file, goes when its loop ends.
     listeners: JoinSet<()>,
     connections: TaskTracker,
@@ -100,7 +100,7 @@ pub(crate) async fn start(
     limits: Limits,
     observer: CallObserver,
     admin: Admin,
-) -> Running {
+) -> RunningServer {
     let shared = Arc::new(Shared {
         timeout: limits.timeout,
         reading: ReadingLimit::new(limits.max_in_flight.max(MIN_READING) as usize),
@@ -110,7 +110,7 @@ pub(crate) async fn start(
     });
     let limit = ConnectionLimit::new(limits.max_connections as usize);
     let (open, upstream) = (limit.clone(), Arc::clone(&service.upstream));
-    metrics::observe(
+    metrics::register_gauges(
         Arc::clone(&service.upstream.in_flight),
         limits.max_in_flight,
         service.readiness.clone(),
@@ -127,7 +127,7 @@ pub(crate) async fn start(
     }
     health.readiness.set_serving(true);
     health.report().await;
-    Running {
+    RunningServer {
         listeners: accepting,
         connections,
         shared,
@@ -144,7 +144,7 @@ fn serve(
     routes: Routes,
     limits: Limits,
 ) -> impl Fn(Stream, ConnectInfo, ConnectionPermit) -> BoxFuture<'static, ()> + Clone {
-    let settings = Connections::new(limits.max_connection_age, limits.timeout);
+    let settings = ConnectionServer::new(limits.max_connection_age, limits.timeout);
     move |stream, client, permit| {
         let service = CallLayer {
             shared: Arc::clone(&shared),
@@ -153,7 +153,7 @@ fn serve(
             inner: routes.clone(),
         };
         let connection = settings.clone().serve(stream, service, permit);
-        Box::pin(AfterOthers::new(connection))
+        Box::pin(WriteBatching::new(connection))
     }
 }
 
@@ -169,8 +169,8 @@ async fn routes(service: Service) -> (Routes, Reporter) {
     let rpcs = PasswordResetServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE);
     let routes = Routes::new(rpcs)
         .add_service(health_service)
-        .add_service(v1.max_decoding_message_size(MAX_INFO_MESSAGE))
-        .add_service(v1alpha.max_decoding_message_size(MAX_INFO_MESSAGE));
+        .add_service(v1.max_decoding_message_size(MAX_AUXILIARY_MESSAGE))
+        .add_service(v1alpha.max_decoding_message_size(MAX_AUXILIARY_MESSAGE));
     (routes.prepare(), health)
 }
 
@@ -196,9 +196,9 @@ fn background(health: &Reporter, listener: Option<Listener>, admin: Admin) -> Jo
     tasks
 }
 
-impl Running {
+impl RunningServer {
     /// Serves until `shutdown` completes, and then until the calls in flight are answered or the drain time is over.
-    pub(crate) async fn until(mut self, shutdown: impl Future<Output = ()>) {
+    pub(crate) async fn serve_until(mut self, shutdown: impl Future<Output = ()>) {
         tokio::select! {
             () = shutdown => {}
             // An accept loop ends before the drain only if it panics. The process exits, so that it is restarted.
@@ -234,13 +234,13 @@ impl Running {
         self.shared.open.close();
         tokio::select! {
             () = self.connections.wait() => {}
-            () = quiet(&self.shared.open) => {}
+            () = until_quiet(&self.shared.open) => {}
         }
     }
 }
 
 /// Waits until no call has been open for a while.
-async fn quiet(calls: &TaskTracker) {
+async fn until_quiet(calls: &TaskTracker) {
     loop {
         calls.wait().await;
         sleep(QUIET_PERIOD).await;

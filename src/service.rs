@@ -79,7 +79,7 @@ impl Service {
             let sent = call.record.abandon();
             Err(Error::Panicked { sent })
         });
-        self.judge_key(result)
+        self.record_key_result(result)
             .map(Response::new)
             .map_err(|error| call.fail(&error))
     }
@@ -97,16 +97,16 @@ impl Service {
 
     /// Updates readiness from the response, which shows whether the gateway's own key is accepted. If
     /// callers send their keys, a rejection is theirs to act on.
-    fn judge_key<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
+    fn record_key_result<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
         if matches!(self.app_keys, AppKeys::Callers) {
             return result.map_err(Error::with_callers_key);
         }
         match &result {
-            Ok(_) => self.readiness.key_works(),
-            Err(Error::Refused(error)) if error.kind == ApiErrorKind::KeyRejected => {
+            Ok(_) => self.readiness.clear_key_rejection(),
+            Err(Error::Api(error)) if error.kind == ApiErrorKind::KeyRejected => {
                 self.readiness.key_rejected();
             }
-            Err(Error::Refused(error)) if error.is_from_api => self.readiness.key_works(),
+            Err(Error::Api(error)) if error.is_from_api => self.readiness.clear_key_rejection(),
             // It may have come from a proxy, which knows no keys.
             Err(_) => {}
         }

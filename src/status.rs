@@ -132,7 +132,7 @@ fn row(error: &Error, is_read_only: bool) -> Row {
         Error::Undecodable(code) => invalid(code),
         Error::KeyMissing => not_sent(C::Unauthenticated, R::AppKeyMissing, Caller),
         Error::TooManyAttempts { .. } => not_sent(C::ResourceExhausted, R::TooManyAttempts, Caller),
-        Error::Refused(ref error) => api_error_row(error.kind, is_read_only),
+        Error::Api(ref error) => api_error_row(error.kind, is_read_only),
         Error::TooLarge { .. } => (C::Internal, R::UpstreamResponseTooLarge, Upstream, Unknown),
         Error::Unreachable(_) | Error::CircuitOpen { .. } => {
             not_sent(C::Unavailable, R::UpstreamUnreachable, Upstream)

@@ -58,7 +58,7 @@ impl<T> Step<'_, T> {
         };
         let send = async || {
             let response = context.upstream.send(&request, self.values).await?;
-            (self.parse)(&response).map_err(Error::Refused)
+            (self.parse)(&response).map_err(Error::Api)
         };
         let (limiter, client) = (&context.attempt_limiter, context.client);
         match self.guess {

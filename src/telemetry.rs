@@ -82,8 +82,10 @@ impl Telemetry {
     pub(crate) async fn finish(self) {
         let (traces, metrics) = (self.traces, self.metrics);
         let (spans_sent, metrics_sent) = tokio::join!(
-            in_time(move || traces.map_or(Ok(()), |it| it.shutdown_with_timeout(FLUSH_TIMEOUT))),
-            in_time(move || metrics.map_or(Ok(()), |it| it.shutdown())),
+            shuts_down_in_time(
+                move || traces.map_or(Ok(()), |it| it.shutdown_with_timeout(FLUSH_TIMEOUT))
+            ),
+            shuts_down_in_time(move || metrics.map_or(Ok(()), |it| it.shutdown())),
         );
         let dropped = FAILED_SPANS.load(Ordering::Relaxed);
         if !spans_sent || !metrics_sent || dropped > 0 {
@@ -93,7 +95,7 @@ impl Telemetry {
 }
 
 /// Whether a shutdown, which blocks, succeeds in time. The SDK applies no time-out to metrics.
-async fn in_time(shutdown: impl FnOnce() -> OTelSdkResult + Send + 'static) -> bool {
+async fn shuts_down_in_time(shutdown: impl FnOnce() -> OTelSdkResult + Send + 'static) -> bool {
     let end = timeout(FLUSH_TIMEOUT, spawn_blocking(shutdown)).await;
     matches!(end, Ok(Ok(Ok(()))))
 }

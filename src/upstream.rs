@@ -108,20 +108,20 @@ impl Upstream {
     ) -> Result<ApiResponse, Error> {
         let (call, budget) = (request.call, &self.retry_budget);
         if call.rpc.is_read_only() {
-            budget.earn();
+            budget.deposit();
         }
         let mut retries = 0;
         let mut result = self.attempt(request, admission, retries).await;
         while call.rpc.is_read_only()
             && self.circuit_breaker.is_closed()
-            && let Some(pause) = budget.pause(&result, retries, call.deadline)
+            && let Some(pause) = budget.withdraw(&result, retries, call.deadline)
         {
             call.pause(pause).await?;
             let Ok(admission) = self.circuit_breaker.admit() else {
                 break;
             };
-            call.record.tried_again();
-            self.observer.metrics.request_repeated();
+            call.record.clear_http_status();
+            self.observer.metrics.count_retry();
             retries += 1;
             result = self.attempt(request, admission, retries).await;
         }
@@ -140,7 +140,7 @@ impl Upstream {
         let endpoint = &self.endpoints[call.rpc as usize];
         let mut span = ClientSpan::start(endpoint, &call.trace, &self.observer.metrics, start);
         if resend_count > 0 {
-            span.repeats(resend_count);
+            span.set_resend_count(resend_count);
         }
         let result = tokio::select! {
             biased;
@@ -170,13 +170,13 @@ impl Upstream {
         }
         let call = request.call;
         let mut request = request.build(endpoint);
-        if self.observer.continues_traces {
+        if self.observer.propagates_trace_context {
             span.inject(request.headers_mut());
         }
         let response = self.client.execute(request).await;
         let mut response = response.map_err(|error| connection_error(error, call))?;
-        call.record.answered(response.status().as_u16());
-        span.answered(&response);
+        call.record.record_http_status(response.status().as_u16());
+        span.record_response(&response);
         response::read(&mut response, call).await
     }
 }

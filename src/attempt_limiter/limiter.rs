@@ -33,7 +33,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// A limit for each key, and one for all keys together.
 #[derive(Debug)]
-pub(super) struct Limiter {
+pub(super) struct KeyedLimiter {
     rate_of_each: Option<AttemptRate>,
     all: Arc<Limit>,
     keys: Mutex<Keys>,
@@ -63,7 +63,7 @@ struct Limit {
 #[derive(Debug)]
 #[must_use]
 pub(super) struct Attempt<'a> {
-    limiter: &'a Limiter,
+    limiter: &'a KeyedLimiter,
     key: u64,
     call: &'a Call,
     reserved: Vec<Arc<Limit>>,
@@ -71,7 +71,7 @@ pub(super) struct Attempt<'a> {
     costs: Option<bool>,
 }
 
-impl Limiter {
+impl KeyedLimiter {
     /// `None` means no limit.
     pub(super) fn new(of_each: Option<AttemptRate>, of_all: Option<AttemptRate>) -> Self {
         // `LruCache::new` allocates room for all keys at once.
@@ -184,9 +184,14 @@ impl Limit {
 }
 
 impl Attempt<'_> {
-    /// Settles whether the attempt costs its tokens.
-    pub(super) fn settle(mut self, costs: bool) {
-        self.costs = Some(costs);
+    /// Spends the reserved tokens.
+    pub(super) fn commit(mut self) {
+        self.costs = Some(true);
+    }
+
+    /// Gives the reserved tokens back.
+    pub(super) fn refund(mut self) {
+        self.costs = Some(false);
     }
 }
 
@@ -217,8 +222,8 @@ mod tests {
 
     const HOUR: Duration = Duration::from_secs(3600);
 
-    fn limiter(of_each: u32, of_all: u32) -> Limiter {
-        Limiter::new(Some((of_each, HOUR)), Some((of_all, HOUR)))
+    fn limiter(of_each: u32, of_all: u32) -> KeyedLimiter {
+        KeyedLimiter::new(Some((of_each, HOUR)), Some((of_all, HOUR)))
     }
 
     fn call() -> Call {
@@ -226,7 +231,7 @@ mod tests {
             rpc: Rpc::GenerateToken,
             deadline: Instant::now() + HOUR,
             client: ConnectInfo::Unix { uid: None },
-            is_shortened: false,
+            is_callers_deadline: false,
             trace: Context::new(),
             shutdown: CancellationToken::new(),
             record: Arc::default(),
@@ -243,7 +248,7 @@ mod tests {
         true
     }
 
-    fn is_idle(limiter: &Limiter) -> bool {
+    fn is_idle(limiter: &KeyedLimiter) -> bool {
         limiter.all.bucket.lock().pending == 0
             && limiter.keys.lock().in_use.is_empty()
             && limiter.waiting.available_permits() == MAX_WAITING
@@ -256,13 +261,13 @@ mod tests {
         let mut second = Box::pin(limiter.attempt(1, &call));
         let mut third = Box::pin(limiter.attempt(1, &call));
         assert!(is_waiting(&mut second).await && is_waiting(&mut third).await);
-        first.settle(false);
+        first.refund();
         let mut newcomer = Box::pin(limiter.attempt(1, &call));
         assert!(is_waiting(&mut newcomer).await && is_waiting(&mut third).await);
-        second.await.unwrap().settle(false);
+        second.await.unwrap().refund();
         assert!(is_waiting(&mut newcomer).await);
-        third.await.unwrap().settle(false);
-        newcomer.await.unwrap().settle(false);
+        third.await.unwrap().refund();
+        newcomer.await.unwrap().refund();
         assert!(is_idle(&limiter));
     }
 
@@ -279,12 +284,12 @@ mod tests {
         }
         let mut other = Box::pin(limiter.attempt(2, &call));
         assert!(is_waiting(&mut other).await);
-        one.settle(false);
+        one.refund();
         for waiting in &mut flood {
             assert!(is_waiting(waiting).await, "the other key was first");
         }
-        other.await.unwrap().settle(false);
-        two.settle(false);
+        other.await.unwrap().refund();
+        two.refund();
         drop(flood);
         assert!(is_idle(&limiter));
     }
@@ -297,9 +302,9 @@ mod tests {
         let mut same_key = Box::pin(limiter.attempt(1, &call));
         let mut other_key = Box::pin(limiter.attempt(3, &call));
         assert!(is_waiting(&mut same_key).await && is_waiting(&mut other_key).await);
-        two.settle(true);
+        two.commit();
         assert!(is_waiting(&mut other_key).await && is_waiting(&mut same_key).await);
-        one.settle(true);
+        one.commit();
         for result in [same_key.await, other_key.await] {
             assert!(matches!(result, Err(Error::TooManyAttempts { .. })));
         }
@@ -313,9 +318,9 @@ mod tests {
         let mut leaves = Box::pin(limiter.attempt(1, &call));
         let mut stays = Box::pin(limiter.attempt(1, &call));
         assert!(is_waiting(&mut leaves).await && is_waiting(&mut stays).await);
-        first.settle(false);
+        first.refund();
         drop(leaves);
-        stays.await.unwrap().settle(false);
+        stays.await.unwrap().refund();
         assert!(is_idle(&limiter));
     }
 
@@ -334,7 +339,7 @@ mod tests {
             refused,
             Err(Error::TooManyAttempts { retry_after }) if retry_after == RETRY_AFTER
         ));
-        limiter.attempt(2, &call).await.unwrap().settle(false);
+        limiter.attempt(2, &call).await.unwrap().refund();
     }
 
     #[tokio::test]
@@ -342,7 +347,7 @@ mod tests {
         for sent in [false, true] {
             let (limiter, call) = (limiter(1, 1), call());
             let attempt = limiter.attempt(1, &call).await.unwrap();
-            assert!(!sent || call.record.send());
+            assert!(!sent || call.record.try_mark_sent());
             drop(attempt);
             assert_eq!(limiter.attempt(1, &self::call()).await.is_err(), sent);
         }
@@ -351,14 +356,14 @@ mod tests {
     #[tokio::test]
     async fn only_spent_tokens_are_remembered_and_those_of_so_many_keys() {
         let call = call();
-        let limiter = Limiter::new(Some((1, HOUR)), None);
-        limiter.attempt(u64::MAX, &call).await.unwrap().settle(true);
+        let limiter = KeyedLimiter::new(Some((1, HOUR)), None);
+        limiter.attempt(u64::MAX, &call).await.unwrap().commit();
         for key in 0..2 * MAX_KEYS.get() as u64 {
-            limiter.attempt(key, &call).await.unwrap().settle(false);
+            limiter.attempt(key, &call).await.unwrap().refund();
         }
         assert!(limiter.attempt(u64::MAX, &call).await.is_err());
         for key in 0..2 * MAX_KEYS.get() as u64 {
-            limiter.attempt(key, &call).await.unwrap().settle(true);
+            limiter.attempt(key, &call).await.unwrap().commit();
         }
         assert_eq!(limiter.keys.lock().spent.len(), MAX_KEYS.get());
         assert!(is_idle(&limiter));

@@ -147,7 +147,7 @@ fn sampler(from: &mut Variables) -> Sampler {
 
 /// How the collector of a signal, `TRACES` or `METRICS`, is reached.
 fn otlp(from: &mut Variables, signal: &str) -> Otlp {
-    check_what_the_sdk_reads(from, signal);
+    warn_of_ignored_values(from, signal);
     let protocol = from.otlp(signal, "PROTOCOL", one_of(&["grpc", "http/protobuf"]));
     let is_grpc = protocol == Some("grpc");
     let (port, path) = match is_grpc {
@@ -171,7 +171,7 @@ fn otlp(from: &mut Variables, signal: &str) -> Otlp {
 }
 
 /// Warns of values that the SDK would ignore silently.
-fn check_what_the_sdk_reads(from: &mut Variables, signal: &str) {
+fn warn_of_ignored_values(from: &mut Variables, signal: &str) {
     from.otlp(signal, "COMPRESSION", one_of(&["gzip", "none"]));
     let temporality = "OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE";
     from.get(temporality, one_of(&["cumulative", "delta", "lowmemory"]));

@@ -24,7 +24,7 @@ use tower::{BoxError, Service};
 
 use super::{
     connection_limit::ConnectionState,
-    grpc::{code_of, header_list_size, is_about_the_server, is_grpc, not_grpc},
+    grpc::{code_of, header_list_size, is_grpc, is_health_or_reflection, not_grpc},
     reading_limit::ReadingLimit,
 };
 use crate::{
@@ -82,8 +82,8 @@ where
         if !is_grpc(&request) {
             return ready(not_grpc());
         }
-        if is_about_the_server(request.uri().path()) {
-            self.call_about_the_server(request)
+        if is_health_or_reflection(request.uri().path()) {
+            self.call_health_or_reflection(request)
         } else {
             self.call_rpc(request)
         }
@@ -96,18 +96,18 @@ where
     S::Future: Send + 'static,
 {
     /// Health and reflection: not observed, and bounded in number and in the time until the response begins.
-    fn call_about_the_server(&mut self, request: Request<Incoming>) -> ResponseFuture {
+    fn call_health_or_reflection(&mut self, request: Request<Incoming>) -> ResponseFuture {
         let shared = Arc::clone(&self.shared);
         if header_list_size(request.headers()) > MAX_METADATA {
             return ready(refuse_unobserved(&TOO_MUCH_METADATA));
         }
-        let Ok(permit) = Arc::clone(&self.connection.info_streams).try_acquire_owned() else {
+        let Ok(permit) = Arc::clone(&self.connection.auxiliary_streams).try_acquire_owned() else {
             return ready(refuse_unobserved(&Error::Overloaded));
         };
         let response = self.inner.call(request.map(Body::new));
         Box::pin(async move {
             Ok(match timeout(shared.timeout, response).await {
-                Ok(Ok(response)) => response.map(|body| holding(permit, body)),
+                Ok(Ok(response)) => response.map(|body| with_permit(permit, body)),
                 Err(_) => refuse_unobserved(&Error::TimedOut { sent: false }),
             })
         })
@@ -133,7 +133,7 @@ where
         }
         let (permit, refused) = shared.reading.begin();
         // tonic drops the body, and with it the permit, when it has read the message.
-        let mut request = request.map(|body| holding(permit, body));
+        let mut request = request.map(|body| with_permit(permit, body));
         let Some(rpc) = rpc else {
             return Box::pin(async move {
                 let _open = open;
@@ -141,12 +141,12 @@ where
                 Ok(observe_refusal(&UNKNOWN_METHOD, observation))
             });
         };
-        let call = shared.start(rpc, client, arrival, request.headers(), &observation);
+        let call = shared.new_call(rpc, client, arrival, request.headers(), &observation);
         request.extensions_mut().insert(Arc::clone(&call));
         let response = self.inner.call(request);
         Box::pin(async move {
-            let response = finish(response, &call, &refused).await;
-            let response = observed(response, observation);
+            let response = respond(response, &call, &refused).await;
+            let response = finish_observation(response, observation);
             drop(open);
             Ok(response)
         })
@@ -154,7 +154,8 @@ where
 }
 
 impl Shared {
-    fn start(
+    /// The context of a call that has arrived.
+    fn new_call(
         &self,
         rpc: Rpc,
         client: ConnectInfo,
@@ -167,7 +168,7 @@ impl Shared {
             rpc,
             client,
             deadline: arrival + budget,
-            is_shortened: budget < self.timeout,
+            is_callers_deadline: budget < self.timeout,
             trace: observation.span.clone(),
             shutdown: self.shutdown.clone(),
             record: Arc::clone(&observation.record),
@@ -176,7 +177,7 @@ impl Shared {
 }
 
 /// The handler's response; or, if there is none in time, one in its place.
-async fn finish(
+async fn respond(
     response: impl Future<Output = Result<Response<Body>, Infallible>>,
     call: &Call,
     refused: &Notify,
@@ -211,7 +212,7 @@ fn with_details(response: Response<Body>, call: &Call) -> Response<Body> {
 
 fn observe_refusal(error: &Error, observation: CallObservation) -> Response<Body> {
     let status = observation.record.fail(error, false);
-    observed(status.into_http(), observation)
+    finish_observation(status.into_http(), observation)
 }
 
 fn refuse_unobserved(error: &Error) -> Response<Body> {
@@ -231,13 +232,13 @@ async fn until_refused(refused: &Notify, call: &Call) {
 }
 
 /// Records the response and hands it on.
-fn observed(response: Response<Body>, observation: CallObservation) -> Response<Body> {
+fn finish_observation(response: Response<Body>, observation: CallObservation) -> Response<Body> {
     observation.finish(code_of(&response));
     response
 }
 
 /// The body, which holds the permit until it is dropped.
-fn holding<P, B>(permit: P, body: B) -> Body
+fn with_permit<P, B>(permit: P, body: B) -> Body
 where
     P: Send + 'static,
     B: http_body::Body<Data = Bytes, Error: Into<BoxError>> + Send + 'static,

@@ -38,7 +38,7 @@ const NOT_HTTP_1: &[u8] = b"HTTP/1.1 415 Unsupported Media Type\r\n\
 
 /// Settings that all connections share.
 #[derive(Clone, Debug)]
-pub(super) struct Connections {
+pub(super) struct ConnectionServer {
     http: Builder<TokioExecutor>,
     /// How long a connection takes new calls.
     max_age: Option<Duration>,
@@ -46,7 +46,7 @@ pub(super) struct Connections {
     call_timeout: Duration,
 }
 
-impl Connections {
+impl ConnectionServer {
     pub(super) fn new(max_age: Option<Duration>, call_timeout: Duration) -> Self {
         Self {
             http: http2(),
@@ -78,22 +78,22 @@ impl Connections {
         let is_aged = tokio::select! {
             _ = connection.as_mut() => return,
             () = state.end.cancelled() => false,
-            () = age(self.max_age) => true,
+            () = until_aged(self.max_age) => true,
         };
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             _ = connection => {}
-            () = self.grace(state, is_aged) => {}
+            () = self.until_grace_ends(state, is_aged) => {}
         }
     }
 
     /// Completes when the connection's grace period ends.
-    async fn grace(&self, state: &ConnectionState, is_aged: bool) {
+    async fn until_grace_ends(&self, state: &ConnectionState, is_aged: bool) {
         let calls = self.call_timeout + AGE_GRACE;
         if state.is_evicted() {
-            let _ = timeout(EVICTION_GRACE, state.hurry.cancelled()).await;
+            let _ = timeout(EVICTION_GRACE, state.grace_over.cancelled()).await;
             // A write that was sent must be answered.
-            let _ = timeout(calls, idle(state)).await;
+            let _ = timeout(calls, until_idle(state)).await;
         } else if is_aged {
             sleep(calls).await;
         } else {
@@ -132,7 +132,7 @@ async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
     let speaks_http2 = tokio::select! {
         read = read_preface(&mut stream, &mut first_bytes) => read.ok()?,
         () = sleep(HANDSHAKE_TIMEOUT) => return None,
-        () = end_of_handshake(state) => return None,
+        () = until_handshake_ends(state) => return None,
     };
     if speaks_http2 {
         stream.rewind(Bytes::from_static(PREFACE));
@@ -163,7 +163,7 @@ async fn read_preface(
 }
 
 /// Completes when a connection without a preface has to close.
-async fn end_of_handshake(state: &ConnectionState) {
+async fn until_handshake_ends(state: &ConnectionState) {
     state.end.cancelled().await;
     if !state.is_evicted() {
         sleep(DRAIN_HANDSHAKE_TIMEOUT).await;
@@ -179,7 +179,7 @@ async fn refuse_http1(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Re
     Ok(())
 }
 
-async fn idle(state: &ConnectionState) {
+async fn until_idle(state: &ConnectionState) {
     const POLL_INTERVAL: Duration = Duration::from_millis(50);
     while state.is_busy() {
         sleep(POLL_INTERVAL).await;
@@ -187,7 +187,7 @@ async fn idle(state: &ConnectionState) {
 }
 
 /// Completes at that age, give or take a tenth, so that clients do not all reconnect at once.
-async fn age(max_age: Option<Duration>) {
+async fn until_aged(max_age: Option<Duration>) {
     match max_age {
         Some(max_age) => sleep(max_age.mul_f64(rand::random_range(0.9..1.1))).await,
         None => pending().await,

@@ -14,9 +14,9 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 /// How many evicted connections may use their grace period at a time. Each holds its socket until it closes.
-const MAX_LEAVING: usize = 16;
+const MAX_EVICTED: usize = 16;
 /// The most health and reflection streams that one connection may have open.
-const MAX_INFO_STREAMS: usize = 32;
+const MAX_AUXILIARY_STREAMS: usize = 32;
 
 /// The number of times that any peer has sent something.
 static READS: AtomicU64 = AtomicU64::new(0);
@@ -31,7 +31,7 @@ struct Registry {
     next_id: u64,
     open: HashMap<u64, Arc<ConnectionState>>,
     /// Evicted connections, the oldest first. Some of them may have ended.
-    leaving: VecDeque<Arc<ConnectionState>>,
+    evicted: VecDeque<Arc<ConnectionState>>,
 }
 
 /// The state of an open connection.
@@ -46,8 +46,8 @@ pub(super) struct ConnectionState {
     /// Tells the connection to end gracefully.
     pub(super) end: CancellationToken,
     /// Tells an evicted connection not to wait for its peer any longer.
-    pub(super) hurry: CancellationToken,
-    pub(super) info_streams: Arc<Semaphore>,
+    pub(super) grace_over: CancellationToken,
+    pub(super) auxiliary_streams: Arc<Semaphore>,
 }
 
 /// A connection's place. Dropping it gives the place back.
@@ -73,7 +73,7 @@ impl ConnectionLimit {
 
     /// The most connections whose sockets should be open, evicted ones included.
     pub(super) fn max_sockets(&self) -> usize {
-        self.0.lock().max + MAX_LEAVING
+        self.0.lock().max + MAX_EVICTED
     }
 
     /// The number of open connections, without those that were evicted.
@@ -112,12 +112,12 @@ impl Registry {
         if let Some(state) = self.open.remove(&id) {
             state.is_evicted.store(true, Ordering::Relaxed);
             state.end.cancel();
-            self.leaving.push_back(state);
+            self.evicted.push_back(state);
         }
-        while self.leaving.len() > MAX_LEAVING
-            && let Some(state) = self.leaving.pop_front()
+        while self.evicted.len() > MAX_EVICTED
+            && let Some(state) = self.evicted.pop_front()
         {
-            state.hurry.cancel();
+            state.grace_over.cancel();
         }
         true
     }
@@ -131,8 +131,8 @@ impl ConnectionState {
             had_call: AtomicBool::new(false),
             is_evicted: AtomicBool::new(false),
             end,
-            hurry: CancellationToken::new(),
-            info_streams: Arc::new(Semaphore::new(MAX_INFO_STREAMS)),
+            grace_over: CancellationToken::new(),
+            auxiliary_streams: Arc::new(Semaphore::new(MAX_AUXILIARY_STREAMS)),
         };
         state.record_read();
         state
@@ -181,7 +181,7 @@ impl Drop for ConnectionPermit {
         let mut registry = self.limit.0.lock();
         registry.open.remove(&self.id);
         registry
-            .leaving
+            .evicted
             .retain(|state| !Arc::ptr_eq(state, &self.state));
     }
 }
@@ -230,12 +230,12 @@ mod tests {
     fn few_evicted_connections_may_take_their_time() {
         let limit = ConnectionLimit::new(1);
         let permits: Vec<_> = std::iter::repeat_with(|| open(&limit).unwrap())
-            .take(MAX_LEAVING + 1)
+            .take(MAX_EVICTED + 1)
             .collect();
-        assert!(!permits[0].state.hurry.is_cancelled());
+        assert!(!permits[0].state.grace_over.is_cancelled());
         let _one_more = open(&limit).unwrap();
-        assert!(permits[0].state.hurry.is_cancelled());
-        assert!(!permits[1].state.hurry.is_cancelled());
+        assert!(permits[0].state.grace_over.is_cancelled());
+        assert!(!permits[1].state.grace_over.is_cancelled());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use tonic::{Code, body::Body};
 
 /// Whether the path belongs to health or reflection, which ask about the server itself.
-pub(super) fn is_about_the_server(path: &str) -> bool {
+pub(super) fn is_health_or_reflection(path: &str) -> bool {
     path.starts_with("/grpc.health.") || path.starts_with("/grpc.reflection.")
 }
 

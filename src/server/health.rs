@@ -7,7 +7,7 @@ use tonic_health::{
     server::{HealthReporter, health_reporter},
 };
 
-use super::MAX_INFO_MESSAGE;
+use super::MAX_AUXILIARY_MESSAGE;
 use crate::{
     proto::password_reset_service_server::PasswordResetServiceServer, readiness::Readiness,
     service::Service,
@@ -32,7 +32,7 @@ pub(super) async fn service(readiness: Readiness) -> (HealthServer<impl Health>,
     };
     // tonic begins with SERVING.
     reporter.report().await;
-    let service = service.max_decoding_message_size(MAX_INFO_MESSAGE);
+    let service = service.max_decoding_message_size(MAX_AUXILIARY_MESSAGE);
     (service, reporter)
 }
 

@@ -70,7 +70,7 @@ impl Listener {
     {
         let mut is_failing = false;
         loop {
-            let_evicted_close(&limit, &connections).await;
+            wait_for_evicted(&limit, &connections).await;
             let accepted = tokio::select! {
                 // The system's queue first, so that the drain leaves no connection in it.
                 biased;
@@ -117,7 +117,7 @@ impl Listener {
 
 /// Waits a moment for evicted connections to close, because their sockets still count as open files. A connection that got
 /// a call while it was evicted takes longer and is not waited for.
-async fn let_evicted_close(limit: &ConnectionLimit, connections: &TaskTracker) {
+async fn wait_for_evicted(limit: &ConnectionLimit, connections: &TaskTracker) {
     const ATTEMPTS: usize = 10;
     for _ in 0..ATTEMPTS {
         if connections.len() <= limit.max_sockets() {

@@ -10,7 +10,7 @@ const RESERVED: u64 = 64;
 
 /// Raises the limit as far as the system allows, and lowers the limits to what it leaves room for: half for callers, the
 /// rest for the API.
-pub(crate) fn fit(limits: Limits) -> Limits {
+pub(crate) fn fit_to_open_files(limits: Limits) -> Limits {
     let hard = getrlimit(Resource::Nofile).maximum;
     // What cannot be raised stays as it is.
     let (current, maximum) = (hard, hard);

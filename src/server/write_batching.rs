@@ -8,12 +8,12 @@ use std::{
 };
 
 /// The task of a connection, which goes to the end of the queue each time that it is woken.
-pub(super) struct AfterOthers<F> {
+pub(super) struct WriteBatching<F> {
     connection: Pin<Box<F>>,
     has_yielded: bool,
 }
 
-impl<F> AfterOthers<F> {
+impl<F> WriteBatching<F> {
     pub(super) fn new(connection: F) -> Self {
         Self {
             connection: Box::pin(connection),
@@ -22,7 +22,7 @@ impl<F> AfterOthers<F> {
     }
 }
 
-impl<F: Future> Future for AfterOthers<F> {
+impl<F: Future> Future for WriteBatching<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {

@@ -29,7 +29,7 @@ impl Classification {
             |status: u16| metadata.insert("httpStatus".to_owned(), status.to_string());
         match error {
             Error::TooLarge { http_status } => drop(add_http_status(*http_status)),
-            Error::Refused(error) => {
+            Error::Api(error) => {
                 add_http_status(error.http_status);
                 if !error.codes.is_empty() {
                     metadata.insert("upstreamCodes".to_owned(), error.codes.join(","));
@@ -79,7 +79,7 @@ fn retry_delay(error: &Error) -> Option<Duration> {
         Error::Overloaded => Some(OVERLOAD_RETRY_DELAY),
         Error::TooManyAttempts { retry_after } => Some(whole_seconds(*retry_after)),
         Error::CircuitOpen { pause } => Some((*pause).min(MAX_RETRY_DELAY)),
-        Error::Refused(error) if matches!(error.kind, RateLimited | Unavailable) => {
+        Error::Api(error) if matches!(error.kind, RateLimited | Unavailable) => {
             error.retry_after.map(|delay| delay.min(MAX_RETRY_DELAY))
         }
         _ => None,

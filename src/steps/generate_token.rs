@@ -25,6 +25,7 @@ pub(crate) fn generate_token(
 /// `Model` is the token. A success without one is malformed.
 pub(super) fn parse(response: &ApiResponse) -> Result<GenerateTokenResponse, ApiError> {
     let token = read_text(response)?;
-    let token = token.ok_or_else(|| ApiError::bare(ApiErrorKind::Malformed, response))?;
+    let token =
+        token.ok_or_else(|| ApiError::without_details(ApiErrorKind::Malformed, response))?;
     Ok(GenerateTokenResponse { token })
 }

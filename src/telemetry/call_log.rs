@@ -11,7 +11,7 @@ use tonic::Code;
 
 use super::{
     metrics::{Metrics, rpc_name},
-    spans::{self, callers_trace},
+    spans::{self, extract_trace_context},
 };
 use crate::{
     call::{CallRecord, Failure},
@@ -25,7 +25,7 @@ use crate::{
 pub(crate) struct CallObserver {
     pub(crate) metrics: Arc<Metrics>,
     /// Whether a caller's trace is continued.
-    pub(crate) continues_traces: bool,
+    pub(crate) propagates_trace_context: bool,
 }
 
 /// A call that is being observed. If it is dropped before it is finished, its caller has cancelled it.
@@ -51,7 +51,9 @@ impl CallObserver {
         client: ConnectInfo,
         arrival: Instant,
     ) -> CallObservation {
-        let trace = self.continues_traces.then(|| callers_trace(headers));
+        let trace = self
+            .propagates_trace_context
+            .then(|| extract_trace_context(headers));
         CallObservation {
             rpc,
             span: spans::start(rpc, client, &trace.unwrap_or_default()),

@@ -47,22 +47,24 @@ macro_rules! otlp_exporter {
 }
 
 /// The exporter of spans. Must be called within a tokio runtime.
-pub(super) fn spans(config: &Otlp) -> Option<Reporting<SpanExporter>> {
-    usable(|| Ok(otlp_exporter!(SpanExporter::builder(), config)?))
+pub(super) fn spans(config: &Otlp) -> Option<CountingExporter<SpanExporter>> {
+    build_or_warn(|| Ok(otlp_exporter!(SpanExporter::builder(), config)?))
 }
 
 /// The exporter of metrics. Must be called within a tokio runtime.
-pub(super) fn metrics(config: &Otlp) -> Option<Reporting<MetricExporter>> {
-    usable(|| Ok(otlp_exporter!(MetricExporter::builder(), config)?))
+pub(super) fn metrics(config: &Otlp) -> Option<CountingExporter<MetricExporter>> {
+    build_or_warn(|| Ok(otlp_exporter!(MetricExporter::builder(), config)?))
 }
 
 /// Builds an exporter, or logs a warning. The warning omits the error, which may contain the endpoint and its password.
-fn usable<E>(build: impl FnOnce() -> Result<E, Box<dyn Error>>) -> Option<Reporting<E>> {
+fn build_or_warn<E>(
+    build: impl FnOnce() -> Result<E, Box<dyn Error>>,
+) -> Option<CountingExporter<E>> {
     let Ok(exporter) = build() else {
         warn!("nothing is exported over OTLP: the settings do not fit together");
         return None;
     };
-    Some(Reporting {
+    Some(CountingExporter {
         exporter,
         last_warning: Mutex::default(),
     })
@@ -115,12 +117,12 @@ fn client(config: &Otlp) -> Result<Client, Box<dyn Error>> {
 /// An exporter that counts the spans whose export fails, which the SDK counts as processed, and warns of failures at most
 /// once a minute.
 #[derive(Debug)]
-pub(super) struct Reporting<E> {
+pub(super) struct CountingExporter<E> {
     exporter: E,
     last_warning: Mutex<Option<Instant>>,
 }
 
-impl<E> Reporting<E> {
+impl<E> CountingExporter<E> {
     /// Whether a failure is logged now.
     fn is_warning_due(&self, now: Instant) -> bool {
         let mut last = self.last_warning.lock();
@@ -135,7 +137,7 @@ impl<E> Reporting<E> {
 // The errors are the SDK's: a gRPC code or an HTTP status, or what the system says. They hold no URL, and nothing that the
 // collector wrote.
 
-impl<E: trace::SpanExporter> trace::SpanExporter for Reporting<E> {
+impl<E: trace::SpanExporter> trace::SpanExporter for CountingExporter<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let size = batch.len() as u64;
         let result = self.exporter.export(batch).await;
@@ -155,7 +157,7 @@ impl<E: trace::SpanExporter> trace::SpanExporter for Reporting<E> {
 }
 
 /// Metrics whose export fails are not lost: the next export contains them.
-impl<E: PushMetricExporter> PushMetricExporter for Reporting<E> {
+impl<E: PushMetricExporter> PushMetricExporter for CountingExporter<E> {
     async fn export(&self, metrics: &ResourceMetrics) -> OTelSdkResult {
         let result = self.exporter.export(metrics).await;
         if let Err(error) = &result
@@ -186,7 +188,7 @@ mod tests {
     #[test]
     fn a_recurring_failure_is_logged_once_a_minute() {
         let start = Instant::now();
-        let reporting = Reporting {
+        let reporting = CountingExporter {
             exporter: (),
             last_warning: Mutex::default(),
         };

@@ -89,12 +89,12 @@ impl Metrics {
                 .with_description("Requests to the API that repeat another.")
                 .build(),
         };
-        metrics.begin_at_zero();
+        metrics.initialize_series();
         metrics
     }
 
     /// Makes the series of rare events: Prometheus sees no increase in a counter that begins at one.
-    fn begin_at_zero(&self) {
+    fn initialize_series(&self) {
         for owner in [Fault::Gateway, Fault::Caller] {
             self.key_rejected.add(0, &[key_owner(owner)]);
         }
@@ -153,7 +153,7 @@ impl Metrics {
     }
 
     /// Counts a request to the API that repeats another.
-    pub(crate) fn request_repeated(&self) {
+    pub(crate) fn count_retry(&self) {
         self.retries.add(1, &[]);
     }
 
@@ -184,7 +184,7 @@ fn rpc_method(rpc: Option<Rpc>) -> KeyValue {
 }
 
 /// Registers the observable gauges.
-pub(crate) fn observe(
+pub(crate) fn register_gauges(
     in_flight: Arc<Semaphore>,
     limit: u32,
     readiness: Readiness,

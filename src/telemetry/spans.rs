@@ -45,7 +45,7 @@ static TRACER: LazyLock<BoxedTracer> = LazyLock::new(|| global::tracer("reset-ga
 
 /// Extracts the caller's trace context from its metadata, if there is one. Several `tracestate` fields are joined. Several
 /// `traceparent` fields are invalid and ignored.
-pub(crate) fn callers_trace(headers: &HeaderMap) -> Context {
+pub(crate) fn extract_trace_context(headers: &HeaderMap) -> Context {
     let mut parents = headers.get_all("traceparent").iter();
     let (Some(parent), None) = (parents.next(), parents.next()) else {
         return Context::new();
@@ -123,7 +123,7 @@ impl<'a> ClientSpan<'a> {
     }
 
     /// Notes that the request repeats another; `count` is 1 for the first repetition.
-    pub(crate) fn repeats(&self, count: u32) {
+    pub(crate) fn set_resend_count(&self, count: u32) {
         let count = KeyValue::new(attribute::HTTP_REQUEST_RESEND_COUNT, i64::from(count));
         self.context.span().set_attribute(count);
     }
@@ -137,7 +137,7 @@ impl<'a> ClientSpan<'a> {
     }
 
     /// Notes the response's status line.
-    pub(crate) fn answered(&mut self, response: &reqwest::Response) {
+    pub(crate) fn record_response(&mut self, response: &reqwest::Response) {
         let status = response.status();
         let version = match response.version() {
             Version::HTTP_10 => "1.0",

@@ -31,7 +31,7 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
-        Poll::Ready(if self.record.send() {
+        Poll::Ready(if self.record.try_mark_sent() {
             self.json.take().map(|json| Ok(Frame::data(json)))
         } else {
             Some(Err("the call was abandoned"))
@@ -39,7 +39,7 @@ impl Body for RequestBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.json.is_none() && self.record.send()
+        self.json.is_none() && self.record.try_mark_sent()
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -25,14 +25,14 @@ use crate::{
 };
 
 /// How many connections in a row must fail to open the circuit.
-const FAILURES: u32 = 5;
+const FAILURE_THRESHOLD: u32 = 5;
 /// A deadline that passes before a connection is made counts as a failure only after this time.
-const SLOW: Duration = Duration::from_millis(500);
+const MIN_COUNTED_TIMEOUT: Duration = Duration::from_millis(500);
 /// How many trial calls must fail before the gateway is not ready, so that a short restart of the
 /// API does not make it so.
-const FAILED_TRIALS: u32 = 2;
+const FAILED_TRIALS_UNTIL_NOT_READY: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// The shortest time that callers are told to wait, also while a trial call is in flight.
 const MIN_RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -47,10 +47,10 @@ pub(crate) struct CircuitBreaker {
 #[derive(Debug)]
 struct State {
     /// How many connections have failed since the last one that did not. The circuit is open from
-    /// [`FAILURES`] on, and then only trial calls count.
+    /// [`FAILURE_THRESHOLD`] on, and then only trial calls count.
     failures: u32,
     /// When the next trial call may start, if the circuit is open.
-    until: Instant,
+    open_until: Instant,
 }
 
 /// Lets one request through.
@@ -63,9 +63,12 @@ pub(super) struct Admission<'a> {
 
 impl CircuitBreaker {
     pub(super) fn new(readiness: Readiness) -> Self {
-        let (failures, until) = (0, Instant::now());
+        let (failures, open_until) = (0, Instant::now());
         Self {
-            state: Mutex::new(State { failures, until }),
+            state: Mutex::new(State {
+                failures,
+                open_until,
+            }),
             trial: Semaphore::new(1),
             readiness,
         }
@@ -80,10 +83,10 @@ impl CircuitBreaker {
         let (breaker, state) = (self, self.state.lock());
         let mut trial = None;
         if !state.is_closed() {
-            let pause = state.until.saturating_duration_since(Instant::now());
+            let pause = state.open_until.saturating_duration_since(Instant::now());
             trial = self.trial.try_acquire().ok().filter(|_| pause.is_zero());
             if trial.is_none() {
-                let pause = pause.clamp(MIN_RETRY_DELAY, LONGEST_PAUSE);
+                let pause = pause.clamp(MIN_RETRY_DELAY, MAX_PAUSE);
                 return Err(Error::CircuitOpen { pause });
             }
         }
@@ -97,7 +100,7 @@ impl CircuitBreaker {
 
 impl State {
     fn is_closed(&self) -> bool {
-        self.failures < FAILURES
+        self.failures < FAILURE_THRESHOLD
     }
 }
 
@@ -111,7 +114,9 @@ impl Admission<'_> {
             // call.
             Err(Error::TimedOut { sent: true }) if is_trial => None,
             Err(error @ Error::Unreachable(_)) => Some(error),
-            Err(error @ Error::TimedOut { sent: false }) if took >= SLOW => Some(error),
+            Err(error @ Error::TimedOut { sent: false }) if took >= MIN_COUNTED_TIMEOUT => {
+                Some(error)
+            }
             // The request ended too early to tell.
             Err(_) => return,
         };
@@ -129,7 +134,7 @@ impl Admission<'_> {
             return;
         };
         state.failures = state.failures.saturating_add(1);
-        let Some(failed_trials) = state.failures.checked_sub(FAILURES) else {
+        let Some(failed_trials) = state.failures.checked_sub(FAILURE_THRESHOLD) else {
             return;
         };
         if failed_trials == 0 {
@@ -138,9 +143,11 @@ impl Admission<'_> {
                 "the API cannot be reached: calls fail at once until it can be again"
             );
         }
-        state.until = Instant::now() + backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, failed_trials);
-        if failed_trials >= FAILED_TRIALS {
-            breaker.readiness.set_api_unreachable(Some(state.until));
+        state.open_until = Instant::now() + backoff::pause(FIRST_PAUSE, MAX_PAUSE, failed_trials);
+        if failed_trials >= FAILED_TRIALS_UNTIL_NOT_READY {
+            breaker
+                .readiness
+                .set_api_unreachable(Some(state.open_until));
         }
     }
 }
@@ -161,8 +168,11 @@ mod tests {
     /// A breaker that has just opened.
     fn open() -> CircuitBreaker {
         let breaker = breaker();
-        for _ in 0..FAILURES {
-            breaker.admit().unwrap().record(&TIMED_OUT, SLOW);
+        for _ in 0..FAILURE_THRESHOLD {
+            breaker
+                .admit()
+                .unwrap()
+                .record(&TIMED_OUT, MIN_COUNTED_TIMEOUT);
         }
         breaker
     }
@@ -176,25 +186,34 @@ mod tests {
 
     /// How long the circuit stays open from now on.
     fn time_left(breaker: &CircuitBreaker) -> Duration {
-        breaker.state.lock().until - Instant::now()
+        breaker.state.lock().open_until - Instant::now()
     }
 
     #[tokio::test(start_paused = true)]
     async fn five_failures_in_a_row_open_it() {
         let breaker = breaker();
         for _ in 0..3 {
-            for _ in 1..FAILURES {
-                breaker.admit().unwrap().record(&TIMED_OUT, SLOW);
+            for _ in 1..FAILURE_THRESHOLD {
+                breaker
+                    .admit()
+                    .unwrap()
+                    .record(&TIMED_OUT, MIN_COUNTED_TIMEOUT);
             }
-            breaker.admit().unwrap().record(&TOO_LARGE, SLOW);
+            breaker
+                .admit()
+                .unwrap()
+                .record(&TOO_LARGE, MIN_COUNTED_TIMEOUT);
         }
         let late = breaker.admit().unwrap();
-        for _ in 0..FAILURES {
+        for _ in 0..FAILURE_THRESHOLD {
             assert!(breaker.is_closed());
-            breaker.admit().unwrap().record(&TIMED_OUT, SLOW);
+            breaker
+                .admit()
+                .unwrap()
+                .record(&TIMED_OUT, MIN_COUNTED_TIMEOUT);
         }
         assert!(!breaker.is_closed() && breaker.admit().is_err());
-        late.record(&TOO_LARGE, SLOW);
+        late.record(&TOO_LARGE, MIN_COUNTED_TIMEOUT);
         assert!(
             breaker.admit().is_err(),
             "a late response does not close it"
@@ -204,11 +223,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_deadline_says_nothing_if_it_was_short_or_there_was_a_connection() {
         let breaker = breaker();
-        for _ in 0..2 * FAILURES {
-            let short = SLOW - Duration::from_millis(1);
+        for _ in 0..2 * FAILURE_THRESHOLD {
+            let short = MIN_COUNTED_TIMEOUT - Duration::from_millis(1);
             breaker.admit().unwrap().record(&TIMED_OUT, short);
             let sent = Err(Error::TimedOut { sent: true });
-            breaker.admit().unwrap().record(&sent, 2 * SLOW);
+            breaker
+                .admit()
+                .unwrap()
+                .record(&sent, 2 * MIN_COUNTED_TIMEOUT);
         }
         assert!(breaker.is_closed());
     }
@@ -237,12 +259,18 @@ mod tests {
             tokio::time::advance(pause).await;
             let trial = breaker.admit().unwrap();
             assert!(breaker.admit().is_err(), "one trial at a time");
-            trial.record(&TIMED_OUT, SLOW);
+            trial.record(&TIMED_OUT, MIN_COUNTED_TIMEOUT);
         }
         tokio::time::advance(time_left(&breaker)).await;
-        breaker.admit().unwrap().record(&TOO_LARGE, SLOW);
-        for _ in 0..FAILURES {
-            breaker.admit().unwrap().record(&TIMED_OUT, SLOW);
+        breaker
+            .admit()
+            .unwrap()
+            .record(&TOO_LARGE, MIN_COUNTED_TIMEOUT);
+        for _ in 0..FAILURE_THRESHOLD {
+            breaker
+                .admit()
+                .unwrap()
+                .record(&TIMED_OUT, MIN_COUNTED_TIMEOUT);
         }
         assert!(time_left(&breaker) <= FIRST_PAUSE * 3 / 2, "it begins anew");
     }
@@ -252,7 +280,7 @@ mod tests {
         let breaker = open();
         tokio::time::advance(time_left(&breaker)).await;
         drop(breaker.admit().unwrap());
-        let short = SLOW - Duration::from_millis(1);
+        let short = MIN_COUNTED_TIMEOUT - Duration::from_millis(1);
         breaker.admit().unwrap().record(&TIMED_OUT, short);
         let sent = Err(Error::TimedOut { sent: true });
         breaker.admit().unwrap().record(&sent, short);
@@ -265,10 +293,16 @@ mod tests {
         for expected in [None, None, Some("API unreachable")] {
             assert_eq!(breaker.readiness.not_ready_reason(), expected);
             tokio::time::advance(time_left(&breaker)).await;
-            breaker.admit().unwrap().record(&TIMED_OUT, SLOW);
+            breaker
+                .admit()
+                .unwrap()
+                .record(&TIMED_OUT, MIN_COUNTED_TIMEOUT);
         }
         tokio::time::advance(time_left(&breaker)).await;
-        breaker.admit().unwrap().record(&TOO_LARGE, SLOW);
+        breaker
+            .admit()
+            .unwrap()
+            .record(&TOO_LARGE, MIN_COUNTED_TIMEOUT);
         assert_eq!(breaker.readiness.not_ready_reason(), None);
     }
 }

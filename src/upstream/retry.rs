@@ -12,12 +12,12 @@ use crate::{envelope::ApiResponse, error::Error};
 /// How often one call is repeated.
 const MAX_RETRIES: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_millis(100);
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 /// The longest `Retry-After` that is waited for. A longer one is passed on to the caller, who can do
 /// something else meanwhile.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(2);
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
 /// What must be left of the call's time after a pause, for the attempt itself.
-const TIME_FOR_ATTEMPT: Duration = Duration::from_millis(50);
+const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(50);
 
 /// Bounds the retries of all calls together to a fifth of the reads, so that a failing API does not
 /// get three times its usual requests.
@@ -35,27 +35,27 @@ impl RetryBudget {
     }
 
     /// Counts a read.
-    pub(super) fn earn(&self) {
+    pub(super) fn deposit(&self) {
         let mut balance = self.0.lock();
         *balance = Self::MAX.min(*balance + 1);
     }
 
     /// Pays for the next retry of a read that ended with `result` after this many `retries`, and
     /// returns the pause before it; `None` if `result` is final.
-    pub(super) fn pause(
+    pub(super) fn withdraw(
         &self,
         result: &Result<ApiResponse, Error>,
         retries: u32,
         deadline: Instant,
     ) -> Option<Duration> {
         let retry_after = retry_after(result)?;
-        if retries == MAX_RETRIES || retry_after > LONGEST_RETRY_AFTER {
+        if retries == MAX_RETRIES || retry_after > MAX_RETRY_AFTER {
             return None;
         }
-        let pause = backoff::pause(FIRST_PAUSE, LONGEST_PAUSE, retries).max(retry_after);
+        let pause = backoff::pause(FIRST_PAUSE, MAX_PAUSE, retries).max(retry_after);
         let time_left = deadline.saturating_duration_since(Instant::now());
         let mut balance = self.0.lock();
-        if pause + TIME_FOR_ATTEMPT > time_left || *balance < Self::PRICE {
+        if pause + MIN_ATTEMPT_TIME > time_left || *balance < Self::PRICE {
             return None;
         }
         *balance -= Self::PRICE;
@@ -97,10 +97,10 @@ mod tests {
 
     /// The pauses of a read that always ends with this HTTP status.
     fn pauses(budget: &RetryBudget, http_status: u16) -> Vec<Duration> {
-        budget.earn();
+        budget.deposit();
         let result = response(http_status, None);
         (0..)
-            .map_while(|retries| budget.pause(&result, retries, in_seconds(10)))
+            .map_while(|retries| budget.withdraw(&result, retries, in_seconds(10)))
             .collect()
     }
 
@@ -129,7 +129,7 @@ mod tests {
             .into_iter()
             .chain([timed_out, Err(Error::TooLarge { http_status: 503 })])
         {
-            let pause = budget.pause(&result, 0, in_seconds(10));
+            let pause = budget.withdraw(&result, 0, in_seconds(10));
             assert_eq!(pause, None, "{:?}", result.err());
         }
     }
@@ -142,10 +142,10 @@ mod tests {
             (Some(2), in_seconds(2), None),
             (Some(3), in_seconds(10), None),
             (Some(u64::MAX), in_seconds(10), None),
-            (None, Instant::now() + TIME_FOR_ATTEMPT, None),
+            (None, Instant::now() + MIN_ATTEMPT_TIME, None),
             (None, Instant::now(), None),
         ] {
-            let pause = budget.pause(&response(503, retry_after), 0, deadline);
+            let pause = budget.withdraw(&response(503, retry_after), 0, deadline);
             assert_eq!(pause, expected.map(Duration::from_secs), "{retry_after:?}");
         }
     }
@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(outage(1000), 200, "the reserve is used up");
         // Calls that succeed save no more than the reserve.
         for _ in 0..1000 {
-            budget.earn();
+            budget.deposit();
         }
         assert_eq!(
             outage(5),
