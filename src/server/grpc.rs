@@ -26,12 +26,11 @@ pub(super) fn is_grpc<B>(request: &Request<B>) -> bool {
 pub(super) fn not_grpc() -> Response<Body> {
     let hint =
         "this is a gRPC server: it takes POST over HTTP/2 with content-type application/grpc\n";
-    let mut response = Response::new(Body::new(hint.to_owned()));
-    *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
-    response
+    Response::builder()
+        .status(StatusCode::UNSUPPORTED_MEDIA_TYPE)
+        .header(header::CONTENT_TYPE, "text/plain")
+        .body(Body::new(hint.to_owned()))
+        .expect("the parts are constants")
 }
 
 /// The size of headers as HTTP/2 counts it: 32 bytes for each beside its name and value (RFC 9113, section 6.5.2).

@@ -119,28 +119,9 @@ fn every_field_is_marked_private_and_debug_shows_no_value() {
         }
         let shown = debug_of(&message);
         assert!(!shown.contains(CANARY), "{shown}");
-        for field in descriptor.fields() {
-            assert!(shown.contains(field.name()), "{shown}");
-        }
+        assert!(shown.contains(descriptor.name()), "{shown}");
     }
     assert_eq!(fields, 9);
-}
-
-#[test]
-fn debug_shows_which_fields_are_set() {
-    let mut request = ResetPasswordRequest {
-        user: CANARY.to_owned(),
-        secret_question_answer: None,
-    };
-    assert_eq!(
-        format!("{request:?}"),
-        "ResetPasswordRequest { user: [redacted], secret_question_answer: None }"
-    );
-    request.secret_question_answer = Some(CANARY.to_owned());
-    assert_eq!(
-        format!("{request:?}"),
-        "ResetPasswordRequest { user: [redacted], secret_question_answer: Some([redacted]) }"
-    );
 }
 
 #[test]
