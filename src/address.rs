@@ -23,8 +23,9 @@ impl FromStr for Address {
         let address = match text.strip_prefix("unix:") {
             Some(rest) => {
                 let path = rest.strip_prefix("//").unwrap_or(rest);
-                let is_absolute = path.starts_with('/') && !path.starts_with("//");
-                (is_absolute && path.len() <= MAX_PATH).then(|| Self::Unix(path.into()))
+                let is_file =
+                    path.starts_with('/') && !path.starts_with("//") && !path.ends_with('/');
+                (is_file && path.len() <= MAX_PATH).then(|| Self::Unix(path.into()))
             }
             None => text.parse().map(Self::Tcp).ok(),
         };

@@ -3,6 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
+use http::HeaderValue;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
@@ -71,7 +72,8 @@ impl Service {
             .expect("the call layer is around every rpc");
         let result = AssertUnwindSafe(async {
             let context = self.context(request.metadata(), &call)?;
-            step(request.get_ref())?.run(&context).await
+            let result = step(request.get_ref())?.run(&context).await;
+            self.record_key_result(&context.app_key, result)
         })
         .catch_unwind()
         .await
@@ -79,9 +81,7 @@ impl Service {
             let sent = call.record.abandon();
             Err(Error::Panicked { sent })
         });
-        self.record_key_result(result)
-            .map(Response::new)
-            .map_err(|error| call.fail(&error))
+        result.map(Response::new).map_err(|error| call.fail(&error))
     }
 
     fn context(&self, metadata: &MetadataMap, call: &Arc<Call>) -> Result<StepContext, Error> {
@@ -97,11 +97,17 @@ impl Service {
 
     /// Updates readiness from the response, which shows whether the gateway's own key is accepted. If
     /// callers send their keys, a rejection is theirs to act on.
-    fn record_key_result<T>(&self, result: Result<T, Error>) -> Result<T, Error> {
-        if matches!(self.app_keys, AppKeys::Callers) {
+    fn record_key_result<T>(
+        &self,
+        key: &HeaderValue,
+        result: Result<T, Error>,
+    ) -> Result<T, Error> {
+        let AppKeys::Gateway(current) = &self.app_keys else {
             return result.map_err(Error::with_callers_key);
-        }
+        };
         match &result {
+            // The key has changed since the call was sent.
+            _ if *current.borrow() != *key => {}
             Ok(_) => self.readiness.clear_key_rejection(),
             Err(Error::Api(error)) if error.kind == ApiErrorKind::KeyRejected => {
                 self.readiness.key_rejected();

@@ -133,7 +133,7 @@ pub struct Limits {
     /// How long calls are still taken after the signal to stop, while health says NOT_SERVING
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration_or_zero)]
     pub drain_delay: Duration,
-    /// Longest time from the signal to stop to the end, the delay included
+    /// Longest time that calls get after the signal to stop, the delay included
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration_or_zero)]
     pub drain_timeout: Duration,
 }

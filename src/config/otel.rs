@@ -76,7 +76,7 @@ impl OpenTelemetry {
             resource: resource(from),
             sampler: sampler(from),
             span_queue_size: size(from, "OTEL_BSP_MAX_QUEUE_SIZE", 2048),
-            span_batch_size: size(from, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 512),
+            span_batch_size: size(from, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 128),
             span_delay: duration(from, "OTEL_BSP_SCHEDULE_DELAY", 5),
             ignored: variables.ignored,
         }

@@ -22,7 +22,7 @@ use crate::{
     telemetry::{logging::LogLevel, prometheus::Page},
 };
 
-/// The most connections at a time. A new one takes the place of the one that has been silent longest.
+/// The most connections at a time. A new one takes the place of the oldest.
 pub(super) const MAX_CONNECTIONS: usize = 16;
 /// How long a connection has for its one request and the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);

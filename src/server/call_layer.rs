@@ -133,7 +133,8 @@ where
         }
         let (permit, refused) = shared.reading.begin();
         // tonic drops the body, and with it the permit, when it has read the message.
-        let mut request = request.map(|body| with_permit(permit, body));
+        let guard = (permit, self.connection.begin_reading());
+        let mut request = request.map(|body| with_permit(guard, body));
         let Some(rpc) = rpc else {
             return Box::pin(async move {
                 let _open = open;

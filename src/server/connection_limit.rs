@@ -41,6 +41,8 @@ pub(super) struct ConnectionState {
     last_read: AtomicU64,
     /// Calls that are not answered yet.
     open_calls: AtomicU32,
+    /// Those of them whose message is not complete.
+    reading: AtomicU32,
     had_call: AtomicBool,
     is_evicted: AtomicBool,
     /// Tells the connection to end gracefully.
@@ -61,6 +63,10 @@ pub(super) struct ConnectionPermit {
 /// Marks its connection as busy until it is dropped.
 #[derive(Debug)]
 pub(super) struct OpenCall(Arc<ConnectionState>);
+
+/// Marks that a call's message is being read, until it is dropped.
+#[derive(Debug)]
+pub(super) struct ReadingCall(Arc<ConnectionState>);
 
 impl ConnectionLimit {
     pub(super) fn new(max: usize) -> Self {
@@ -128,6 +134,7 @@ impl ConnectionState {
         let state = Self {
             last_read: AtomicU64::new(0),
             open_calls: AtomicU32::new(0),
+            reading: AtomicU32::new(0),
             had_call: AtomicBool::new(false),
             is_evicted: AtomicBool::new(false),
             end,
@@ -151,9 +158,16 @@ impl ConnectionState {
         OpenCall(Arc::clone(self))
     }
 
-    /// Whether a call is not answered yet.
+    /// Notes that the message of a call is being read, until the value is dropped.
+    pub(super) fn begin_reading(self: &Arc<Self>) -> ReadingCall {
+        self.reading.fetch_add(1, Ordering::Relaxed);
+        ReadingCall(Arc::clone(self))
+    }
+
+    /// Whether a call is not answered yet. One whose message is not complete does not count: anybody can begin a call and
+    /// leave it at that.
     pub(super) fn is_busy(&self) -> bool {
-        self.open_calls.load(Ordering::Relaxed) > 0
+        self.open_calls.load(Ordering::Relaxed) > self.reading.load(Ordering::Relaxed)
     }
 
     /// Whether the connection ends because another one needs its place.
@@ -167,6 +181,12 @@ impl ConnectionState {
             self.had_call.load(Ordering::Relaxed),
             self.last_read.load(Ordering::Relaxed),
         )
+    }
+}
+
+impl Drop for ReadingCall {
+    fn drop(&mut self) {
+        self.0.reading.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -5,7 +5,11 @@
 //! worker for each line, 0.68 to 0.85.
 
 use std::{
-    io::{self, Write},
+    io::{
+        self,
+        ErrorKind::{Interrupted, WouldBlock},
+        Write,
+    },
     mem,
     sync::LazyLock,
     thread::{self, Thread},
@@ -91,12 +95,22 @@ fn write_what_comes() {
             mem::swap(&mut lines, &mut buffer.lines);
             buffer.is_writing = true;
         }
-        let result = io::stderr().write_all(&lines);
+        let lost = write(&lines);
         let mut buffer = BUFFER.lock();
-        if result.is_err() {
-            buffer.dropped += lines.iter().filter(|byte| **byte == b'\n').count() as u64;
-        }
+        buffer.dropped += lost.iter().filter(|byte| **byte == b'\n').count() as u64;
         lines.clear();
         buffer.is_writing = false;
     }
+}
+
+/// Writes lines, and returns what cannot be written. Standard error may be non-blocking, because other processes share it.
+fn write(mut lines: &[u8]) -> &[u8] {
+    while !lines.is_empty() {
+        match io::stderr().write(lines) {
+            Ok(written) => lines = &lines[written..],
+            Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => thread::sleep(DELAY),
+            Err(_) => break,
+        }
+    }
+    lines
 }

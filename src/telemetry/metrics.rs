@@ -83,7 +83,7 @@ impl Metrics {
                 )
                 .build(),
             shed: count("reset_gateway.calls.shed", "{call}")
-                .with_description("Calls that were refused because too many were in flight.")
+                .with_description("Calls that were refused because the gateway was overloaded.")
                 .build(),
             retries: count("reset_gateway.retries", "{request}")
                 .with_description("Requests to the API that repeat another.")

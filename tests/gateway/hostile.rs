@@ -639,6 +639,27 @@ async fn streams_without_a_message_do_not_starve_other_callers() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_whose_calls_have_no_message_keep_nobody_out() {
+    survives(&["--max-connections", "4"], 96, async |gateway| {
+        for _ in 0..3 {
+            let mut silent = Vec::new();
+            for _ in 0..4 {
+                let mut stream = greet(gateway, NO_SETTINGS).await;
+                // A stream that is refused has been evicted already.
+                let _ = stream.write_all(&calls(RESET, 0, 1).concat()).await;
+                silent.push(stream);
+            }
+            sleep(Duration::from_millis(50)).await;
+            Call::Question
+                .make(&mut gateway.client().await, Plain)
+                .await
+                .unwrap();
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn responses_that_no_window_lets_through_do_not_pile_up() {
     let message = framed(&[]);
     for window in [0, 1] {

@@ -4,7 +4,7 @@ use std::{fs, path::Path, time::Instant};
 
 use crate::support::{
     api::{Api, Reply, bytes},
-    gateway::{Call, Gateway, Plain, within},
+    gateway::{Call, Gateway, Plain, get, within},
 };
 
 const CHANGED: &str = "the application key has changed";
@@ -65,6 +65,23 @@ async fn sighup_ends_no_call_in_flight() {
     call.await.unwrap().unwrap();
     assert_eq!(api.requests().len(), 1);
     gateway.stopped().await;
+}
+
+#[tokio::test]
+async fn a_rejection_of_the_key_before_says_nothing_about_the_new_one() {
+    let api = Api::start(Reply::Held(bytes(401, &[], b""))).await;
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), "key-0").unwrap();
+    let options = ["--app-key-file", file.path().to_str().unwrap()];
+    let gateway = Gateway::with(&api.url(), &options);
+    let mut client = gateway.client().await;
+    let call = tokio::spawn(async move { Call::Reset.make(&mut client, Plain).await });
+    within(|| api.waiting() == 1).await;
+    change_key(&gateway, file.path(), 1, || gateway.signal("HUP")).await;
+    api.release();
+    call.await.unwrap().unwrap_err();
+    let (http_status, page) = get(&format!("{}/readyz", gateway.announced("admin on "))).await;
+    assert_eq!(http_status, 200, "{page}");
 }
 
 #[tokio::test]
