@@ -9,12 +9,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out_dir = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
 
     let mut compiler = protox::Compiler::new(["proto"])?;
-    compiler
-        .include_source_info(true)
-        .include_imports(true)
-        .open_files([PROTO])?;
+    compiler.include_source_info(true).open_files([PROTO])?;
 
-    // Reflection serves this set. protox encodes it, because prost would drop the custom options.
+    // Reflection serves this set.
     fs::write(
         out_dir.join("password_reset.bin"),
         compiler.encode_file_descriptor_set(),

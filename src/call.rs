@@ -27,6 +27,8 @@ pub(crate) struct Call {
     pub(crate) rpc: Rpc,
     pub(crate) client: ConnectInfo,
     pub(crate) deadline: Instant,
+    /// When the caller stops waiting, if it has set a deadline.
+    pub(crate) callers_deadline: Option<Instant>,
     /// Whether the caller's deadline applies, and not the gateway's `--timeout`.
     pub(crate) is_callers_deadline: bool,
     /// Holds the call's server span, the parent of the REST call's span.
@@ -98,14 +100,15 @@ impl CallRecord {
         Some(self.http_status.load(Ordering::Relaxed)).filter(|status| *status != 0)
     }
 
-    /// Records how the call failed, and returns its status. Only the first failure is recorded.
-    pub(crate) fn fail(&self, error: &Error, is_read_only: bool) -> Status {
+    /// Records how the call failed, and returns its status. Only the first failure is recorded. `time_left` is the time until
+    /// the caller's deadline.
+    pub(crate) fn fail(&self, error: &Error, is_read_only: bool, time_left: Duration) -> Status {
         let classification = Classification::of(error, is_read_only);
         self.failure.get_or_init(|| Failure {
             classification,
             error: chain(error),
         });
-        classification.status(error)
+        classification.status(error, is_read_only, time_left)
     }
 
     /// How the call failed, if it did.
@@ -117,7 +120,10 @@ impl CallRecord {
 impl Call {
     /// Records how the call failed, and returns its status.
     pub(crate) fn fail(&self, error: &Error) -> Status {
-        self.record.fail(error, self.rpc.is_read_only())
+        let time_left = self.callers_deadline.map_or(Duration::MAX, |deadline| {
+            deadline.saturating_duration_since(Instant::now())
+        });
+        self.record.fail(error, self.rpc.is_read_only(), time_left)
     }
 
     /// Abandons the call if there is no time left.
@@ -164,14 +170,16 @@ impl Call {
 pub(crate) fn time_budget(headers: &HeaderMap, max: Duration) -> Duration {
     const MIN_MARGIN: Duration = Duration::from_micros(1500);
     const MAX_MARGIN: Duration = Duration::from_millis(10);
-    let value = headers
-        .get("grpc-timeout")
-        .and_then(|value| value.to_str().ok());
-    let Some(timeout) = value.and_then(grpc_timeout) else {
+    let Some(timeout) = callers_timeout(headers) else {
         return max;
     };
     let margin = (timeout / 20).clamp(MIN_MARGIN, MAX_MARGIN);
     max.min(timeout.saturating_sub(margin))
+}
+
+/// How long the caller waits; `None` if it sets no deadline.
+pub(crate) fn callers_timeout(headers: &HeaderMap) -> Option<Duration> {
+    grpc_timeout(headers.get("grpc-timeout")?.to_str().ok()?)
 }
 
 /// `grpc-timeout`: one to eight digits and a unit, by the gRPC-over-HTTP/2 specification. Anything else counts as no

@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{self, Read},
+    time::Duration,
 };
 
 use prost_reflect::{DescriptorPool, DynamicMessage};
@@ -31,7 +32,10 @@ pub(crate) fn explain(config: &config::Explain) -> io::Result<String> {
     };
     let status = match parse(config, body) {
         Ok(()) => Status::new(Code::Ok, ""),
-        Err(error) => Classification::of(&error, config.rpc.is_read_only()).status(&error),
+        Err(error) => {
+            let is_read_only = config.rpc.is_read_only();
+            Classification::of(&error, is_read_only).status(&error, is_read_only, Duration::MAX)
+        }
     };
     Ok(format!("{:#}", to_json(&status)))
 }

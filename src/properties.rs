@@ -52,7 +52,7 @@ pub fn response(u: &mut Unstructured<'_>) -> Result<()> {
         error = error.with_callers_key();
     }
     let classification = Classification::of(&error, rpc.is_read_only());
-    let status = classification.status(&error);
+    let status = classification.status(&error, rpc.is_read_only(), Duration::MAX);
     assert_eq!(status.code(), classification.code);
     assert_complete(&status);
     for text in texts_of_the_api(&status) {

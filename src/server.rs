@@ -38,7 +38,7 @@ use tokio::{
     time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::service::Routes;
+use tonic::{codec::CompressionEncoding, service::Routes};
 use tonic_reflection::server::Builder as Reflection;
 use tracing::{info, warn};
 
@@ -166,7 +166,10 @@ async fn routes(service: Service) -> (Routes, Reporter) {
     let v1alpha = reflection()
         .build_v1alpha()
         .expect("the contract is a valid descriptor");
-    let rpcs = PasswordResetServiceServer::new(service).max_decoding_message_size(MAX_MESSAGE);
+    // Responses hold secrets, and their compressed length would tell something about them (CRIME).
+    let rpcs = PasswordResetServiceServer::new(service)
+        .max_decoding_message_size(MAX_MESSAGE)
+        .accept_compressed(CompressionEncoding::Gzip);
     let routes = Routes::new(rpcs)
         .add_service(health_service)
         .add_service(v1.max_decoding_message_size(MAX_AUXILIARY_MESSAGE))

@@ -1,7 +1,7 @@
 //! Turns an error into a gRPC status: this table, and the details that clients can act on.
 //!
-//! **UNAVAILABLE always means that it is safe to call again.** Clients retry it automatically, so a call that may have
-//! mailed a code or changed a password never gets it.
+//! **UNAVAILABLE from the gateway means that it is safe to call again.** Clients with a retry policy retry it automatically,
+//! so a call that may have mailed a code or changed a password never gets it.
 //!
 //! | what happened | code | reason |
 //! | --- | --- | --- |
@@ -22,9 +22,8 @@
 //! | 409 | ABORTED | `UPSTREAM_CONFLICT` |
 //! | 429 | RESOURCE_EXHAUSTED | `UPSTREAM_RATE_LIMITED` |
 //! | any other 4xx | FAILED_PRECONDITION | `UPSTREAM_REFUSED` |
-//! | 503 | UNAVAILABLE | `UPSTREAM_UNAVAILABLE` |
 //! | 500 and any other 5xx | INTERNAL | `UPSTREAM_FAILED` |
-//! | 502, or the connection broke after sending: a read | UNAVAILABLE | `UPSTREAM_UNAVAILABLE` |
+//! | 502, 503, or the connection broke after sending: a read | UNAVAILABLE | `UPSTREAM_UNAVAILABLE` |
 //! | the same: a write | UNKNOWN | `UPSTREAM_OUTCOME_UNKNOWN` |
 //! | 408, 504, or the deadline passed while waiting | DEADLINE_EXCEEDED | `UPSTREAM_TIMEOUT` |
 //! | could not connect (refused, DNS, TLS), or the circuit breaker is open | UNAVAILABLE | `UPSTREAM_UNREACHABLE` |
@@ -171,8 +170,8 @@ fn api_error_row(kind: ApiErrorKind, is_read_only: bool) -> Row {
         K::EndpointMissing => unserved(C::Unimplemented, R::UpstreamEndpointMissing),
         K::Conflict => refused(C::Aborted, R::UpstreamConflict),
         K::RateLimited => unserved(C::ResourceExhausted, R::UpstreamRateLimited),
-        K::Unavailable => unserved(C::Unavailable, R::UpstreamUnavailable),
-        K::BadGateway => no_response_row(is_read_only, Upstream),
+        // A proxy answers 503 too when the connection to the API breaks after the request was sent.
+        K::Unavailable | K::BadGateway => no_response_row(is_read_only, Upstream),
         K::Timeout => failed(C::DeadlineExceeded, R::UpstreamTimeout),
         K::Failed => failed(C::Internal, R::UpstreamFailed),
         K::Redirected => failed(C::Internal, R::UpstreamRedirected),

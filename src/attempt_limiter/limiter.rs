@@ -230,6 +230,7 @@ mod tests {
         Call {
             rpc: Rpc::GenerateToken,
             deadline: Instant::now() + HOUR,
+            callers_deadline: None,
             client: ConnectInfo::Unix { uid: None },
             is_callers_deadline: false,
             trace: Context::new(),

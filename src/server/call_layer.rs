@@ -28,7 +28,7 @@ use super::{
     reading_limit::ReadingLimit,
 };
 use crate::{
-    call::{Call, CallRecord, time_budget},
+    call::{Call, CallRecord, callers_timeout, time_budget},
     connect_info::ConnectInfo,
     error::Error,
     rpc::Rpc,
@@ -169,6 +169,7 @@ impl Shared {
             rpc,
             client,
             deadline: arrival + budget,
+            callers_deadline: callers_timeout(headers).map(|timeout| arrival + timeout),
             is_callers_deadline: budget < self.timeout,
             trace: observation.span.clone(),
             shutdown: self.shutdown.clone(),
@@ -212,12 +213,14 @@ fn with_details(response: Response<Body>, call: &Call) -> Response<Body> {
 }
 
 fn observe_refusal(error: &Error, observation: CallObservation) -> Response<Body> {
-    let status = observation.record.fail(error, false);
+    let status = observation.record.fail(error, false, Duration::MAX);
     finish_observation(status.into_http(), observation)
 }
 
 fn refuse_unobserved(error: &Error) -> Response<Body> {
-    CallRecord::default().fail(error, false).into_http()
+    CallRecord::default()
+        .fail(error, false, Duration::MAX)
+        .into_http()
 }
 
 fn ready(response: Response<Body>) -> ResponseFuture {

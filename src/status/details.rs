@@ -5,7 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use tonic::Status;
 use tonic_types::{ErrorDetails, StatusExt};
 
-use super::{Classification, DOMAIN};
+use super::{Classification, DOMAIN, Outcome};
 use crate::{
     envelope::{ApiError, ApiErrorKind},
     error::Error,
@@ -17,9 +17,16 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(300);
 /// How long to stay away from an overloaded gateway. Most calls in flight end within that time.
 const OVERLOAD_RETRY_DELAY: Duration = Duration::from_secs(1);
 
+/// The trailer by which a server steers a client's automatic retries (gRFC A6): a delay in milliseconds, or
+/// [`NO_RETRY`]. No client library's automatic retry reads `RetryInfo`.
+const PUSHBACK: &str = "grpc-retry-pushback-ms";
+const NO_RETRY: i64 = -1;
+
 impl Classification {
-    /// The status of the error, details included.
-    pub(crate) fn status(self, error: &Error) -> Status {
+    /// The status of the error, with its details and the trailer that says when an automatic retry may come.
+    ///
+    /// `time_left` is the time until the caller's deadline.
+    pub(crate) fn status(self, error: &Error, is_read_only: bool, time_left: Duration) -> Status {
         let mut details = ErrorDetails::new();
         let mut metadata = HashMap::from([
             ("fault".to_owned(), self.fault.as_str().to_owned()),
@@ -43,12 +50,24 @@ impl Classification {
             }
             _ => {}
         }
+        let is_unknown_write = self.outcome == Outcome::Unknown && !is_read_only;
+        let delay = retry_delay(error).filter(|_| !is_unknown_write);
         // Without a delay there must be no RetryInfo at all.
-        if let Some(delay) = retry_delay(error) {
-            details.set_retry_info(Some(delay));
+        if delay.is_some() {
+            details.set_retry_info(delay);
         }
         details.set_error_info(self.reason.as_str_name(), DOMAIN, metadata);
-        Status::with_error_details(self.code, message(self.reason), details)
+        let mut status = Status::with_error_details(self.code, message(self.reason), details);
+        let pushback = match delay {
+            _ if is_unknown_write => Some(NO_RETRY),
+            Some(delay) if delay > time_left => Some(NO_RETRY),
+            Some(delay) => i64::try_from(delay.as_millis()).ok(),
+            None => None,
+        };
+        if let Some(pushback) = pushback {
+            status.metadata_mut().insert(PUSHBACK, pushback.into());
+        }
+        status
     }
 }
 

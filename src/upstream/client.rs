@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use reqwest::{Certificate, Client, redirect};
 
 use super::request::JSON;
@@ -34,7 +34,15 @@ pub(crate) fn client(
         Client::builder().tls_certs_only([])
     };
     client
-        .default_headers(HeaderMap::from_iter([(header::ACCEPT, JSON)]))
+        .default_headers(HeaderMap::from_iter([
+            (header::ACCEPT, JSON),
+            // Intermediaries may compress for a client that says nothing.
+            (
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
+            ),
+        ]))
+        .http1_allow_obsolete_multiline_headers_in_responses(true)
         .user_agent(USER_AGENT)
         .connect_timeout(connect_timeout)
         .pool_idle_timeout(IDLE_TIMEOUT)

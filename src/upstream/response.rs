@@ -2,11 +2,10 @@
 
 use std::time::SystemTime;
 
-use bytes::BytesMut;
 use http::{HeaderName, header};
 use reqwest::Response;
 
-use super::retry_after;
+use super::{decoding, retry_after};
 use crate::{
     call::Call,
     envelope::{ApiResponse, RequestValues},
@@ -16,32 +15,39 @@ use crate::{
 /// The longest response that is read, in bytes. The documented ones are far shorter.
 pub(crate) const MAX_RESPONSE: usize = 64 * 1024;
 
-/// Reads a whole response.
+/// Reads a response. Of an error only what fits into [`MAX_RESPONSE`] is read, because its status says enough.
 ///
 /// # Errors
 ///
-/// [`Error::TooLarge`] if it is longer than [`MAX_RESPONSE`], or the end of the connection.
+/// [`Error::TooLarge`] if a success is longer than that, or the end of the connection.
 pub(super) async fn read(response: &mut Response, call: &Call) -> Result<ApiResponse, Error> {
-    let http_status = response.status().as_u16();
-    let too_large = Error::TooLarge { http_status };
-    let length = response.content_length();
-    if length.is_some_and(|length| length > MAX_RESPONSE as u64) {
-        return Err(too_large);
+    let status = response.status();
+    let http_status = status.as_u16();
+    let is_announced = response.content_length() > Some(MAX_RESPONSE as u64);
+    if is_announced && status.is_success() {
+        return Err(Error::TooLarge { http_status });
     }
-    let mut body = BytesMut::new();
-    let lost = |error| connection_error(error, call);
-    while let Some(chunk) = response.chunk().await.map_err(lost)? {
-        if body.len() + chunk.len() > MAX_RESPONSE {
-            return Err(too_large);
-        }
+    let mut body = Vec::new();
+    while body.len() <= MAX_RESPONSE
+        && let Some(chunk) = response
+            .chunk()
+            .await
+            .map_err(|it| connection_error(it, call))?
+    {
         body.extend_from_slice(&chunk);
     }
+    let encoding = text(response, &header::CONTENT_ENCODING);
+    let mut body = decoding::decode(body, encoding, MAX_RESPONSE + 1);
+    if body.len() > MAX_RESPONSE && status.is_success() {
+        return Err(Error::TooLarge { http_status });
+    }
+    body.truncate(MAX_RESPONSE);
     Ok(ApiResponse {
         http_status,
         content_type: text(response, &header::CONTENT_TYPE).map(str::to_owned),
         retry_after: text(response, &header::RETRY_AFTER)
             .and_then(|text| retry_after::parse(text, SystemTime::now())),
-        body: body.freeze(),
+        body: body.into(),
         values: RequestValues::default(),
     })
 }

@@ -190,7 +190,10 @@ async fn faults_can_be_asked_for_at_every_step() {
         let read = question(client, &name).await.unwrap_err();
         assert_eq!(read.split(' ').next(), Some(code), "{fault}: {read}");
         let asked = token(client, &name).await.unwrap_err();
-        let write = if matches!(fault, "reset" | "cut-off" | "html-502" | "bad-gateway") {
+        let write = if matches!(
+            fault,
+            "reset" | "cut-off" | "html-502" | "bad-gateway" | "unavailable"
+        ) {
             "Unknown"
         } else {
             code

@@ -6,11 +6,12 @@ use std::{
 };
 
 use http::{Request, StatusCode};
-use reset_gateway::proto::UpdatePasswordRequest;
+use reset_gateway::proto::{GenerateTokenRequest, UpdatePasswordRequest};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+use tonic::codec::CompressionEncoding;
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -97,6 +98,35 @@ async fn a_message_over_64_kib_is_resource_exhausted() {
         .unwrap_err();
     assert_eq!(
         summary(&status),
+        "ResourceExhausted INVALID_REQUEST caller not_sent"
+    );
+    assert!(api.requests().is_empty());
+}
+
+#[tokio::test]
+async fn a_compressed_request_is_read_and_the_response_is_not_compressed() {
+    let api = Api::start(Reply::json(200, Call::Token.success())).await;
+    let gateway = Gateway::before(&api.url());
+    let client = gateway.client().await;
+    let mut client = client
+        .send_compressed(CompressionEncoding::Gzip)
+        .accept_compressed(CompressionEncoding::Gzip);
+    let code = "7".repeat(1000);
+    let response = client.generate_token(GenerateTokenRequest { code }).await;
+    assert!(response.unwrap().metadata().get("grpc-encoding").is_none());
+    assert_eq!(api.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_decompression_bomb_is_resource_exhausted() {
+    let api = Api::start(Reply::json(200, Call::Token.success())).await;
+    let gateway = Gateway::before(&api.url());
+    let client = gateway.client().await;
+    let mut client = client.send_compressed(CompressionEncoding::Gzip);
+    let code = "7".repeat(16 << 20);
+    let status = client.generate_token(GenerateTokenRequest { code }).await;
+    assert_eq!(
+        summary(&status.unwrap_err()),
         "ResourceExhausted INVALID_REQUEST caller not_sent"
     );
     assert!(api.requests().is_empty());

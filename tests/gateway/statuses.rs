@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
+use reset_gateway::proto::GenerateTokenRequest;
 use tokio::io::AsyncWriteExt;
+use tonic::{Request, Status};
 
 use crate::support::{
     api::{Api, Reply, bytes},
@@ -91,6 +93,8 @@ async fn every_response_becomes_the_status_of_the_table() {
         let status = call.make(&mut client, Plain).await.expect_err(&row);
         check(&status);
         assert_eq!(summary(&status), expected, "{row}");
+        let expected_pushback = expected_pushback(call, &expected);
+        assert_eq!(pushback(&status), expected_pushback.as_deref(), "{row}");
         let reason = expected.split(' ').nth(1).unwrap().to_owned();
         let message = messages
             .entry(reason)
@@ -103,6 +107,46 @@ async fn every_response_becomes_the_status_of_the_table() {
             "{row}"
         );
     }
+}
+
+/// The trailer that steers a client's automatic retries.
+fn pushback(status: &Status) -> Option<&str> {
+    status
+        .metadata()
+        .get("grpc-retry-pushback-ms")
+        .map(|it| it.to_str().unwrap())
+}
+
+/// A write with an unknown outcome is not retried; any other status repeats its RetryInfo.
+fn expected_pushback(call: Call, status: &str) -> Option<String> {
+    if status.split(' ').nth(3) == Some("unknown") && call != Question {
+        return Some("-1".to_owned());
+    }
+    let (_, delay) = status.split_once("retry=")?;
+    let (seconds, _) = delay.split_once('s')?;
+    let seconds: u64 = seconds.parse().unwrap();
+    Some((seconds * 1000).to_string())
+}
+
+#[tokio::test]
+async fn a_wait_that_exceeds_the_deadline_stops_automatic_retries() {
+    let api = Api::start(Reply::with(429, &[("Retry-After", "7")], "")).await;
+    let gateway = Gateway::before(&api.url());
+    let mut request = Request::new(GenerateTokenRequest {
+        code: "741175".to_owned(),
+    });
+    request.set_timeout(Duration::from_secs(5));
+    let status = gateway
+        .client()
+        .await
+        .generate_token(request)
+        .await
+        .unwrap_err();
+    assert_eq!(
+        summary(&status),
+        "ResourceExhausted UPSTREAM_RATE_LIMITED upstream refused httpStatus=429 retry=7s"
+    );
+    assert_eq!(pushback(&status), Some("-1"));
 }
 
 #[tokio::test]

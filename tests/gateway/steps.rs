@@ -16,6 +16,7 @@ const RESET: &str = "POST /v1.0/users/password/reset HTTP/1.1\r\n\
     et-app-key: test-key\r\n\
     content-type: application/json\r\n\
     accept: application/json\r\n\
+    accept-encoding: identity\r\n\
     user-agent: reset-gateway/VERSION\r\n\
     host: HOST\r\n\
     content-length: 21\r\n\
@@ -26,6 +27,7 @@ const RESET_WITH_ANSWER: &str = "POST /v1.0/users/password/reset HTTP/1.1\r\n\
     et-app-key: test-key\r\n\
     content-type: application/json\r\n\
     accept: application/json\r\n\
+    accept-encoding: identity\r\n\
     user-agent: reset-gateway/VERSION\r\n\
     host: HOST\r\n\
     content-length: 59\r\n\
@@ -35,6 +37,7 @@ const RESET_WITH_ANSWER: &str = "POST /v1.0/users/password/reset HTTP/1.1\r\n\
 const QUESTION: &str = "GET /v1.0/users/password/secret-question?username=hello%2Ba%20b%26c%40autosh%C3%A4res.com HTTP/1.1\r\n\
     et-app-key: test-key\r\n\
     accept: application/json\r\n\
+    accept-encoding: identity\r\n\
     user-agent: reset-gateway/VERSION\r\n\
     host: HOST\r\n\
     \r\n";
@@ -43,6 +46,7 @@ const TOKEN: &str = "POST /v1.0/users/password/reset/code HTTP/1.1\r\n\
     et-app-key: test-key\r\n\
     content-type: application/json\r\n\
     accept: application/json\r\n\
+    accept-encoding: identity\r\n\
     user-agent: reset-gateway/VERSION\r\n\
     host: HOST\r\n\
     content-length: 17\r\n\
@@ -53,6 +57,7 @@ const PASSWORD: &str = "PUT /v1.0/users/passwords/reset/ HTTP/1.1\r\n\
     et-app-key: test-key\r\n\
     content-type: application/json\r\n\
     accept: application/json\r\n\
+    accept-encoding: identity\r\n\
     user-agent: reset-gateway/VERSION\r\n\
     host: HOST\r\n\
     content-length: 105\r\n\

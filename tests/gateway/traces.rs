@@ -164,7 +164,7 @@ async fn only_a_servers_error_is_an_error_of_the_span() {
         (500, "INTERNAL", true),
         (501, "UNIMPLEMENTED", true),
         (502, "UNKNOWN", true),
-        (503, "UNAVAILABLE", true),
+        (503, "UNKNOWN", true),
         (504, "DEADLINE_EXCEEDED", true),
     ] {
         let body = if http_status == 200 {
