@@ -1,7 +1,7 @@
 //! The metrics as Prometheus reads them.
 
 use opentelemetry_prometheus::PrometheusExporter;
-use prometheus::{Encoder, Registry, TextEncoder};
+use prometheus::{Encoder, Registry, TextEncoder, proto::MetricFamily};
 
 /// The page at `/metrics`.
 #[derive(Clone, Debug)]
@@ -22,12 +22,28 @@ pub(super) fn reader() -> (PrometheusExporter, Page) {
 impl Page {
     /// The text of the page, in Prometheus's format.
     pub(crate) fn text(&self) -> String {
-        let text = TextEncoder::new().encode_to_string(&self.0.gather());
-        text.expect("metrics can be written as text")
+        let mut text = String::new();
+        for family in self.0.gather() {
+            if let Some(unit) = unit(&family) {
+                // The encoder does not know of units.
+                text += &format!("# UNIT {} {unit}\n", family.name());
+            }
+            let encoded = TextEncoder::new().encode_utf8(&[family], &mut text);
+            encoded.expect("writing to memory succeeds");
+        }
+        text
     }
 
     /// The media type of the text.
     pub(crate) fn content_type() -> String {
         TextEncoder::new().format_type().to_owned()
     }
+}
+
+/// The unit of a family, which by the OpenTelemetry-to-Prometheus rules its name ends with.
+fn unit(family: &MetricFamily) -> Option<&'static str> {
+    let name = family.name().trim_end_matches("_total");
+    ["seconds", "bytes"]
+        .into_iter()
+        .find(|unit| name.ends_with(&format!("_{unit}")))
 }

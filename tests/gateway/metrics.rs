@@ -172,7 +172,7 @@ async fn each_call_makes_one_span_one_measurement_and_one_line_over_either_proto
 }
 
 #[tokio::test]
-async fn the_page_has_the_conventions_names_with_help_and_buckets() {
+async fn the_page_has_the_conventions_names_with_help_unit_and_buckets() {
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
     let gateway = Gateway::before(&api.url());
     Call::Question
@@ -185,6 +185,7 @@ async fn the_page_has_the_conventions_names_with_help_and_buckets() {
         "http_client_request_duration_seconds",
     ] {
         for line in [
+            format!("# UNIT {name} seconds\n"),
             format!("# HELP {name} Duration of the "),
             format!("# TYPE {name} histogram\n"),
         ] {
