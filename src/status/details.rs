@@ -61,7 +61,7 @@ impl Classification {
         let pushback = match delay {
             _ if is_unknown_write => Some(NO_RETRY),
             Some(delay) if delay > time_left => Some(NO_RETRY),
-            Some(delay) => i64::try_from(delay.as_millis()).ok(),
+            Some(delay) => Some(whole_milliseconds(delay)),
             None => None,
         };
         if let Some(pushback) = pushback {
@@ -110,6 +110,12 @@ fn whole_seconds(time: Duration) -> Duration {
     Duration::from_secs(time.as_secs() + u64::from(time.subsec_nanos() > 0))
 }
 
+/// Rounds up, for the same reason.
+fn whole_milliseconds(time: Duration) -> i64 {
+    let milliseconds = time.as_nanos().div_ceil(1_000_000);
+    i64::try_from(milliseconds).unwrap_or(i64::MAX)
+}
+
 /// The fixed sentence for a reason.
 fn message(reason: ErrorReason) -> &'static str {
     use ErrorReason as R;
@@ -147,5 +153,18 @@ fn message(reason: ErrorReason) -> &'static str {
             "The gateway is going down; nothing was sent and the call may be repeated."
         }
         R::GatewayFailed => "The gateway failed.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_is_rounded_up_so_that_nobody_comes_too_early() {
+        let delay = Duration::from_micros(1_500_001);
+        assert_eq!(whole_milliseconds(delay), 1501);
+        assert_eq!(whole_milliseconds(Duration::from_millis(7)), 7);
+        assert_eq!(whole_seconds(delay), Duration::from_secs(2));
     }
 }
