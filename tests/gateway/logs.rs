@@ -1,6 +1,7 @@
 //! One line a call, and a level that changes while the program runs.
 
 use std::{
+    fs::File,
     io::{BufRead, BufReader},
     os::fd::{AsFd, OwnedFd},
     process::{Child, Command, Stdio},
@@ -324,6 +325,31 @@ async fn standard_output_that_nobody_reads_stops_nothing() {
         Call::Question.make(&mut client, Plain).await.unwrap();
     }
     gateway.stop().await;
+}
+
+#[tokio::test]
+async fn a_non_blocking_standard_error_gets_every_line_whole() {
+    const CALLS: usize = 300;
+    let api = Api::start(Reply::json(200, Call::Question.success())).await;
+    let folder = tempfile::tempdir().unwrap();
+    let address = format!("unix:{}", folder.path().join("gateway.sock").display());
+    let (read, write) = pipe_with(PipeFlags::NONBLOCK | PipeFlags::CLOEXEC).unwrap();
+    fcntl_setpipe_size(&write, 4096).unwrap();
+    rustix::fs::fcntl_setfl(&read, rustix::fs::OFlags::empty()).unwrap();
+    let gateway = {
+        let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
+        command.args(["--listen", &address, "--admin-listen", "off"]);
+        Process(command.stderr(write).spawn().unwrap())
+    };
+    within(|| folder.path().join("gateway.sock").exists()).await;
+    let mut client = PasswordResetServiceClient::new(connect(&address).await);
+    for _ in 0..CALLS {
+        Call::Question.make(&mut client, Plain).await.unwrap();
+    }
+    // By now the pipe has been full for long.
+    let log = std::thread::spawn(|| std::io::read_to_string(File::from(read)).unwrap());
+    gateway.stop().await;
+    assert_eq!(calls(&log.join().unwrap()).len(), CALLS);
 }
 
 #[tokio::test]

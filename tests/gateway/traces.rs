@@ -744,6 +744,7 @@ async fn several_tracestate_fields_are_one_list() {
             "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         ),
         ("tracestate", "one=1"),
+        ("tracestate", ""),
         ("tracestate", "two=2,three=3"),
     ]);
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
