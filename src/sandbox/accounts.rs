@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use rand::Rng;
 use tokio::time::Instant;
-use uuid::Uuid;
+use uuid::Builder;
 
 /// How long a code or a token works.
 const LIFETIME: Duration = Duration::from_secs(15 * 60);
@@ -76,7 +76,9 @@ impl Accounts {
     /// Step 3: exchanges a code for a token.
     pub(super) fn token(&mut self, code: &str) -> Result<String, Refusal> {
         let trader = take(&mut self.codes, code).ok_or(Refusal::IncorrectCode)?;
-        let token = Uuid::from_u128(rand::random()).to_string();
+        let token = Builder::from_random_bytes(rand::random())
+            .into_uuid()
+            .to_string();
         self.tokens
             .insert(token.clone(), (trader, Instant::now() + LIFETIME));
         Ok(token)
