@@ -25,7 +25,7 @@ use crate::{
     status::{Classification, Fault, Outcome},
 };
 
-/// What an attempt guesses.
+/// The kind of value that an attempt guesses.
 #[derive(Clone, Copy)]
 pub(crate) enum Guess<'a> {
     /// A code, which may be any user's: the caller is limited.

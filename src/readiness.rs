@@ -26,7 +26,7 @@ struct State {
 }
 
 impl Readiness {
-    /// Whether the listeners accept calls and the gateway does not shut down.
+    /// Sets whether the listeners accept calls. They no longer do when the gateway shuts down.
     pub(crate) fn set_serving(&self, serving: bool) {
         self.0.send_modify(|state| state.serving = serving);
     }

@@ -1,4 +1,4 @@
-//! The four steps of a reset. Each file is one rpc: what it sends to the API, and what the response means.
+//! The four steps of a reset. Each file holds one rpc: its request to the API and the reading of the response.
 
 mod generate_token;
 mod get_secret_question;
@@ -33,12 +33,12 @@ pub(crate) struct StepContext {
     pub(crate) app_key: HeaderValue,
 }
 
-/// What one call does, made from its validated message.
+/// The REST request of one call, and how its response is read. A step is made from a validated message.
 pub(crate) struct Step<'a, T> {
     payload: Payload<'a>,
     /// The values of the message, which must not come back in an error.
     values: RequestValues,
-    /// What the call guesses, if its rpc limits guesses.
+    /// The guess that the call makes, if its rpc is limited.
     guess: Option<Guess<'a>>,
     /// Reads the API's response.
     parse: fn(&ApiResponse) -> Result<T, ApiError>,

@@ -1,4 +1,4 @@
-//! What all measurements share: the programs, the collector, and the REST API, an nginx that answers from memory.
+//! The environment of all measurements: the programs, the collector, and the REST API, an nginx that answers from memory.
 
 use std::{
     fs,

@@ -18,7 +18,7 @@ pub enum LogFormat {
     Json,
 }
 
-/// What is logged, and where traces and metrics are sent.
+/// The settings of the log, and of traces and metrics.
 pub(crate) struct Telemetry {
     /// How log lines are written.
     pub(crate) log_format: LogFormat,

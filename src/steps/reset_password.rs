@@ -39,7 +39,7 @@ pub(super) fn parse(response: &ApiResponse) -> Result<ResetPasswordResponse, Api
     read(response, SuccessRule::NoErrors).map(|_| ResetPasswordResponse {})
 }
 
-/// As [`parse`], for a call without an answer. What the API calls an incorrect answer is then a missing one.
+/// Reads the response to a call without an answer. The API reports the missing answer as an incorrect one.
 pub(super) fn parse_without_answer(
     response: &ApiResponse,
 ) -> Result<ResetPasswordResponse, ApiError> {

@@ -165,14 +165,23 @@ mod tests {
         CircuitBreaker::new(readiness)
     }
 
+    /// Records a connection that is not made.
+    fn fail(breaker: &CircuitBreaker) {
+        let admission = breaker.admit().unwrap();
+        admission.record(&TIMED_OUT, MIN_COUNTED_TIMEOUT);
+    }
+
+    /// Records a connection that is made.
+    fn succeed(breaker: &CircuitBreaker) {
+        let admission = breaker.admit().unwrap();
+        admission.record(&TOO_LARGE, MIN_COUNTED_TIMEOUT);
+    }
+
     /// A breaker that has just opened.
     fn open() -> CircuitBreaker {
         let breaker = breaker();
         for _ in 0..FAILURE_THRESHOLD {
-            breaker
-                .admit()
-                .unwrap()
-                .record(&TIMED_OUT, MIN_COUNTED_TIMEOUT);
+            fail(&breaker);
         }
         breaker
     }
@@ -194,23 +203,14 @@ mod tests {
         let breaker = breaker();
         for _ in 0..3 {
             for _ in 1..FAILURE_THRESHOLD {
-                breaker
-                    .admit()
-                    .unwrap()
-                    .record(&TIMED_OUT, MIN_COUNTED_TIMEOUT);
+                fail(&breaker);
             }
-            breaker
-                .admit()
-                .unwrap()
-                .record(&TOO_LARGE, MIN_COUNTED_TIMEOUT);
+            succeed(&breaker);
         }
         let late = breaker.admit().unwrap();
         for _ in 0..FAILURE_THRESHOLD {
             assert!(breaker.is_closed());
-            breaker
-                .admit()
-                .unwrap()
-                .record(&TIMED_OUT, MIN_COUNTED_TIMEOUT);
+            fail(&breaker);
         }
         assert!(!breaker.is_closed() && breaker.admit().is_err());
         late.record(&TOO_LARGE, MIN_COUNTED_TIMEOUT);
@@ -262,15 +262,9 @@ mod tests {
             trial.record(&TIMED_OUT, MIN_COUNTED_TIMEOUT);
         }
         tokio::time::advance(time_left(&breaker)).await;
-        breaker
-            .admit()
-            .unwrap()
-            .record(&TOO_LARGE, MIN_COUNTED_TIMEOUT);
+        succeed(&breaker);
         for _ in 0..FAILURE_THRESHOLD {
-            breaker
-                .admit()
-                .unwrap()
-                .record(&TIMED_OUT, MIN_COUNTED_TIMEOUT);
+            fail(&breaker);
         }
         assert!(time_left(&breaker) <= FIRST_PAUSE * 3 / 2, "it begins anew");
     }
@@ -293,16 +287,10 @@ mod tests {
         for expected in [None, None, Some("API unreachable")] {
             assert_eq!(breaker.readiness.not_ready_reason(), expected);
             tokio::time::advance(time_left(&breaker)).await;
-            breaker
-                .admit()
-                .unwrap()
-                .record(&TIMED_OUT, MIN_COUNTED_TIMEOUT);
+            fail(&breaker);
         }
         tokio::time::advance(time_left(&breaker)).await;
-        breaker
-            .admit()
-            .unwrap()
-            .record(&TOO_LARGE, MIN_COUNTED_TIMEOUT);
+        succeed(&breaker);
         assert_eq!(breaker.readiness.not_ready_reason(), None);
     }
 }
