@@ -1,8 +1,8 @@
 //! Limits guessing. Step 3 takes six digits and no user name, so one guess tries all open codes at
 //! once; step 1 takes answers to secret questions.
 //!
-//! An attempt costs a token if the API refuses it, or if the caller cancels it or lets a short deadline
-//! expire. Attempts that succeed cost nothing. Each attempt reserves a token before it is sent, so a
+//! An attempt costs a token unless it succeeds or an outage of the API ends it. It runs to its end even if
+//! its caller leaves, so nobody guesses for nothing. Each attempt reserves a token before it is sent, so a
 //! thousand concurrent guesses get no further than a thousand sequential ones.
 
 mod client_id;
@@ -19,10 +19,9 @@ use self::limiter::KeyedLimiter;
 use crate::{
     call::Call,
     config::Attempts,
-    envelope::ApiErrorKind,
+    envelope::{ApiError, ApiErrorKind},
     error::Error,
     invisible::is_invisible,
-    status::{Classification, Fault, Outcome},
 };
 
 /// The kind of value that an attempt guesses.
@@ -73,7 +72,7 @@ impl AttemptLimiter {
         };
         let result = send().await;
         match &result {
-            Err(error) if costs(error, call.is_callers_deadline) => attempt.commit(),
+            Err(error) if costs(error) => attempt.commit(),
             _ => attempt.refund(),
         }
         result
@@ -91,20 +90,23 @@ impl AttemptLimiter {
     }
 }
 
-/// Whether a failed attempt costs a token: the API refused the guess, or the caller did not wait
-/// for the response.
-fn costs(error: &Error, is_callers_deadline: bool) -> bool {
+/// Whether a failed attempt costs a token. Any response does, even one that cannot be read, because it
+/// may be how a release of the API refuses a guess; unless it shows an outage.
+fn costs(error: &Error) -> bool {
     match error {
-        // Some releases of the API may refuse a guess like this.
-        Error::Api(error) if error.kind == ApiErrorKind::Unexplained => true,
-        Error::Api(_) => {
-            let classification = Classification::of(error, false);
-            classification.fault == Fault::Caller && classification.outcome == Outcome::Refused
-        }
-        // The API may take longer to refuse a guess than to accept it. A short deadline would then
-        // reveal a wrong guess for free.
-        Error::TimedOut { sent } => *sent && is_callers_deadline,
+        Error::Api(error) => !is_outage(error),
+        Error::TooLarge { .. } => true,
+        // Not sent, or no response came.
         _ => false,
+    }
+}
+
+/// Whether the API, or a proxy in front of it, did not get as far as the guess.
+fn is_outage(error: &ApiError) -> bool {
+    match error.http_status {
+        408 | 429 => !error.is_from_api,
+        500.. => true,
+        _ => error.kind == ApiErrorKind::KeyRejected,
     }
 }
 
@@ -123,66 +125,58 @@ mod tests {
         })
     }
 
-    fn refused(kind: ApiErrorKind) -> Error {
-        let body = bytes::Bytes::new();
+    fn failed(http_status: u16, kind: ApiErrorKind) -> Error {
         let response = ApiResponse {
-            http_status: 200,
+            http_status,
             content_type: None,
             retry_after: None,
-            body,
+            body: bytes::Bytes::new(),
             values: RequestValues::default(),
         };
         Error::Api(ApiError::without_details(kind, &response))
     }
 
     #[test]
-    fn only_a_refusal_by_the_api_costs() {
+    fn any_response_costs_unless_it_shows_an_outage() {
         use ApiErrorKind as K;
-        for kind in [
-            K::IncorrectAnswer,
-            K::Declined(None),
-            K::Declined(Some(404)),
-            K::Unexplained,
-            K::BadRequest,
-            K::Validation,
-            K::Forbidden,
-            K::NotFound,
-            K::Conflict,
+        for (http_status, kind) in [
+            (200, K::IncorrectAnswer),
+            (200, K::Declined(None)),
+            (200, K::Declined(Some(429))),
+            (200, K::Declined(Some(500))),
+            (200, K::Unexplained),
+            (200, K::Malformed),
+            (302, K::Redirected),
+            (400, K::BadRequest),
+            (403, K::Forbidden),
+            (404, K::NotFound),
+            (404, K::EndpointMissing),
+            (409, K::Conflict),
+            (422, K::Validation),
         ] {
-            assert!(costs(&refused(kind), false), "{kind:?}");
+            assert!(costs(&failed(http_status, kind)), "{kind:?}");
         }
-        for kind in [
-            K::KeyRejected,
-            K::EndpointMissing,
-            K::RateLimited,
-            K::Unavailable,
-            K::BadGateway,
-            K::Timeout,
-            K::Failed,
-            K::Redirected,
-            K::Malformed,
-            K::Declined(Some(429)),
-            K::Declined(Some(500)),
+        for (http_status, kind) in [
+            (403, K::KeyRejected),
+            (408, K::Timeout),
+            (429, K::RateLimited),
+            (500, K::Failed),
+            (501, K::EndpointMissing),
+            (502, K::BadGateway),
+            (503, K::Unavailable),
+            (504, K::Timeout),
         ] {
-            assert!(!costs(&refused(kind), true), "{kind:?}");
+            assert!(!costs(&failed(http_status, kind)), "{kind:?}");
         }
+        assert!(costs(&Error::TooLarge { http_status: 200 }));
         for error in [
             Error::Overloaded,
             Error::KeyMissing,
-            Error::TooLarge { http_status: 200 },
+            Error::TimedOut { sent: true },
+            Error::TimedOut { sent: false },
         ] {
-            assert!(!costs(&error, true), "{error:?}");
+            assert!(!costs(&error), "{error:?}");
         }
-    }
-
-    #[test]
-    fn a_deadline_costs_if_the_caller_shortened_it() {
-        assert!(costs(&Error::TimedOut { sent: true }, true));
-        assert!(
-            !costs(&Error::TimedOut { sent: true }, false),
-            "the gateway's own timeout: the API is slow"
-        );
-        assert!(!costs(&Error::TimedOut { sent: false }, true));
     }
 
     #[test]

@@ -10,8 +10,9 @@ use std::{
 
 use http::HeaderMap;
 use opentelemetry::Context;
+use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 use tonic::Status;
 
 use crate::{
@@ -26,15 +27,18 @@ use crate::{
 pub(crate) struct Call {
     pub(crate) rpc: Rpc,
     pub(crate) client: ConnectInfo,
+    /// When the call is answered at the latest: at its caller's deadline, or when `--timeout` is over.
     pub(crate) deadline: Instant,
+    /// When its REST call ends at the latest. A write that was sent goes on after the deadline of its caller.
+    pub(crate) work_deadline: Instant,
     /// When the caller stops waiting, if it has set a deadline.
     pub(crate) callers_deadline: Option<Instant>,
-    /// Whether the caller's deadline applies, and not the gateway's `--timeout`.
-    pub(crate) is_callers_deadline: bool,
     /// Holds the call's server span, the parent of the REST call's span.
     pub(crate) trace: Context,
     /// Cancelled when the gateway cannot wait for the call any longer.
     pub(crate) shutdown: CancellationToken,
+    /// The drain waits until it is dropped.
+    pub(crate) _open: TaskTrackerToken,
     pub(crate) record: Arc<CallRecord>,
 }
 
@@ -42,6 +46,8 @@ pub(crate) struct Call {
 #[derive(Debug, Default)]
 pub(crate) struct CallRecord {
     send_state: AtomicU8,
+    /// The record of the call that this one repeats, while that call is under way.
+    original: Mutex<Option<Arc<CallRecord>>>,
     http_status: AtomicU16,
     failure: OnceLock<Failure>,
 }
@@ -68,9 +74,29 @@ impl CallRecord {
         self.transition_from_not_sent(SENT) != ABANDONED
     }
 
-    /// Keeps the call from being sent from now on. Returns whether it may have been sent before.
+    /// Keeps the call from being sent from now on. Returns whether the API may have seen it, or may yet see the call that it
+    /// repeats.
     pub(crate) fn abandon(&self) -> bool {
+        let original_goes_on = self
+            .original
+            .lock()
+            .as_ref()
+            .is_some_and(|it| it.may_be_sent());
+        self.stop_sending() || original_goes_on
+    }
+
+    /// Keeps the call from being sent from now on. Returns whether it was sent before.
+    pub(crate) fn stop_sending(&self) -> bool {
         self.transition_from_not_sent(ABANDONED) == SENT
+    }
+
+    /// Sets the record of the call that this one repeats, while that call is under way.
+    pub(crate) fn set_original(&self, record: Option<Arc<Self>>) {
+        *self.original.lock() = record;
+    }
+
+    fn may_be_sent(&self) -> bool {
+        self.send_state.load(Ordering::Acquire) != ABANDONED
     }
 
     /// Whether the API may have seen the call.
@@ -130,7 +156,7 @@ impl Call {
     pub(crate) fn ensure_live(&self) -> Result<(), Error> {
         if self.shutdown.is_cancelled() {
             Err(self.shutting_down())
-        } else if Instant::now() >= self.deadline {
+        } else if Instant::now() >= self.work_deadline {
             Err(self.timed_out())
         } else {
             Ok(())
@@ -140,15 +166,24 @@ impl Call {
     /// Waits that long, unless the call has to be abandoned before.
     pub(crate) async fn pause(&self, duration: Duration) -> Result<(), Error> {
         tokio::select! {
-            error = self.until_abandoned() => Err(error),
+            error = self.until_work_deadline() => Err(error),
             () = sleep(duration) => Ok(()),
         }
     }
 
-    /// Waits until the call has to be abandoned, abandons it, and returns the reason.
-    pub(crate) async fn until_abandoned(&self) -> Error {
+    /// Waits until the call has to be answered, abandons it, and returns the reason.
+    pub(crate) async fn until_deadline(&self) -> Error {
+        self.until_abandoned(self.deadline).await
+    }
+
+    /// Waits until the REST call has to end, abandons the call, and returns the reason.
+    pub(crate) async fn until_work_deadline(&self) -> Error {
+        self.until_abandoned(self.work_deadline).await
+    }
+
+    async fn until_abandoned(&self, deadline: Instant) -> Error {
         tokio::select! {
-            () = sleep_until(self.deadline) => self.timed_out(),
+            () = sleep_until(deadline) => self.timed_out(),
             () = self.shutdown.cancelled() => self.shutting_down(),
         }
     }

@@ -10,6 +10,8 @@
 //!                   ▼       │
 //!   service         │       │◀─ status    the one table: error → gRPC status and details
 //!                   ▼       │
+//!   request_ids     │       │  writes that are repeated: sends one of them
+//!                   ▼       │
 //!   steps           │       │◀─ envelope  every quirk of the API: response → message or error
 //!                   ▼       │
 //!   attempt_limiter │       │  steps 1 and 3 only: limits guessing
@@ -33,6 +35,8 @@ pub mod rpc;
 mod server;
 
 mod service;
+
+mod request_ids;
 
 mod steps;
 

@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 pub const API_VERSION: &str = "1.0";
 
 /// The names of all request fields.
-pub const REQUEST_FIELDS: [&str; 7] = [
+pub const REQUEST_FIELDS: [&str; 8] = [
     "user",
     "secret_question_answer",
     "username",
@@ -17,6 +17,7 @@ pub const REQUEST_FIELDS: [&str; 7] = [
     "token",
     "password",
     "password_confirmation",
+    "request_id",
 ];
 
 /// The characters that a query percent-encodes: all but the unreserved ones of RFC 3986.

@@ -25,6 +25,7 @@ use crate::{
     error::chain,
     explain, output, probe,
     readiness::Readiness,
+    request_ids::RequestIds,
     rpc::API_VERSION,
     sandbox,
     server::{self, Listeners, admin::Admin, listener::Listener},
@@ -104,12 +105,13 @@ async fn serve_until_signal(
     let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
     let version = &config.upstream_api_version;
     let upstream = Upstream::new(client, &base, version, in_flight, &observer, &readiness);
-    let service = Service {
+    let service = Arc::new(Service {
         upstream: Arc::new(upstream),
         app_keys,
         attempt_limiter: Arc::new(AttemptLimiter::new(&config.attempts)),
+        request_ids: RequestIds::default(),
         readiness,
-    };
+    });
     let running = server::start(listeners, service, limits, observer, admin).await;
     output::print(io::stdout(), text);
     running.serve_until(stop).await;

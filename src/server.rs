@@ -96,7 +96,7 @@ pub(crate) struct RunningServer {
 /// Starts to serve. When this completes, calls are accepted and health says so.
 pub(crate) async fn start(
     listeners: Listeners,
-    service: Service,
+    service: Arc<Service>,
     limits: Limits,
     observer: CallObserver,
     admin: Admin,
@@ -158,7 +158,7 @@ fn serve(
 }
 
 /// The routes of our rpcs, health and reflection, and the reporter that sets the health status.
-async fn routes(service: Service) -> (Routes, Reporter) {
+async fn routes(service: Arc<Service>) -> (Routes, Reporter) {
     let (health_service, health) = health::service(service.readiness.clone()).await;
     let v1 = reflection()
         .build_v1()

@@ -1,11 +1,15 @@
 //! The gRPC service: four one-line handlers over one `call`.
 
+mod run_to_end;
+
 use std::{panic::AssertUnwindSafe, sync::Arc};
 
 use futures_util::FutureExt;
 use http::HeaderValue;
+use prost::Message;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
+use self::run_to_end::RunToEnd;
 use crate::{
     app_key::AppKeys,
     attempt_limiter::AttemptLimiter,
@@ -14,6 +18,7 @@ use crate::{
     error::Error,
     proto::{self, password_reset_service_server::PasswordResetService},
     readiness::Readiness,
+    request_ids::RequestIds,
     steps::{self, Step, StepContext},
     upstream::Upstream,
 };
@@ -24,11 +29,12 @@ pub(crate) struct Service {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) app_keys: AppKeys,
     pub(crate) attempt_limiter: Arc<AttemptLimiter>,
+    pub(crate) request_ids: RequestIds,
     pub(crate) readiness: Readiness,
 }
 
 #[tonic::async_trait]
-impl PasswordResetService for Service {
+impl PasswordResetService for Arc<Service> {
     async fn reset_password(
         &self,
         request: Request<proto::ResetPasswordRequest>,
@@ -58,30 +64,60 @@ impl PasswordResetService for Service {
     }
 }
 
+/// Makes the step of an rpc from its message.
+type MakeStep<Req, Res> = for<'a> fn(&'a Req) -> Result<Step<'a, Res>, Error>;
+
 impl Service {
     /// Runs a step for a call, and turns its error into a status. A panic of the step is an error too,
     /// so that the caller learns the outcome.
     async fn call<Req, Res>(
-        &self,
+        self: &Arc<Self>,
         mut request: Request<Req>,
-        step: for<'a> fn(&'a Req) -> Result<Step<'a, Res>, Error>,
-    ) -> Result<Response<Res>, Status> {
+        step: MakeStep<Req, Res>,
+    ) -> Result<Response<Res>, Status>
+    where
+        Req: Send + Sync + 'static,
+        Res: Message + Default + 'static,
+    {
         let call: Arc<Call> = request
             .extensions_mut()
             .remove()
             .expect("the call layer is around every rpc");
-        let result = AssertUnwindSafe(async {
-            let context = self.context(request.metadata(), &call)?;
-            let result = step(request.get_ref())?.run(&context).await;
-            self.record_key_result(&context.app_key, result)
-        })
-        .catch_unwind()
-        .await
-        .unwrap_or_else(|_panic| {
-            let sent = call.record.abandon();
-            Err(Error::Panicked { sent })
-        });
+        let (service, working) = (Arc::clone(self), Arc::clone(&call));
+        let work = async move {
+            AssertUnwindSafe(service.work(&request, step, &working))
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_panic| {
+                    let sent = working.record.abandon();
+                    Err(Error::Panicked { sent }.into())
+                })
+        };
+        let result = RunToEnd::new(Arc::clone(&call), work).await;
         result.map(Response::new).map_err(|error| call.fail(&error))
+    }
+
+    async fn work<Req, Res>(
+        &self,
+        request: &Request<Req>,
+        step: MakeStep<Req, Res>,
+        call: &Arc<Call>,
+    ) -> Result<Res, Arc<Error>>
+    where
+        Res: Message + Default,
+    {
+        let context = self.context(request.metadata(), call)?;
+        let step = step(request.get_ref())?;
+        let id = step.request_id().map(|id| {
+            let callers_key = matches!(self.app_keys, AppKeys::Callers).then_some(&context.app_key);
+            let content = (step.payload(), callers_key, context.client);
+            self.request_ids.identify(call.rpc, id, content)
+        });
+        let send = async || self.record_key_result(&context.app_key, step.run(&context).await);
+        match id {
+            Some(id) => self.request_ids.send_once(id, call, send).await,
+            None => Ok(send().await?),
+        }
     }
 
     fn context(&self, metadata: &MetadataMap, call: &Arc<Call>) -> Result<StepContext, Error> {

@@ -9,7 +9,9 @@ mod validate;
 use std::sync::Arc;
 
 use http::HeaderValue;
+use uuid::Uuid;
 
+use self::validate::Validated;
 pub(crate) use self::{
     generate_token::generate_token, get_secret_question::get_secret_question,
     reset_password::reset_password, update_password::update_password,
@@ -17,7 +19,7 @@ pub(crate) use self::{
 use crate::{
     attempt_limiter::{AttemptLimiter, ClientId, Guess},
     call::Call,
-    envelope::{ApiError, ApiResponse, RequestValues},
+    envelope::{ApiError, ApiResponse},
     error::Error,
     rpc::Rpc,
     upstream::{ApiRequest, Payload, Upstream},
@@ -36,15 +38,25 @@ pub(crate) struct StepContext {
 /// The REST request of one call, and how its response is read. A step is made from a validated message.
 pub(crate) struct Step<'a, T> {
     payload: Payload<'a>,
-    /// The values of the message, which must not come back in an error.
-    values: RequestValues,
+    /// Its values must not come back in an error.
+    validated: Validated,
     /// The guess that the call makes, if its rpc is limited.
     guess: Option<Guess<'a>>,
     /// Reads the API's response.
     parse: fn(&ApiResponse) -> Result<T, ApiError>,
 }
 
-impl<T> Step<'_, T> {
+impl<'a, T> Step<'a, T> {
+    /// The id of a write that may be repeated.
+    pub(crate) fn request_id(&self) -> Option<Uuid> {
+        self.validated.request_id
+    }
+
+    /// What the API is sent.
+    pub(crate) fn payload(&self) -> &Payload<'a> {
+        &self.payload
+    }
+
     /// Sends the REST request, once the limit on guesses allows it, and reads the response.
     ///
     /// # Errors
@@ -57,7 +69,10 @@ impl<T> Step<'_, T> {
             payload: self.payload,
         };
         let send = async || {
-            let response = context.upstream.send(&request, self.values).await?;
+            let response = context
+                .upstream
+                .send(&request, self.validated.values)
+                .await?;
             (self.parse)(&response).map_err(Error::Api)
         };
         let (limiter, client) = (&context.attempt_limiter, context.client);

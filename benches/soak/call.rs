@@ -89,7 +89,10 @@ async fn send(client: &mut Client, rpc: u32, id: u64, deadline: u64) -> Result<(
             response.await.map(drop)
         }
         2 => {
-            let request = GenerateTokenRequest { code: id };
+            let request = GenerateTokenRequest {
+                request_id: None,
+                code: id,
+            };
             let response = client.generate_token(with_deadline(request, deadline));
             response.await.map(drop)
         }

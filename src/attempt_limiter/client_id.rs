@@ -12,7 +12,7 @@ use super::AttemptLimiter;
 use crate::connect_info::ConnectInfo;
 
 /// Stands for one caller.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ClientId(pub(super) u64);
 
 impl AttemptLimiter {

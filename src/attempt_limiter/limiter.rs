@@ -115,7 +115,7 @@ impl KeyedLimiter {
         tokio::select! {
             biased;
             result = reserve_all => result?,
-            error = call.until_abandoned() => return Err(error),
+            error = call.until_work_deadline() => return Err(error),
         }
         Ok(attempt)
     }
@@ -215,7 +215,7 @@ fn too_many_attempts(retry_after: Duration) -> Error {
 #[cfg(test)]
 mod tests {
     use opentelemetry::Context;
-    use tokio_util::sync::CancellationToken;
+    use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
     use super::*;
     use crate::{connect_info::ConnectInfo, rpc::Rpc};
@@ -232,9 +232,10 @@ mod tests {
             deadline: Instant::now() + HOUR,
             callers_deadline: None,
             client: ConnectInfo::Unix { uid: None },
-            is_callers_deadline: false,
+            work_deadline: Instant::now() + HOUR,
             trace: Context::new(),
             shutdown: CancellationToken::new(),
+            _open: TaskTracker::new().token(),
             record: Arc::default(),
         }
     }

@@ -122,7 +122,7 @@ where
             // Not observed: the last spans may already be on their way.
             return ready(refuse_unobserved(&Error::ShuttingDown { sent: false }));
         }
-        let open = (self.connection.begin_call(), shared.open.token());
+        let open = self.connection.begin_call();
         let rpc = Rpc::by_path(request.uri().path());
         let observation = shared
             .observer
@@ -136,6 +136,7 @@ where
         let guard = (permit, self.connection.begin_reading());
         let mut request = request.map(|body| with_permit(guard, body));
         let Some(rpc) = rpc else {
+            let open = (open, shared.open.token());
             return Box::pin(async move {
                 let _open = open;
                 discard(request.into_body(), &refused).await;
@@ -148,7 +149,7 @@ where
         Box::pin(async move {
             let response = respond(response, &call, &refused).await;
             let response = finish_observation(response, observation);
-            drop(open);
+            drop((open, call));
             Ok(response)
         })
     }
@@ -170,9 +171,15 @@ impl Shared {
             client,
             deadline: arrival + budget,
             callers_deadline: callers_timeout(headers).map(|timeout| arrival + timeout),
-            is_callers_deadline: budget < self.timeout,
+            work_deadline: arrival
+                + if rpc.is_read_only() {
+                    budget
+                } else {
+                    self.timeout
+                },
             trace: observation.span.clone(),
             shutdown: self.shutdown.clone(),
+            _open: self.open.token(),
             record: Arc::clone(&observation.record),
         })
     }
@@ -191,7 +198,7 @@ async fn respond(
             let Ok(response) = response;
             with_details(response, call)
         }
-        error = call.until_abandoned() => call.fail(&error).into_http(),
+        error = call.until_deadline() => call.fail(&error).into_http(),
         () = until_refused(refused, call) => call.fail(&Error::Overloaded).into_http(),
     }
 }

@@ -12,10 +12,14 @@ use crate::{
 };
 
 pub(crate) fn generate_token(
-    GenerateTokenRequest { code }: &GenerateTokenRequest,
+    request: &GenerateTokenRequest,
 ) -> Result<Step<'_, GenerateTokenResponse>, Error> {
+    let code = request.code.as_str();
     Ok(Step {
-        values: Validator::default().field("code", Some(code)).finish()?,
+        validated: Validator::default()
+            .field("code", Some(code))
+            .request_id(request.request_id.as_deref())
+            .finish()?,
         payload: Payload::json(&[("Code", code)]),
         guess: Some(Guess::Code),
         parse,

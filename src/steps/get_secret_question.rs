@@ -14,7 +14,7 @@ pub(crate) fn get_secret_question(
     GetSecretQuestionRequest { username }: &GetSecretQuestionRequest,
 ) -> Result<Step<'_, GetSecretQuestionResponse>, Error> {
     Ok(Step {
-        values: Validator::default()
+        validated: Validator::default()
             .field("username", Some(username))
             .finish()?,
         payload: Payload::Query("username", username),

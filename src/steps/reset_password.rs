@@ -21,9 +21,10 @@ pub(crate) fn reset_password(
     let mut members = vec![("User", user)];
     members.extend(answer.map(|answer| ("SecretQuestionAnswer", answer)));
     Ok(Step {
-        values: Validator::default()
+        validated: Validator::default()
             .field("user", Some(user))
             .field("secret_question_answer", answer)
+            .request_id(request.request_id.as_deref())
             .finish()?,
         payload: Payload::json(&members),
         guess: answer.map(|_| Guess::Answer(user)),

@@ -18,10 +18,11 @@ pub(crate) fn update_password(
     let is_same = confirmation.is_none_or(|confirmation| confirmation == password);
     let rule = "must equal the password, or be left out";
     Ok(Step {
-        values: Validator::default()
+        validated: Validator::default()
             .field("token", Some(token))
             .field("password", Some(password))
             .check("password_confirmation", rule, is_same)
+            .request_id(request.request_id.as_deref())
             .finish()?,
         payload: Payload::json(&[
             ("Token", token),

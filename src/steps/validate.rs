@@ -1,5 +1,7 @@
 //! Checks the fields of a request before anything is sent.
 
+use uuid::{Uuid, fmt::Hyphenated};
+
 use crate::{
     envelope::RequestValues,
     error::{Error, Violation},
@@ -13,7 +15,14 @@ const MAX_LEN: usize = 1024;
 #[derive(Default)]
 pub(super) struct Validator {
     values: RequestValues,
+    request_id: Option<Uuid>,
     violations: Vec<Violation>,
+}
+
+/// What the fields of a valid request hold.
+pub(super) struct Validated {
+    pub(super) values: RequestValues,
+    pub(super) request_id: Option<Uuid>,
 }
 
 impl Validator {
@@ -33,16 +42,32 @@ impl Validator {
         self
     }
 
-    /// The values of the request.
+    /// Adds the id of a write. It may be absent.
+    pub(super) fn request_id(mut self, text: Option<&str>) -> Self {
+        self.request_id = text.and_then(parse_request_id);
+        let rule = "must be a UUID such as 5b0f8a52-93ae-4cf1-a5a4-6a1f3c0e7d21, and not nil";
+        let is_valid = self.request_id.is_some() == text.is_some();
+        self.check("request_id", rule, is_valid)
+    }
+
+    /// The contents of the request.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] with everything that is wrong.
-    pub(super) fn finish(self) -> Result<RequestValues, Error> {
-        if self.violations.is_empty() {
-            Ok(self.values)
-        } else {
-            Err(Error::Invalid(self.violations))
+    pub(super) fn finish(self) -> Result<Validated, Error> {
+        if !self.violations.is_empty() {
+            return Err(Error::Invalid(self.violations));
         }
+        Ok(Validated {
+            values: self.values,
+            request_id: self.request_id,
+        })
     }
+}
+
+/// A UUID in its usual form with hyphens, in either case. The nil UUID is what a client that forgot to choose one sends.
+fn parse_request_id(text: &str) -> Option<Uuid> {
+    let id = text.parse::<Hyphenated>().ok()?.into_uuid();
+    Some(id).filter(|id| !id.is_nil())
 }

@@ -15,6 +15,7 @@ const ET_APP_KEY: HeaderName = HeaderName::from_static("et-app-key");
 pub(super) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 /// What a request carries.
+#[derive(Hash)]
 pub(crate) enum Payload<'a> {
     /// One query parameter: its name and value.
     Query(&'static str, &'a str),

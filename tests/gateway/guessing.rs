@@ -61,6 +61,7 @@ fn gateway(api: &Api, options: &[&str]) -> Gateway {
 /// Tries a code. Returns the summary of the error, or an empty string.
 async fn try_code(client: &mut Client, code: &str, metadata: &[(&'static str, &str)]) -> String {
     let mut request = Request::new(GenerateTokenRequest {
+        request_id: None,
         code: code.to_owned(),
     });
     for (name, value) in metadata {
@@ -75,6 +76,7 @@ async fn try_answer(client: &mut Client, user: &str) -> String {
     told(
         client
             .reset_password(ResetPasswordRequest {
+                request_id: None,
                 user: user.to_owned(),
                 secret_question_answer,
             })
@@ -294,6 +296,7 @@ async fn only_a_refusal_costs() {
 
 fn reset_without_answer() -> ResetPasswordRequest {
     ResetPasswordRequest {
+        request_id: None,
         user: "robert.zak".to_owned(),
         secret_question_answer: None,
     }

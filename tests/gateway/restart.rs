@@ -116,7 +116,10 @@ async fn call_until(
         }
         let code = format!("{caller}-{number}");
         match client
-            .generate_token(GenerateTokenRequest { code: code.clone() })
+            .generate_token(GenerateTokenRequest {
+                request_id: None,
+                code: code.clone(),
+            })
             .await
         {
             Ok(_) => drop(answered.lock().unwrap().insert(code)),

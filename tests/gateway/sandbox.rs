@@ -32,6 +32,7 @@ async fn mailbox(gateway: &Gateway, user: &str) -> String {
 
 async fn reset(client: &mut Client, user: &str, answer: Option<&str>) -> Result<(), String> {
     let request = ResetPasswordRequest {
+        request_id: None,
         user: user.to_owned(),
         secret_question_answer: answer.map(str::to_owned),
     };
@@ -56,6 +57,7 @@ async fn question(client: &mut Client, user: &str) -> Result<Option<String>, Str
 async fn token(client: &mut Client, code: &str) -> Result<String, String> {
     let answer = client
         .generate_token(GenerateTokenRequest {
+            request_id: None,
             code: code.to_owned(),
         })
         .await;
@@ -70,6 +72,7 @@ async fn set_password(
     confirmation: Option<&str>,
 ) -> Result<(), String> {
     let request = UpdatePasswordRequest {
+        request_id: None,
         token: token.to_owned(),
         password: "correct horse".to_owned(),
         password_confirmation: confirmation.map(str::to_owned),

@@ -86,6 +86,7 @@ async fn a_message_over_64_kib_is_resource_exhausted() {
     let api = Api::start(Reply::json(200, Call::Password.success())).await;
     let gateway = Gateway::before(&api.url());
     let request = UpdatePasswordRequest {
+        request_id: None,
         token: "t".to_owned(),
         password: "x".repeat(64 * 1024),
         password_confirmation: None,
@@ -112,7 +113,12 @@ async fn a_compressed_request_is_read_and_the_response_is_not_compressed() {
         .send_compressed(CompressionEncoding::Gzip)
         .accept_compressed(CompressionEncoding::Gzip);
     let code = "7".repeat(1000);
-    let response = client.generate_token(GenerateTokenRequest { code }).await;
+    let response = client
+        .generate_token(GenerateTokenRequest {
+            request_id: None,
+            code,
+        })
+        .await;
     assert!(response.unwrap().metadata().get("grpc-encoding").is_none());
     assert_eq!(api.requests().len(), 1);
 }
@@ -124,7 +130,12 @@ async fn a_decompression_bomb_is_resource_exhausted() {
     let client = gateway.client().await;
     let mut client = client.send_compressed(CompressionEncoding::Gzip);
     let code = "7".repeat(16 << 20);
-    let status = client.generate_token(GenerateTokenRequest { code }).await;
+    let status = client
+        .generate_token(GenerateTokenRequest {
+            request_id: None,
+            code,
+        })
+        .await;
     assert_eq!(
         summary(&status.unwrap_err()),
         "ResourceExhausted INVALID_REQUEST caller not_sent"

@@ -133,6 +133,7 @@ async fn a_wait_that_exceeds_the_deadline_stops_automatic_retries() {
     let api = Api::start(Reply::with(429, &[("Retry-After", "7")], "")).await;
     let gateway = Gateway::before(&api.url());
     let mut request = Request::new(GenerateTokenRequest {
+        request_id: None,
         code: "741175".to_owned(),
     });
     request.set_timeout(Duration::from_secs(5));

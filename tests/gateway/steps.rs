@@ -84,6 +84,7 @@ async fn each_step_sends_exactly_the_documented_request() {
     let user = "robert.zak".to_owned();
     client
         .reset_password(ResetPasswordRequest {
+            request_id: None,
             user: user.clone(),
             secret_question_answer: None,
         })
@@ -94,6 +95,7 @@ async fn each_step_sends_exactly_the_documented_request() {
     let secret_question_answer = Some(" Peter\"son ".to_owned());
     client
         .reset_password(ResetPasswordRequest {
+            request_id: None,
             user,
             secret_question_answer,
         })
@@ -117,6 +119,7 @@ async fn each_step_sends_exactly_the_documented_request() {
     api.reply(Reply::json(200, Call::Token.success()));
     let answer = client
         .generate_token(GenerateTokenRequest {
+            request_id: None,
             code: "741175".to_owned(),
         })
         .await
@@ -128,6 +131,7 @@ async fn each_step_sends_exactly_the_documented_request() {
     api.reply(Reply::json(200, Call::Password.success()));
     let (token, password) = ("someToken-bd26-825db0".to_owned(), " pässword\0".to_owned());
     let request = UpdatePasswordRequest {
+        request_id: None,
         token,
         password: password.clone(),
         password_confirmation: None,
@@ -220,12 +224,14 @@ async fn an_invalid_request_is_refused_before_anything_is_sent() {
 
     let reset = |user: &str, answer: Option<&str>| {
         Request::new(ResetPasswordRequest {
+            request_id: None,
             user: user.to_owned(),
             secret_question_answer: answer.map(str::to_owned),
         })
     };
     let password = |token: &str, password: &str, confirmation: Option<&str>| {
         Request::new(UpdatePasswordRequest {
+            request_id: None,
             token: token.to_owned(),
             password: password.to_owned(),
             password_confirmation: confirmation.map(str::to_owned),
@@ -256,7 +262,10 @@ async fn an_invalid_request_is_refused_before_anything_is_sent() {
         ),
         (
             client
-                .generate_token(GenerateTokenRequest { code: empty() })
+                .generate_token(GenerateTokenRequest {
+                    request_id: None,
+                    code: empty(),
+                })
                 .await
                 .unwrap_err(),
             "[code: must not be empty]",
@@ -272,7 +281,10 @@ async fn an_invalid_request_is_refused_before_anything_is_sent() {
         ),
         (
             client
-                .generate_token(GenerateTokenRequest { code: long.clone() })
+                .generate_token(GenerateTokenRequest {
+                    request_id: None,
+                    code: long.clone(),
+                })
                 .await
                 .unwrap_err(),
             "[code: must be at most 1024 bytes long]",

@@ -542,10 +542,12 @@ async fn canary_calls(gateway: &Gateway) -> Vec<Result<(), tonic::Status>> {
     let mut client = gateway.client().await;
     let text = |name: &str| format!("canary-{name}");
     let reset = |answer| ResetPasswordRequest {
+        request_id: None,
         user: text("user"),
         secret_question_answer: answer,
     };
     let password = |confirmation: &str| UpdatePasswordRequest {
+        request_id: None,
         token: text("token"),
         password: text("password"),
         password_confirmation: Some(text(confirmation)),
@@ -563,7 +565,10 @@ async fn canary_calls(gateway: &Gateway) -> Vec<Result<(), tonic::Status>> {
             .await
             .map(drop),
         client
-            .generate_token(with(GenerateTokenRequest { code: text("code") }))
+            .generate_token(with(GenerateTokenRequest {
+                request_id: None,
+                code: text("code"),
+            }))
             .await
             .map(drop),
         client

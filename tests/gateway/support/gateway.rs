@@ -358,21 +358,25 @@ impl Call {
         let user = || "some.trader".to_owned();
         match self {
             Self::Reset => Message::Reset(ResetPasswordRequest {
+                request_id: None,
                 user: user(),
                 secret_question_answer: None,
             }),
             Self::ResetWithAnswer => {
                 let secret_question_answer = Some("An answer".to_owned());
                 Message::Reset(ResetPasswordRequest {
+                    request_id: None,
                     user: user(),
                     secret_question_answer,
                 })
             }
             Self::Question => Message::Question(GetSecretQuestionRequest { username: user() }),
             Self::Token => Message::Token(GenerateTokenRequest {
+                request_id: None,
                 code: "741175".to_owned(),
             }),
             Self::Password => Message::Password(UpdatePasswordRequest {
+                request_id: None,
                 token: "a-token".to_owned(),
                 password: "a new password".to_owned(),
                 password_confirmation: None,

@@ -1,0 +1,197 @@
+//! Lets callers repeat a write: of all calls with the same `request_id`, one is sent, and the others get its result.
+//!
+//! A result is kept for ten minutes after its call has ended. A call that was not sent leaves nothing behind, so the next
+//! one with its id is sent. Nothing outlives the process.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasher, Hash, RandomState},
+    sync::Arc,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use prost::Message;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    call::{Call, CallRecord},
+    error::{Error, Violation},
+    rpc::Rpc,
+    status::{Classification, Outcome},
+};
+
+/// How long a result is kept.
+const KEPT_FOR: Duration = Duration::from_secs(600);
+/// How many ids are kept. Further ones are refused: an id that is forgotten early could be sent twice.
+const MAX_IDS: usize = 64 * 1024;
+
+/// The result of a call: its encoded response, or why it failed.
+type Shared = Result<Bytes, Arc<Error>>;
+
+/// The ids of the last ten minutes, kept as hashes with a key of this process.
+#[derive(Debug, Default)]
+pub(crate) struct RequestIds {
+    calls: Mutex<Calls>,
+    hasher: RandomState,
+}
+
+/// A request with an id. Two requests with the same id must have the same content.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct IdentifiedRequest {
+    id: u64,
+    content: u64,
+}
+
+#[derive(Debug, Default)]
+struct Calls {
+    /// The state of each id's first call, and the content of its request.
+    by_id: HashMap<u64, (u64, State)>,
+    /// When each result is forgotten, in this order.
+    expiries: VecDeque<(Instant, u64)>,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    /// The first call is under way.
+    Running {
+        record: Arc<CallRecord>,
+        ended: CancellationToken,
+    },
+    Ended(Shared),
+}
+
+/// What a call with an id is.
+enum Entry<'a> {
+    First(FirstCall<'a>),
+    /// Another call was first.
+    Repetition(State),
+}
+
+/// The first call with an id. When it is dropped, the calls that repeat it go on.
+struct FirstCall<'a> {
+    ids: &'a RequestIds,
+    id: u64,
+    record: Arc<CallRecord>,
+    ended: CancellationToken,
+    /// `None` if the call was not sent.
+    result: Option<Shared>,
+}
+
+impl RequestIds {
+    /// The request of a caller to an rpc. Its `content` is what has to be the same when it is repeated.
+    pub(crate) fn identify(&self, rpc: Rpc, id: Uuid, content: impl Hash) -> IdentifiedRequest {
+        IdentifiedRequest {
+            id: self.hasher.hash_one((rpc as usize, id)),
+            content: self.hasher.hash_one(content),
+        }
+    }
+
+    /// Sends the request, unless another call with its id has sent it: then waits for that call's result.
+    ///
+    /// # Errors
+    ///
+    /// As `send`; or [`Error::Invalid`] if the id belongs to another request, or [`Error::Overloaded`] if no more ids can be
+    /// kept.
+    pub(crate) async fn send_once<T: Message + Default>(
+        &self,
+        request: IdentifiedRequest,
+        call: &Call,
+        send: impl AsyncFnOnce() -> Result<T, Error>,
+    ) -> Result<T, Arc<Error>> {
+        let mut first = loop {
+            match self.enter(request, call)? {
+                Entry::First(first) => break first,
+                Entry::Repetition(State::Running { record, ended }) => {
+                    call.record.set_original(Some(record));
+                    ended.cancelled().await;
+                    call.record.set_original(None);
+                }
+                Entry::Repetition(State::Ended(result)) => return result.map(decode),
+            }
+        };
+        let result = send().await.map_err(Arc::new);
+        first.record_result(&result);
+        result
+    }
+
+    /// Makes the call the first one with its id, if there is none yet.
+    fn enter(&self, request: IdentifiedRequest, call: &Call) -> Result<Entry<'_>, Error> {
+        let mut calls = self.calls.lock();
+        calls.forget_expired();
+        match calls.by_id.get(&request.id) {
+            Some((content, state)) if *content == request.content => {
+                return Ok(Entry::Repetition(state.clone()));
+            }
+            Some(_) => return Err(id_is_taken()),
+            None if calls.by_id.len() == MAX_IDS => return Err(Error::Overloaded),
+            None => {}
+        }
+        let (record, ended) = (Arc::clone(&call.record), CancellationToken::new());
+        let first = FirstCall {
+            ids: self,
+            id: request.id,
+            record: Arc::clone(&record),
+            ended: ended.clone(),
+            result: None,
+        };
+        let state = State::Running { record, ended };
+        calls.by_id.insert(request.id, (request.content, state));
+        Ok(Entry::First(first))
+    }
+}
+
+impl Calls {
+    fn forget_expired(&mut self) {
+        let now = Instant::now();
+        while let Some((_, id)) = self.expiries.pop_front_if(|(expiry, _)| *expiry <= now) {
+            self.by_id.remove(&id);
+        }
+    }
+}
+
+impl FirstCall<'_> {
+    /// Keeps the result for the calls that repeat this one, unless the call was not sent.
+    fn record_result<T: Message>(&mut self, result: &Result<T, Arc<Error>>) {
+        let result = match result {
+            Ok(response) => Ok(response.encode_to_vec().into()),
+            Err(error) => Err(Arc::clone(error)),
+        };
+        let is_unsent =
+            |error: &Arc<Error>| Classification::of(error, false).outcome == Outcome::NotSent;
+        self.result = Some(result).filter(|result| !result.as_ref().is_err_and(is_unsent));
+    }
+}
+
+impl Drop for FirstCall<'_> {
+    fn drop(&mut self) {
+        let panicked = || Err(Arc::new(Error::Panicked { sent: true }));
+        let was_sent = self.result.is_none() && self.record.was_sent();
+        let result = self.result.take().or_else(|| was_sent.then(panicked));
+        let mut calls = self.ids.calls.lock();
+        if let Some(result) = result {
+            calls
+                .expiries
+                .push_back((Instant::now() + KEPT_FOR, self.id));
+            let call = calls.by_id.get_mut(&self.id);
+            call.expect("it is kept while it runs").1 = State::Ended(result);
+        } else {
+            calls.by_id.remove(&self.id);
+        }
+        self.ended.cancel();
+    }
+}
+
+fn id_is_taken() -> Error {
+    Error::Invalid(vec![Violation {
+        field: "request_id",
+        rule: "must be new: another request of the last ten minutes has this id",
+    }])
+}
+
+fn decode<T: Message + Default>(response: Bytes) -> T {
+    T::decode(response).expect("it was encoded from the same type")
+}
