@@ -47,7 +47,7 @@ pub(crate) struct Call {
 pub(crate) struct CallRecord {
     send_state: AtomicU8,
     /// The record of the call that this one repeats, while that call is under way.
-    original: Mutex<Option<Arc<CallRecord>>>,
+    original: Mutex<Option<Arc<Self>>>,
     http_status: AtomicU16,
     failure: OnceLock<Failure>,
 }
@@ -156,7 +156,7 @@ impl Call {
     pub(crate) fn ensure_live(&self) -> Result<(), Error> {
         if self.shutdown.is_cancelled() {
             Err(self.shutting_down())
-        } else if Instant::now() >= self.work_deadline {
+        } else if Instant::now() >= self.deadline {
             Err(self.timed_out())
         } else {
             Ok(())
@@ -166,24 +166,29 @@ impl Call {
     /// Waits that long, unless the call has to be abandoned before.
     pub(crate) async fn pause(&self, duration: Duration) -> Result<(), Error> {
         tokio::select! {
-            error = self.until_work_deadline() => Err(error),
+            error = self.until_abandoned() => Err(error),
             () = sleep(duration) => Ok(()),
         }
     }
 
     /// Waits until the call has to be answered, abandons it, and returns the reason.
     pub(crate) async fn until_deadline(&self) -> Error {
-        self.until_abandoned(self.deadline).await
+        tokio::select! {
+            () = sleep_until(self.deadline) => self.timed_out(),
+            () = self.shutdown.cancelled() => self.shutting_down(),
+        }
     }
 
     /// Waits until the REST call has to end, abandons the call, and returns the reason.
-    pub(crate) async fn until_work_deadline(&self) -> Error {
-        self.until_abandoned(self.work_deadline).await
-    }
-
-    async fn until_abandoned(&self, deadline: Instant) -> Error {
+    pub(crate) async fn until_abandoned(&self) -> Error {
+        let time_is_over = async {
+            sleep_until(self.deadline).await;
+            if self.record.stop_sending() {
+                sleep_until(self.work_deadline).await;
+            }
+        };
         tokio::select! {
-            () = sleep_until(deadline) => self.timed_out(),
+            () = time_is_over => self.timed_out(),
             () = self.shutdown.cancelled() => self.shutting_down(),
         }
     }
@@ -236,7 +241,26 @@ fn grpc_timeout(text: &str) -> Option<Duration> {
 
 #[cfg(test)]
 mod tests {
+    use tokio_util::task::TaskTracker;
+
     use super::*;
+
+    impl Call {
+        /// A call that nobody has sent, with that much time.
+        pub(crate) fn for_test(rpc: Rpc, time: Duration) -> Self {
+            Self {
+                rpc,
+                client: ConnectInfo::Unix { uid: None },
+                deadline: Instant::now() + time,
+                work_deadline: Instant::now() + time,
+                callers_deadline: None,
+                trace: Context::new(),
+                shutdown: CancellationToken::new(),
+                _open: TaskTracker::new().token(),
+                record: Arc::default(),
+            }
+        }
+    }
 
     #[test]
     fn a_call_is_either_sent_or_abandoned() {

@@ -147,8 +147,11 @@ impl RequestIds {
 impl Calls {
     fn forget_expired(&mut self) {
         let now = Instant::now();
-        while let Some((_, id)) = self.expiries.pop_front_if(|(expiry, _)| *expiry <= now) {
-            self.by_id.remove(&id);
+        while let Some((expiry, id)) = self.expiries.front()
+            && *expiry <= now
+        {
+            self.by_id.remove(id);
+            self.expiries.pop_front();
         }
     }
 }
@@ -194,4 +197,74 @@ fn id_is_taken() -> Error {
 
 fn decode<T: Message + Default>(response: Bytes) -> T {
     T::decode(response).expect("it was encoded from the same type")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::AssertUnwindSafe;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+    use crate::proto::GenerateTokenResponse;
+
+    fn call() -> Call {
+        Call::for_test(Rpc::GenerateToken, KEPT_FOR)
+    }
+
+    fn response(token: &str) -> GenerateTokenResponse {
+        GenerateTokenResponse {
+            token: token.to_owned(),
+        }
+    }
+
+    /// Sends a request with this id, unless another was sent. Returns the token.
+    async fn send(ids: &RequestIds, id: u128, token: &str) -> Result<String, Arc<Error>> {
+        let request = ids.identify(Rpc::GenerateToken, Uuid::from_u128(id), ());
+        let send = async || Ok(response(token));
+        ids.send_once(request, &call(), send)
+            .await
+            .map(|response| response.token)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_result_is_kept_for_ten_minutes() {
+        let ids = RequestIds::default();
+        assert_eq!(send(&ids, 1, "first").await.unwrap(), "first");
+        tokio::time::advance(KEPT_FOR - Duration::from_millis(1)).await;
+        assert_eq!(send(&ids, 1, "second").await.unwrap(), "first");
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert_eq!(send(&ids, 1, "third").await.unwrap(), "third");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_id_is_forgotten_to_make_room() {
+        let ids = RequestIds::default();
+        for id in 0..MAX_IDS as u128 {
+            send(&ids, id, "first").await.unwrap();
+        }
+        let refused = send(&ids, u128::MAX, "one too many").await.unwrap_err();
+        assert!(matches!(*refused, Error::Overloaded));
+        assert_eq!(send(&ids, 0, "second").await.unwrap(), "first");
+        tokio::time::advance(KEPT_FOR).await;
+        send(&ids, u128::MAX, "there is room").await.unwrap();
+        let calls = ids.calls.lock();
+        assert_eq!((calls.by_id.len(), calls.expiries.len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn after_a_panic_only_a_call_that_was_not_sent_is_repeated() {
+        for was_sent in [false, true] {
+            let (ids, call) = (RequestIds::default(), call());
+            let request = ids.identify(Rpc::GenerateToken, Uuid::from_u128(1), ());
+            let panics = async || -> Result<GenerateTokenResponse, Error> {
+                assert!(!was_sent || call.record.try_mark_sent());
+                panic!("a bug");
+            };
+            let sent = AssertUnwindSafe(ids.send_once(request, &call, panics));
+            sent.catch_unwind().await.unwrap_err();
+            let repeated = send(&ids, 1, "second").await;
+            assert_eq!(repeated.is_err(), was_sent);
+        }
+    }
 }

@@ -146,7 +146,7 @@ impl Upstream {
         let result = tokio::select! {
             biased;
             result = self.exchange(request, endpoint, &mut span) => result,
-            error = call.until_work_deadline() => Err(error),
+            error = call.until_abandoned() => Err(error),
         };
         if let Err(error) = &result {
             span.fail(error);

@@ -115,7 +115,7 @@ impl KeyedLimiter {
         tokio::select! {
             biased;
             result = reserve_all => result?,
-            error = call.until_work_deadline() => return Err(error),
+            error = call.until_abandoned() => return Err(error),
         }
         Ok(attempt)
     }
@@ -214,11 +214,8 @@ fn too_many_attempts(retry_after: Duration) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use opentelemetry::Context;
-    use tokio_util::{sync::CancellationToken, task::TaskTracker};
-
     use super::*;
-    use crate::{connect_info::ConnectInfo, rpc::Rpc};
+    use crate::rpc::Rpc;
 
     const HOUR: Duration = Duration::from_secs(3600);
 
@@ -227,17 +224,7 @@ mod tests {
     }
 
     fn call() -> Call {
-        Call {
-            rpc: Rpc::GenerateToken,
-            deadline: Instant::now() + HOUR,
-            callers_deadline: None,
-            client: ConnectInfo::Unix { uid: None },
-            work_deadline: Instant::now() + HOUR,
-            trace: Context::new(),
-            shutdown: CancellationToken::new(),
-            _open: TaskTracker::new().token(),
-            record: Arc::default(),
-        }
+        Call::for_test(Rpc::GenerateToken, HOUR)
     }
 
     /// Polls a waiting call until it can get no further.

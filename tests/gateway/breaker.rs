@@ -52,9 +52,17 @@ async fn open(client: &mut PasswordResetServiceClient<Channel>) {
 }
 
 /// Calls again and again, as long as calls fail at once. The result of the one that was tried.
-async fn trial(mut client: PasswordResetServiceClient<Channel>) -> Result<(), Status> {
+async fn trial(client: PasswordResetServiceClient<Channel>) -> Result<(), Status> {
+    trial_of(Password, client).await
+}
+
+/// The same for any rpc.
+async fn trial_of(
+    call: Call,
+    mut client: PasswordResetServiceClient<Channel>,
+) -> Result<(), Status> {
     loop {
-        let result = Password.make(&mut client, Plain).await;
+        let result = call.make(&mut client, Plain).await;
         match &result {
             Err(status)
                 if summary(status).starts_with(UNREACHABLE) && told_to_wait(status).is_some() =>
@@ -251,19 +259,37 @@ async fn after_two_failed_trial_calls_the_gateway_is_not_ready_until_another_may
 }
 
 #[tokio::test]
-async fn a_trial_call_that_its_caller_abandons_leaves_its_place_to_the_next() {
+async fn a_read_on_trial_that_its_caller_abandons_leaves_its_place_to_the_next() {
     let address = closed();
     let gateway = Gateway::before(&format!("http://{address}"));
     let mut client = gateway.client().await;
     open(&mut client).await;
     let api = Api::start_at(address, Reply::json(200, Password.success())).await;
     api.first([Reply::Silence]);
-    let abandoned = tokio::spawn(trial(client.clone()));
+    let abandoned = tokio::spawn(trial_of(Question, client.clone()));
     within(|| api.waiting() == 1).await;
     abandoned.abort();
     within(|| api.closed() == 1).await;
     assert!(!reachable(&gateway).await);
     Password.make(&mut client, Plain).await.unwrap();
+    assert!(reachable(&gateway).await);
+}
+
+#[tokio::test]
+async fn a_write_on_trial_closes_the_circuit_after_its_caller_has_left() {
+    let address = closed();
+    let gateway = Gateway::before(&format!("http://{address}"));
+    let mut client = gateway.client().await;
+    open(&mut client).await;
+    let held = bytes(200, &[], Password.success().as_bytes());
+    let api = Api::start_at(address, Reply::Held(held)).await;
+    let abandoned = tokio::spawn(trial(client));
+    within(|| api.waiting() == 1).await;
+    abandoned.abort();
+    gateway.logged("CANCELLED").await;
+    assert!(!reachable(&gateway).await);
+    api.release();
+    gateway.logged("the API can be reached again").await;
     assert!(reachable(&gateway).await);
 }
 

@@ -220,7 +220,7 @@ async fn correct_codes_and_answers_are_not_limited() {
 }
 
 #[tokio::test]
-async fn only_a_refusal_costs() {
+async fn an_outage_costs_nothing() {
     let api = Api::start(Reply::Silence).await;
     let limits = [
         "--code-attempts",
@@ -242,7 +242,6 @@ async fn only_a_refusal_costs() {
             403,
             r#"{"error":"Application key is not defined or does not exist"}"#,
         ),
-        Reply::json(200, "<html>"),
         Reply::Last(Vec::new()),
         Reply::Silence,
     ];
@@ -277,7 +276,7 @@ async fn only_a_refusal_costs() {
         );
     }
 
-    // Refusals do cost.
+    // Refusals cost.
     api.reply(Reply::json(200, REFUSED));
     assert_eq!(try_code(&mut client, "000000", &[]).await, UPSTREAM_REFUSED);
     assert_eq!(
@@ -326,7 +325,7 @@ async fn an_api_that_cannot_be_reached_costs_nothing() {
 }
 
 #[tokio::test]
-async fn every_kind_of_refusal_costs() {
+async fn any_other_failure_costs() {
     let api = Api::start(Reply::Silence).await;
     for (http_status, body) in [
         (200, REFUSED),
@@ -340,6 +339,13 @@ async fn every_kind_of_refusal_costs() {
         (404, ""),
         (409, ""),
         (410, ""),
+        (302, ""),
+        (200, "<html>"),
+        (200, "{"),
+        (
+            404,
+            r#"{"Message":"No HTTP resource was found that matches the request URI 'https://api'."}"#,
+        ),
         (422, r#"{"Message":"m","ModelState":{"Code":["wrong"]}}"#),
     ] {
         api.reply(Reply::json(http_status, body));
@@ -518,29 +524,48 @@ async fn a_call_that_waits_until_its_deadline_has_sent_nothing() {
 }
 
 #[tokio::test]
-async fn cancelled_calls_and_short_deadlines_cost() {
+async fn what_the_api_says_settles_a_guess_whose_caller_has_left() {
+    for (body, cost) in [(REFUSED, 2), (Call::Token.success(), 0)] {
+        let held = bytes(200, &[], body.as_bytes());
+        let api = Api::start(Reply::Held(held)).await;
+        let gateway = gateway(&api, &["--code-attempts", "2/1h"]);
+        let mut client = gateway.client().await;
+
+        let mut gone = client.clone();
+        let call = tokio::spawn(async move { try_code(&mut gone, "000000", &[]).await });
+        within(|| api.waiting() == 1).await;
+        call.abort();
+        gateway.logged("CANCELLED").await;
+        assert_eq!(
+            within_500_ms(&gateway).await,
+            "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown"
+        );
+        assert_eq!(api.waiting(), 2, "they go on");
+
+        let last = tokio::spawn(async move { try_code(&mut client, "000002", &[]).await });
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        assert_eq!(api.waiting(), 2, "both tokens are reserved");
+        api.reply(Reply::json(200, Call::Token.success()));
+        api.release();
+        let told = last.await.unwrap();
+        assert_eq!(told.starts_with(TOO_MANY), cost == 2, "{told}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_api_locks_nobody_out() {
     let api = Api::start(Reply::Silence).await;
-    let gateway = gateway(&api, &["--code-attempts", "2/1h"]);
-    let mut client = gateway.client().await;
-
-    let mut gone = client.clone();
-    let call = tokio::spawn(async move { try_code(&mut gone, "000000", &[]).await });
-    within(|| api.requests().len() == 1).await;
-    call.abort();
-    within(|| api.closed() == 1).await;
-
-    assert_eq!(
-        within_500_ms(&gateway).await,
-        "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown"
-    );
-    assert_eq!(api.requests().len(), 1);
-
-    assert!(
-        try_code(&mut client, "000002", &[])
-            .await
-            .starts_with(TOO_MANY)
-    );
-    assert!(api.requests().is_empty());
+    let limits = ["--code-attempts", "3/1h", "--timeout", "600ms"];
+    let gateway = gateway(&api, &limits);
+    for _ in 0..2 {
+        let calls = (0..3).map(|_| within_500_ms(&gateway));
+        for told in join_all(calls).await {
+            assert_eq!(told, "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown");
+        }
+        within(|| api.waiting() == 0).await;
+    }
+    api.reply(Reply::json(200, Call::Token.success()));
+    assert_eq!(try_code(&mut gateway.client().await, RIGHT, &[]).await, "");
 }
 
 #[tokio::test]

@@ -28,6 +28,7 @@ mod overload;
 
 mod shutdown;
 
+mod request_ids;
 mod restart;
 
 mod reload;

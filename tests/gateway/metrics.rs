@@ -333,7 +333,7 @@ async fn calls_in_flight_refused_and_cancelled_are_counted() {
     let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--max-in-flight", "1"]);
     let mut client = gateway.client().await;
     let mut waiting = client.clone();
-    let waiting = tokio::spawn(async move { Call::Token.make(&mut waiting, Plain).await });
+    let waiting = tokio::spawn(async move { Call::Question.make(&mut waiting, Plain).await });
     within(|| !api.requests().is_empty()).await;
     Call::Token.make(&mut client, Plain).await.unwrap_err();
     let busy = page(&gateway).await;

@@ -8,7 +8,7 @@ use reset_gateway::proto::{
 use tonic::{Request, transport::Channel};
 
 use crate::support::{
-    api::{Api, Reply},
+    api::{Api, Reply, bytes},
     collector::{Collector, attributes},
     gateway::{Call, Gateway, Metadata, Plain, UNLIMITED, get, program, within},
     raw::{post, send},
@@ -718,12 +718,12 @@ async fn nothing_private_leaves_with_calls_that_are_refused_cancelled_or_cut_off
 }
 
 #[tokio::test]
-async fn a_cancelled_call_still_has_its_spans() {
+async fn a_cancelled_read_still_has_its_spans() {
     let api = Api::start(Reply::Silence).await;
     let collector = Collector::grpc().await;
     let gateway = exporting(&api, &collector, "grpc");
     let mut client = gateway.client().await;
-    let call = tokio::spawn(async move { Call::Token.make(&mut client, Plain).await });
+    let call = tokio::spawn(async move { Call::Question.make(&mut client, Plain).await });
     within(|| api.requests().len() == 1).await;
     call.abort();
     within(|| api.closed() == 1).await;
@@ -739,6 +739,32 @@ async fn a_cancelled_call_still_has_its_spans() {
     }
     let cancelled = "rpc.response.status_code=CANCELLED".to_owned();
     assert!(attributes(of_kind(&spans, SpanKind::Server)).contains(&cancelled));
+}
+
+#[tokio::test]
+async fn the_span_of_a_write_ends_with_its_rest_call_and_not_with_its_caller() {
+    let held = bytes(200, &[], Call::Token.success().as_bytes());
+    let api = Api::start(Reply::Held(held)).await;
+    let collector = Collector::grpc().await;
+    let gateway = exporting(&api, &collector, "grpc");
+    let mut client = gateway.client().await;
+    let call = tokio::spawn(async move { Call::Token.make(&mut client, Plain).await });
+    within(|| api.waiting() == 1).await;
+    call.abort();
+    gateway.logged("CANCELLED").await;
+    api.release();
+    gateway.stopped().await;
+    let spans = collector.spans();
+    let (server, request) = (
+        of_kind(&spans, SpanKind::Server),
+        of_kind(&spans, SpanKind::Client),
+    );
+    let cancelled = "rpc.response.status_code=CANCELLED".to_owned();
+    assert!(attributes(server).contains(&cancelled));
+    let answered = "http.response.status_code=200".to_owned();
+    assert!(attributes(request).contains(&answered));
+    assert_eq!(request.parent_span_id, server.span_id);
+    assert!(request.end_time_unix_nano > server.end_time_unix_nano);
 }
 
 #[tokio::test]
