@@ -5,7 +5,7 @@
 //!
 //! | what happened | code | reason |
 //! | --- | --- | --- |
-//! | a field is empty, too long, or the confirmation differs | INVALID_ARGUMENT | `INVALID_REQUEST` |
+//! | a field is empty, too long or no UUID, the confirmation differs, or a `request_id` is taken | INVALID_ARGUMENT | `INVALID_REQUEST` |
 //! | the message is too long; cannot be decoded; no such method | RESOURCE_EXHAUSTED; INTERNAL; UNIMPLEMENTED | `INVALID_REQUEST` |
 //! | `ErrorIncorrectAnswer`, the caller gave no answer | FAILED_PRECONDITION | `SECRET_QUESTION_ANSWER_REQUIRED` |
 //! | `ErrorIncorrectAnswer`, the caller gave an answer | INVALID_ARGUMENT | `SECRET_QUESTION_ANSWER_INCORRECT` |
