@@ -1,9 +1,10 @@
-//! Limits guessing. Step 3 takes six digits and no user name, so one guess tries all open codes at
-//! once; step 1 takes answers to secret questions.
+//! Limits guessing, and mail to traders. Step 3 takes six digits and no user name, so one guess tries all
+//! open codes at once; step 1 takes answers to secret questions, and mails codes.
 //!
-//! An attempt costs a token unless it succeeds or an outage of the API ends it. It runs to its end even if
-//! its caller leaves, so nobody guesses for nothing. Each attempt reserves a token before it is sent, so a
-//! thousand concurrent guesses get no further than a thousand sequential ones.
+//! A guess costs a token unless it succeeds or an outage of the API ends it; a reset costs one unless it
+//! certainly mailed nothing. An attempt runs to its end even if its caller leaves, so nobody guesses for
+//! nothing. Each reserves a token before it is sent, so a thousand concurrent attempts get no further than
+//! a thousand sequential ones.
 
 mod client_id;
 mod limiter;
@@ -22,22 +23,26 @@ use crate::{
     envelope::{ApiError, ApiErrorKind},
     error::Error,
     invisible::is_invisible,
+    status::{Classification, Outcome},
 };
 
-/// The kind of value that an attempt guesses.
+/// What a call attempts that is limited.
 #[derive(Clone, Copy)]
-pub(crate) enum Guess<'a> {
-    /// A code, which may be any user's: the caller is limited.
+pub(crate) enum Attempt<'a> {
+    /// To guess a code, which may be any user's: the caller is limited.
     Code,
-    /// The answer to the secret question of this user, who is limited.
+    /// To guess the answer to the secret question of this user, who is limited.
     Answer(&'a str),
+    /// To have a code mailed to this user, who is limited.
+    Reset(&'a str),
 }
 
-/// The limits on guessing.
+/// The limits on attempts.
 #[derive(Debug)]
 pub(crate) struct AttemptLimiter {
     codes: KeyedLimiter,
     answers: KeyedLimiter,
+    resets: KeyedLimiter,
     /// The metadata that tells callers apart, if any does.
     caller_metadata: Option<HeaderName>,
     /// Callers and users are kept as hashes with this key, never as text.
@@ -46,34 +51,46 @@ pub(crate) struct AttemptLimiter {
 
 impl AttemptLimiter {
     pub(crate) fn new(config: &Attempts) -> Self {
+        let guesses = |retry_after| Error::TooManyAttempts { retry_after };
+        let resets = |retry_after| Error::TooManyResets { retry_after };
         Self {
-            codes: KeyedLimiter::new(config.code_attempts, config.code_attempts_total),
-            answers: KeyedLimiter::new(config.answer_attempts, None),
+            codes: KeyedLimiter::new(config.code_attempts, config.code_attempts_total, guesses),
+            answers: KeyedLimiter::new(config.answer_attempts, None, guesses),
+            resets: KeyedLimiter::new(config.resets, config.resets_total, resets),
             caller_metadata: config.caller_metadata.clone(),
             hasher: RandomState::new(),
         }
     }
 
-    /// Makes an attempt at a guess once the limits allow it.
+    /// Makes attempts with one call, once the limits on all of them allow it.
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyAttempts`], whatever ends the call while it waits, or the attempt's error.
+    /// [`Error::TooManyAttempts`] or [`Error::TooManyResets`], whatever ends the call while it waits, or the
+    /// error of the call.
     pub(crate) async fn limit<T>(
         &self,
-        guess: Guess<'_>,
+        attempts: &[Attempt<'_>],
         client: ClientId,
         call: &Call,
         send: impl AsyncFnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let attempt = match guess {
-            Guess::Code => self.codes.attempt(client.0, call).await?,
-            Guess::Answer(user) => self.answers.attempt(self.user_id(user), call).await?,
-        };
+        let mut pending = Vec::new();
+        for attempt in attempts {
+            let (limiter, key) = match attempt {
+                Attempt::Code => (&self.codes, client.0),
+                Attempt::Answer(user) => (&self.answers, self.user_id(user)),
+                Attempt::Reset(user) => (&self.resets, self.user_id(user)),
+            };
+            pending.push(limiter.attempt(key, call).await?);
+        }
         let result = send().await;
-        match &result {
-            Err(error) if costs(error) => attempt.commit(),
-            _ => attempt.refund(),
+        for (attempt, pending) in attempts.iter().zip(pending) {
+            let costs = match attempt {
+                Attempt::Code | Attempt::Answer(_) => guess_costs(&result),
+                Attempt::Reset(_) => reset_costs(&result),
+            };
+            pending.settle(costs);
         }
         result
     }
@@ -90,15 +107,21 @@ impl AttemptLimiter {
     }
 }
 
-/// Whether a failed attempt costs a token. Any response does, even one that cannot be read, because it
-/// may be how a release of the API refuses a guess; unless it shows an outage.
-fn costs(error: &Error) -> bool {
-    match error {
-        Error::Api(error) => !is_outage(error),
-        Error::TooLarge { .. } => true,
-        // Not sent, or no response came.
+/// Whether a guess costs a token. Any failure does, even a response that cannot be read, because it may be
+/// how a release of the API refuses a guess; unless it shows an outage.
+fn guess_costs<T>(result: &Result<T, Error>) -> bool {
+    match result {
+        Err(Error::Api(error)) => !is_outage(error),
+        Err(Error::TooLarge { .. }) => true,
+        // A success, not sent, or no response came.
         _ => false,
     }
+}
+
+/// Whether a reset costs a token: a code may have been mailed.
+fn reset_costs<T>(result: &Result<T, Error>) -> bool {
+    let may_have_mailed = |error| Classification::of(error, false).outcome == Outcome::Unknown;
+    result.as_ref().map_or_else(may_have_mailed, |_| true)
 }
 
 /// Whether the API, or a proxy in front of it, did not get as far as the guess.
@@ -121,11 +144,13 @@ mod tests {
             code_attempts: None,
             code_attempts_total: None,
             answer_attempts: None,
+            resets: None,
+            resets_total: None,
             caller_metadata,
         })
     }
 
-    fn failed(http_status: u16, kind: ApiErrorKind) -> Error {
+    fn failed(http_status: u16, kind: ApiErrorKind) -> Result<(), Error> {
         let response = ApiResponse {
             http_status,
             content_type: None,
@@ -133,7 +158,7 @@ mod tests {
             body: bytes::Bytes::new(),
             values: RequestValues::default(),
         };
-        Error::Api(ApiError::without_details(kind, &response))
+        Err(Error::Api(ApiError::without_details(kind, &response)))
     }
 
     #[test]
@@ -154,7 +179,7 @@ mod tests {
             (409, K::Conflict),
             (422, K::Validation),
         ] {
-            assert!(costs(&failed(http_status, kind)), "{kind:?}");
+            assert!(guess_costs(&failed(http_status, kind)), "{kind:?}");
         }
         for (http_status, kind) in [
             (403, K::KeyRejected),
@@ -166,17 +191,32 @@ mod tests {
             (503, K::Unavailable),
             (504, K::Timeout),
         ] {
-            assert!(!costs(&failed(http_status, kind)), "{kind:?}");
+            assert!(!guess_costs(&failed(http_status, kind)), "{kind:?}");
         }
-        assert!(costs(&Error::TooLarge { http_status: 200 }));
+        assert!(guess_costs::<()>(&Err(Error::TooLarge {
+            http_status: 200
+        })));
+        assert!(!guess_costs(&Ok(())));
         for error in [
             Error::Overloaded,
             Error::KeyMissing,
             Error::TimedOut { sent: true },
             Error::TimedOut { sent: false },
         ] {
-            assert!(!costs(&error), "{error:?}");
+            assert!(!guess_costs::<()>(&Err(error)));
         }
+    }
+
+    #[test]
+    fn a_reset_costs_if_a_code_may_have_been_mailed() {
+        use ApiErrorKind as K;
+        assert!(reset_costs(&Ok(())));
+        assert!(reset_costs(&failed(503, K::Unavailable)));
+        assert!(reset_costs(&failed(200, K::Malformed)));
+        assert!(reset_costs::<()>(&Err(Error::TimedOut { sent: true })));
+        assert!(!reset_costs(&failed(200, K::AnswerRequired)));
+        assert!(!reset_costs(&failed(404, K::NotFound)));
+        assert!(!reset_costs::<()>(&Err(Error::TimedOut { sent: false })));
     }
 
     #[test]

@@ -23,6 +23,12 @@ pub(crate) enum Error {
         /// How long to wait before the next attempt.
         retry_after: Duration,
     },
+    /// So many codes were mailed to the user, or to all, that no more are for a while.
+    #[error("too many resets")]
+    TooManyResets {
+        /// How long to wait before the next reset.
+        retry_after: Duration,
+    },
 
     /// The API responded with an error.
     #[error("the API answered HTTP {}", .0.http_status)]

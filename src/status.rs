@@ -31,6 +31,7 @@
 //! | a response over the size limit | INTERNAL | `UPSTREAM_RESPONSE_TOO_LARGE` |
 //! | a redirect | INTERNAL | `UPSTREAM_REDIRECTED` |
 //! | the API refused too many codes or answers | RESOURCE_EXHAUSTED | `TOO_MANY_ATTEMPTS` |
+//! | too many resets of one user, or of all | RESOURCE_EXHAUSTED | `TOO_MANY_RESETS` |
 //! | the gateway sheds load | RESOURCE_EXHAUSTED | `GATEWAY_OVERLOADED` |
 //! | the gateway is shutting down, nothing was sent | UNAVAILABLE | `GATEWAY_SHUTTING_DOWN` |
 //! | a bug in the gateway (a panic) | INTERNAL | `GATEWAY_FAILED` |
@@ -131,6 +132,7 @@ fn row(error: &Error, is_read_only: bool) -> Row {
         Error::Undecodable(code) => invalid(code),
         Error::KeyMissing => not_sent(C::Unauthenticated, R::AppKeyMissing, Caller),
         Error::TooManyAttempts { .. } => not_sent(C::ResourceExhausted, R::TooManyAttempts, Caller),
+        Error::TooManyResets { .. } => not_sent(C::ResourceExhausted, R::TooManyResets, Caller),
         Error::Api(ref error) => api_error_row(error.kind, is_read_only),
         Error::TooLarge { .. } => (C::Internal, R::UpstreamResponseTooLarge, Upstream, Unknown),
         Error::Unreachable(_) | Error::CircuitOpen { .. } => {

@@ -17,7 +17,7 @@ pub(crate) use self::{
     reset_password::reset_password, update_password::update_password,
 };
 use crate::{
-    attempt_limiter::{AttemptLimiter, ClientId, Guess},
+    attempt_limiter::{Attempt, AttemptLimiter, ClientId},
     call::Call,
     envelope::{ApiError, ApiResponse},
     error::Error,
@@ -40,8 +40,8 @@ pub(crate) struct Step<'a, T> {
     payload: Payload<'a>,
     /// Its values must not come back in an error.
     validated: Validated,
-    /// The guess that the call makes, if its rpc is limited.
-    guess: Option<Guess<'a>>,
+    /// What the call attempts that is limited.
+    attempts: Vec<Attempt<'a>>,
     /// Reads the API's response.
     parse: fn(&ApiResponse) -> Result<T, ApiError>,
 }
@@ -57,7 +57,7 @@ impl<'a, T> Step<'a, T> {
         &self.payload
     }
 
-    /// Sends the REST request, once the limit on guesses allows it, and reads the response.
+    /// Sends the REST request, once the limits on attempts allow it, and reads the response.
     ///
     /// # Errors
     ///
@@ -76,10 +76,9 @@ impl<'a, T> Step<'a, T> {
             (self.parse)(&response).map_err(Error::Api)
         };
         let (limiter, client) = (&context.attempt_limiter, context.client);
-        match self.guess {
-            Some(guess) => limiter.limit(guess, client, &context.call, send).await,
-            None => send().await,
-        }
+        limiter
+            .limit(&self.attempts, client, &context.call, send)
+            .await
     }
 }
 

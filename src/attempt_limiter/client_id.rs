@@ -6,6 +6,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
+use http::HeaderName;
 use tonic::metadata::MetadataMap;
 
 use super::AttemptLimiter;
@@ -18,13 +19,10 @@ pub(crate) struct ClientId(pub(super) u64);
 impl AttemptLimiter {
     /// The caller that sent this metadata over this connection.
     pub(crate) fn client_id(&self, metadata: &MetadataMap, connection: ConnectInfo) -> ClientId {
-        // The last of several values: a proxy may append its own to what it received.
-        let value = self
-            .caller_metadata
-            .as_ref()
-            .and_then(|name| metadata.as_ref().get_all(name).iter().next_back());
+        let name = self.caller_metadata.as_ref();
+        let value = name.and_then(|name| last_element(metadata, name));
         ClientId(match (value, connection) {
-            (Some(value), _) => self.hasher.hash_one(("metadata", value.as_bytes())),
+            (Some(value), _) => self.hasher.hash_one(("metadata", value)),
             (None, ConnectInfo::Tcp { remote, .. }) => {
                 self.hasher.hash_one(("network", network(remote.ip())))
             }
@@ -32,6 +30,14 @@ impl AttemptLimiter {
             (None, ConnectInfo::Unix { uid }) => self.hasher.hash_one(("uid", uid)),
         })
     }
+}
+
+/// The last element of a list in one field or several. The nearest proxy wrote it: proxies append to what
+/// they received, with a comma or as a field of its own.
+fn last_element<'a>(metadata: &'a MetadataMap, name: &HeaderName) -> Option<&'a [u8]> {
+    let field = metadata.as_ref().get_all(name).iter().next_back()?;
+    let element = field.as_bytes().rsplit(|byte| *byte == b',').next();
+    element.map(<[u8]>::trim_ascii)
 }
 
 /// An IPv4 address, even if it is mapped into IPv6; or the first half of an IPv6 address, because
@@ -60,7 +66,7 @@ mod tests {
 
     #[test]
     fn the_named_metadata_comes_before_the_connection() {
-        let limiter = limiter(Some(http::HeaderName::from_static("x-app")));
+        let limiter = limiter(Some(HeaderName::from_static("x-app")));
         let of = |pairs: &[_], uid| {
             limiter.client_id(&metadata(pairs), ConnectInfo::Unix { uid: Some(uid) })
         };
@@ -70,6 +76,13 @@ mod tests {
             of(&[("x-app", "made up"), ("x-app", "a")], 1),
             of(&[("x-app", "a")], 1)
         );
+        for list in [
+            &[("x-app", "made up,a")][..],
+            &[("x-app", "made up , also, a ")],
+            &[("x-app", "made up"), ("x-app", "also, a")],
+        ] {
+            assert_eq!(of(list, 1), of(&[("x-app", "a")], 1), "{list:?}");
+        }
         assert_ne!(of(&[], 1), of(&[], 2));
         assert_eq!(of(&[("x-other", "a")], 1), of(&[("x-other", "b")], 1));
     }

@@ -35,6 +35,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(super) struct KeyedLimiter {
     rate_of_each: Option<AttemptRate>,
+    /// Makes the error of a call that is refused, from the time until the next attempt.
+    refusal: fn(Duration) -> Error,
     all: Arc<Limit>,
     keys: Mutex<Keys>,
     waiting: Semaphore,
@@ -58,11 +60,11 @@ struct Limit {
     settled: Notify,
 }
 
-/// One attempt. It may be made once it has reserved a token of each limit. If it is dropped before
+/// A pending attempt. It may be made once it has reserved a token of each limit. If it is dropped before
 /// it is settled, it costs those tokens if the call was sent.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Attempt<'a> {
+pub(super) struct Pending<'a> {
     limiter: &'a KeyedLimiter,
     key: u64,
     call: &'a Call,
@@ -73,13 +75,18 @@ pub(super) struct Attempt<'a> {
 
 impl KeyedLimiter {
     /// `None` means no limit.
-    pub(super) fn new(of_each: Option<AttemptRate>, of_all: Option<AttemptRate>) -> Self {
+    pub(super) fn new(
+        of_each: Option<AttemptRate>,
+        of_all: Option<AttemptRate>,
+        refusal: fn(Duration) -> Error,
+    ) -> Self {
         // `LruCache::new` allocates room for all keys at once.
         let mut spent = LruCache::unbounded();
         spent.resize(MAX_KEYS);
         let in_use = HashMap::new();
         Self {
             rate_of_each: of_each,
+            refusal,
             all: Limit::new(of_all, Instant::now()),
             keys: Mutex::new(Keys { in_use, spent }),
             waiting: Semaphore::new(MAX_WAITING),
@@ -90,15 +97,15 @@ impl KeyedLimiter {
     ///
     /// # Errors
     ///
-    /// [`Error::TooManyAttempts`] if no token is left or too many calls wait; or whatever ends the
-    /// call while it waits.
+    /// The limiter's refusal if no token is left or too many calls wait; or whatever ends the call while
+    /// it waits.
     pub(super) async fn attempt<'a>(
         &'a self,
         key: u64,
         call: &'a Call,
-    ) -> Result<Attempt<'a>, Error> {
+    ) -> Result<Pending<'a>, Error> {
         let limits = [self.enter(key), Arc::clone(&self.all)];
-        let mut attempt = Attempt {
+        let mut attempt = Pending {
             limiter: self,
             key,
             call,
@@ -107,7 +114,8 @@ impl KeyedLimiter {
         };
         let reserve_all = async {
             for limit in limits {
-                limit.reserve(&self.waiting).await?;
+                let reserved = limit.reserve(&self.waiting).await;
+                reserved.map_err(self.refusal)?;
                 attempt.reserved.push(limit);
             }
             Ok(())
@@ -158,15 +166,13 @@ impl Limit {
         })
     }
 
-    /// Reserves a token, after the calls that came earlier.
-    async fn reserve(&self, waiting: &Semaphore) -> Result<(), Error> {
+    /// Reserves a token, after the calls that came earlier. An error is the time until the next attempt.
+    async fn reserve(&self, waiting: &Semaphore) -> Result<(), Duration> {
         let is_queue_empty = self.turn.try_lock().is_ok();
         if is_queue_empty && let Some(result) = self.try_reserve() {
             return result;
         }
-        let _place = waiting
-            .try_acquire()
-            .map_err(|_full| too_many_attempts(RETRY_AFTER))?;
+        let _place = waiting.try_acquire().map_err(|_full| RETRY_AFTER)?;
         let _turn = self.turn.lock().await;
         loop {
             if let Some(result) = self.try_reserve() {
@@ -177,25 +183,19 @@ impl Limit {
     }
 
     /// Reserves a token or refuses to; `None` if that depends on how pending attempts end.
-    fn try_reserve(&self) -> Option<Result<(), Error>> {
-        let result = self.bucket.lock().reserve(Instant::now())?;
-        Some(result.map_err(too_many_attempts))
+    fn try_reserve(&self) -> Option<Result<(), Duration>> {
+        self.bucket.lock().reserve(Instant::now())
     }
 }
 
-impl Attempt<'_> {
-    /// Spends the reserved tokens.
-    pub(super) fn commit(mut self) {
-        self.costs = Some(true);
-    }
-
-    /// Gives the reserved tokens back.
-    pub(super) fn refund(mut self) {
-        self.costs = Some(false);
+impl Pending<'_> {
+    /// Spends the reserved tokens if the attempt costs them, or else gives them back.
+    pub(super) fn settle(mut self, costs: bool) {
+        self.costs = Some(costs);
     }
 }
 
-impl Drop for Attempt<'_> {
+impl Drop for Pending<'_> {
     fn drop(&mut self) {
         // Without a settlement, the caller left or the handler panicked. A call that has not been
         // sent by now never will be.
@@ -208,10 +208,6 @@ impl Drop for Attempt<'_> {
     }
 }
 
-fn too_many_attempts(retry_after: Duration) -> Error {
-    Error::TooManyAttempts { retry_after }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,7 +216,11 @@ mod tests {
     const HOUR: Duration = Duration::from_secs(3600);
 
     fn limiter(of_each: u32, of_all: u32) -> KeyedLimiter {
-        KeyedLimiter::new(Some((of_each, HOUR)), Some((of_all, HOUR)))
+        KeyedLimiter::new(Some((of_each, HOUR)), Some((of_all, HOUR)), refusal)
+    }
+
+    fn refusal(retry_after: Duration) -> Error {
+        Error::TooManyAttempts { retry_after }
     }
 
     fn call() -> Call {
@@ -250,13 +250,13 @@ mod tests {
         let mut second = Box::pin(limiter.attempt(1, &call));
         let mut third = Box::pin(limiter.attempt(1, &call));
         assert!(is_waiting(&mut second).await && is_waiting(&mut third).await);
-        first.refund();
+        first.settle(false);
         let mut newcomer = Box::pin(limiter.attempt(1, &call));
         assert!(is_waiting(&mut newcomer).await && is_waiting(&mut third).await);
-        second.await.unwrap().refund();
+        second.await.unwrap().settle(false);
         assert!(is_waiting(&mut newcomer).await);
-        third.await.unwrap().refund();
-        newcomer.await.unwrap().refund();
+        third.await.unwrap().settle(false);
+        newcomer.await.unwrap().settle(false);
         assert!(is_idle(&limiter));
     }
 
@@ -273,12 +273,12 @@ mod tests {
         }
         let mut other = Box::pin(limiter.attempt(2, &call));
         assert!(is_waiting(&mut other).await);
-        one.refund();
+        one.settle(false);
         for waiting in &mut flood {
             assert!(is_waiting(waiting).await, "the other key was first");
         }
-        other.await.unwrap().refund();
-        two.refund();
+        other.await.unwrap().settle(false);
+        two.settle(false);
         drop(flood);
         assert!(is_idle(&limiter));
     }
@@ -291,9 +291,9 @@ mod tests {
         let mut same_key = Box::pin(limiter.attempt(1, &call));
         let mut other_key = Box::pin(limiter.attempt(3, &call));
         assert!(is_waiting(&mut same_key).await && is_waiting(&mut other_key).await);
-        two.commit();
+        two.settle(true);
         assert!(is_waiting(&mut other_key).await && is_waiting(&mut same_key).await);
-        one.commit();
+        one.settle(true);
         for result in [same_key.await, other_key.await] {
             assert!(matches!(result, Err(Error::TooManyAttempts { .. })));
         }
@@ -307,9 +307,9 @@ mod tests {
         let mut leaves = Box::pin(limiter.attempt(1, &call));
         let mut stays = Box::pin(limiter.attempt(1, &call));
         assert!(is_waiting(&mut leaves).await && is_waiting(&mut stays).await);
-        first.refund();
+        first.settle(false);
         drop(leaves);
-        stays.await.unwrap().refund();
+        stays.await.unwrap().settle(false);
         assert!(is_idle(&limiter));
     }
 
@@ -328,7 +328,7 @@ mod tests {
             refused,
             Err(Error::TooManyAttempts { retry_after }) if retry_after == RETRY_AFTER
         ));
-        limiter.attempt(2, &call).await.unwrap().refund();
+        limiter.attempt(2, &call).await.unwrap().settle(false);
     }
 
     #[tokio::test]
@@ -345,14 +345,14 @@ mod tests {
     #[tokio::test]
     async fn only_spent_tokens_are_remembered_and_those_of_so_many_keys() {
         let call = call();
-        let limiter = KeyedLimiter::new(Some((1, HOUR)), None);
-        limiter.attempt(u64::MAX, &call).await.unwrap().commit();
+        let limiter = KeyedLimiter::new(Some((1, HOUR)), None, refusal);
+        limiter.attempt(u64::MAX, &call).await.unwrap().settle(true);
         for key in 0..2 * MAX_KEYS.get() as u64 {
-            limiter.attempt(key, &call).await.unwrap().refund();
+            limiter.attempt(key, &call).await.unwrap().settle(false);
         }
         assert!(limiter.attempt(u64::MAX, &call).await.is_err());
         for key in 0..2 * MAX_KEYS.get() as u64 {
-            limiter.attempt(key, &call).await.unwrap().commit();
+            limiter.attempt(key, &call).await.unwrap().settle(true);
         }
         assert_eq!(limiter.keys.lock().spent.len(), MAX_KEYS.get());
         assert!(is_idle(&limiter));

@@ -152,6 +152,14 @@ pub struct Attempts {
     #[arg(long, value_name = "NUMBER/DURATION", default_value = "5/15m")]
     #[arg(value_parser = or_off(rate))]
     pub answer_attempts: OrOff<AttemptRate>,
+    /// Codes that may be mailed to one user, and the time in which as many become available again; or off
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "5/15m")]
+    #[arg(value_parser = or_off(rate))]
+    pub resets: OrOff<AttemptRate>,
+    /// The same for all users together
+    #[arg(long, value_name = "NUMBER/DURATION", default_value = "off")]
+    #[arg(value_parser = or_off(rate))]
+    pub resets_total: OrOff<AttemptRate>,
     /// Metadata that tells callers apart; by default a caller is an IP address, or a Unix socket's user
     #[arg(long, value_name = "NAME", value_parser = metadata_name)]
     pub caller_metadata: Option<HeaderName>,

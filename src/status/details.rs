@@ -96,7 +96,9 @@ fn retry_delay(error: &Error) -> Option<Duration> {
     use ApiErrorKind::{RateLimited, Unavailable};
     match error {
         Error::Overloaded => Some(OVERLOAD_RETRY_DELAY),
-        Error::TooManyAttempts { retry_after } => Some(whole_seconds(*retry_after)),
+        Error::TooManyAttempts { retry_after } | Error::TooManyResets { retry_after } => {
+            Some(whole_seconds(*retry_after))
+        }
         Error::CircuitOpen { pause } => Some((*pause).min(MAX_RETRY_DELAY)),
         Error::Api(error) if matches!(error.kind, RateLimited | Unavailable) => {
             error.retry_after.map(|delay| delay.min(MAX_RETRY_DELAY))
@@ -149,6 +151,7 @@ fn message(reason: ErrorReason) -> &'static str {
         R::UpstreamRedirected => "The API sent a redirect, which is never followed.",
         R::GatewayOverloaded => "The gateway has too many calls in flight; nothing was sent.",
         R::TooManyAttempts => "Too many attempts; nothing was sent.",
+        R::TooManyResets => "Too many resets; nothing was sent.",
         R::GatewayShuttingDown => {
             "The gateway is going down; nothing was sent and the call may be repeated."
         }

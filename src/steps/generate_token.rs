@@ -4,7 +4,7 @@
 
 use super::{Step, validate::Validator};
 use crate::{
-    attempt_limiter::Guess,
+    attempt_limiter::Attempt,
     envelope::{ApiError, ApiErrorKind, ApiResponse, read_text},
     error::Error,
     proto::{GenerateTokenRequest, GenerateTokenResponse},
@@ -21,7 +21,7 @@ pub(crate) fn generate_token(
             .request_id(request.request_id.as_deref())
             .finish()?,
         payload: Payload::json(&[("Code", code)]),
-        guess: Some(Guess::Code),
+        attempts: vec![Attempt::Code],
         parse,
     })
 }

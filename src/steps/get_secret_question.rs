@@ -18,7 +18,7 @@ pub(crate) fn get_secret_question(
             .field("username", Some(username))
             .finish()?,
         payload: Payload::Query("username", username),
-        guess: None,
+        attempts: Vec::new(),
         parse,
     })
 }

@@ -6,7 +6,7 @@
 
 use super::{Step, validate::Validator};
 use crate::{
-    attempt_limiter::Guess,
+    attempt_limiter::Attempt,
     envelope::{ApiError, ApiErrorKind, ApiResponse, SuccessRule, read},
     error::Error,
     proto::{ResetPasswordRequest, ResetPasswordResponse},
@@ -20,6 +20,8 @@ pub(crate) fn reset_password(
     let answer = request.secret_question_answer.as_deref();
     let mut members = vec![("User", user)];
     members.extend(answer.map(|answer| ("SecretQuestionAnswer", answer)));
+    let mut attempts = vec![Attempt::Reset(user)];
+    attempts.extend(answer.map(|_| Attempt::Answer(user)));
     Ok(Step {
         validated: Validator::default()
             .field("user", Some(user))
@@ -27,7 +29,7 @@ pub(crate) fn reset_password(
             .request_id(request.request_id.as_deref())
             .finish()?,
         payload: Payload::json(&members),
-        guess: answer.map(|_| Guess::Answer(user)),
+        attempts,
         parse: match answer {
             Some(_) => parse,
             None => parse_without_answer,

@@ -29,7 +29,7 @@ pub(crate) fn update_password(
             ("Password", password),
             ("PasswordConfirmation", password),
         ]),
-        guess: None,
+        attempts: Vec::new(),
         parse,
     })
 }

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket};
 
 use crate::support::{
     faulty_api::{FaultyApi, Reads, Script, Seen},
-    gateway::{Call, Gateway, KEY, UNLIMITED},
+    gateway::{Call, Gateway},
     raw::{post, send, status_of},
 };
 
@@ -724,7 +724,7 @@ async fn unresolvable_names() {
 /// Puts a gateway through every row for every rpc, and checks after each that it is as good as new.
 async fn hold(rows: impl Fn(&str) -> Vec<Row>) {
     let api = FaultyApi::start().await;
-    let gateway = Gateway::with(&api.url(), &[&["--app-key", KEY][..], &UNLIMITED].concat());
+    let gateway = Gateway::unlimited(&api.url());
     for call in Call::ALL {
         for Row {
             fault,

@@ -54,8 +54,10 @@ fn late(delay: Duration, body: &str) -> Reply {
     )
 }
 
+/// With limits on guesses alone.
 fn gateway(api: &Api, options: &[&str]) -> Gateway {
-    Gateway::with(&api.url(), &[&["--app-key", KEY][..], options].concat())
+    let common = ["--app-key", KEY, "--resets", "off"];
+    Gateway::with(&api.url(), &[&common[..], options].concat())
 }
 
 /// Tries a code. Returns the summary of the error, or an empty string.

@@ -29,6 +29,7 @@ mod overload;
 mod shutdown;
 
 mod request_ids;
+mod resets;
 mod restart;
 
 mod reload;

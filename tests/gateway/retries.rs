@@ -272,7 +272,7 @@ async fn a_retry_that_cannot_connect_does_not_hide_that_the_call_was_sent() {
 async fn an_idle_connection_that_the_api_closed_causes_no_error() {
     const ROUNDS: usize = 40;
     let api = Api::start(Reply::Silence).await;
-    let gateway = Gateway::before(&api.url());
+    let gateway = Gateway::unlimited(&api.url());
     let mut client = gateway.client().await;
     for call in Call::ALL {
         api.reply(Reply::json(200, call.success()));

@@ -12,7 +12,7 @@ use tonic::{Request, Status};
 
 use crate::support::{
     api::{Api, Reply, bytes},
-    gateway::{Call, Gateway, KEY, Metadata, Plain, UNLIMITED},
+    gateway::{Call, Gateway, Metadata, Plain},
     raw::{post, send, status_of},
     status::{check, summary},
 };
@@ -79,7 +79,7 @@ fn case(row: &str, status: &str) -> Case {
 #[tokio::test]
 async fn every_response_becomes_the_status_of_the_table() {
     let api = Api::start(Reply::Silence).await;
-    let gateway = Gateway::with(&api.url(), &[&["--app-key", KEY][..], &UNLIMITED].concat());
+    let gateway = Gateway::unlimited(&api.url());
     let mut client = gateway.client().await;
     let mut messages = HashMap::new();
     for Case {
@@ -153,7 +153,7 @@ async fn a_wait_that_exceeds_the_deadline_stops_automatic_retries() {
 #[tokio::test]
 async fn every_documented_success_is_ok() {
     let api = Api::start(Reply::Silence).await;
-    let gateway = Gateway::before(&api.url());
+    let gateway = Gateway::unlimited(&api.url());
     let mut client = gateway.client().await;
     let bodies = [
         (Reset, r#"{ "Errors": [], "IsSucceed": true }"#),
@@ -301,7 +301,7 @@ async fn no_tls() -> SocketAddr {
 #[tokio::test]
 async fn a_broken_connection_leaves_the_outcome_of_writes_unknown() {
     let api = Api::start(Reply::Last(Vec::new())).await;
-    let gateway = Gateway::before(&api.url());
+    let gateway = Gateway::unlimited(&api.url());
     let mut client = gateway.client().await;
     let half = bytes(200, &[("Content-Length", "100")], b"");
     let half = half[..half.len() - b"Content-Length: 0\r\n\r\n".len()].to_vec();

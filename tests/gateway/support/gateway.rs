@@ -25,11 +25,12 @@ use crate::support::raw::framed;
 /// A key that any test may use.
 pub const KEY: &str = "test-key";
 
-/// For tests in which the API refuses more than a guesser may try.
-pub const UNLIMITED: [&str; 3] = [
+/// For tests with more attempts than the limits allow.
+pub const UNLIMITED: [&str; 4] = [
     "--code-attempts=off",
     "--code-attempts-total=off",
     "--answer-attempts=off",
+    "--resets=off",
 ];
 
 /// The program, with nothing of this process's environment.
@@ -62,6 +63,11 @@ impl Gateway {
     /// A gateway before the API at that URL, with a key of its own.
     pub fn before(url: &str) -> Self {
         Self::start(program(&["--upstream-url", url, "--app-key", KEY]))
+    }
+
+    /// The same without limits on attempts.
+    pub fn unlimited(url: &str) -> Self {
+        Self::with(url, &[&["--app-key", KEY][..], &UNLIMITED].concat())
     }
 
     /// A gateway before the API at that URL, with further options.
