@@ -124,7 +124,7 @@ mod tests {
     }
 
     fn refused(kind: ApiErrorKind) -> Error {
-        let body = bytes::Bytes::new();
+        let body = String::new();
         let response = ApiResponse {
             http_status: 200,
             content_type: None,

@@ -30,10 +30,7 @@ mod result;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use serde_json::value::RawValue;
-
-use self::json::JsonObject;
+use self::json::{JsonObject, Text};
 pub(crate) use self::redact::RequestValues;
 
 /// A complete HTTP response of the API. It has no `Debug`, because the body may hold a token.
@@ -42,8 +39,8 @@ pub(crate) struct ApiResponse {
     pub(crate) content_type: Option<String>,
     /// How long `Retry-After` asks to wait, whether it was a number or a date.
     pub(crate) retry_after: Option<Duration>,
-    /// At most [`crate::upstream::MAX_RESPONSE`] bytes.
-    pub(crate) body: Bytes,
+    /// Of at most [`crate::upstream::MAX_RESPONSE`] bytes, with replacement characters for those that are not UTF-8.
+    pub(crate) body: String,
     /// The values that must not appear in anything derived from the response.
     pub(crate) values: RequestValues,
 }
@@ -137,7 +134,8 @@ impl ApiError {
         error.codes = details::codes(object, &redactor);
         error.is_from_api = match response.http_status {
             200..=299 => kind != ApiErrorKind::Malformed,
-            400 | 404 | 409 | 422 | 500 => !is_html(response) && is_documented(object),
+            400 | 404 | 409 | 422 | 500 => !is_html(response) && has_any(object, &DOCUMENTED),
+            401..=499 => has_any(object, &["IsSucceed"]),
             _ => false,
         };
         let is_malformed = matches!(kind, ApiErrorKind::Malformed | ApiErrorKind::Redirected);
@@ -155,30 +153,32 @@ impl ApiError {
 ///
 /// The API's error, or [`ApiErrorKind::Malformed`] if the model is no text.
 pub(crate) fn read_text(response: &ApiResponse) -> Result<Option<String>, ApiError> {
-    let Some(model) = read(response, SuccessRule::IsSucceed)? else {
-        return Ok(None);
-    };
-    let text = serde_json::from_str(model.get());
-    let text: String =
-        text.map_err(|_| ApiError::without_details(ApiErrorKind::Malformed, response))?;
-    Ok(Some(text).filter(|text| !text.is_empty()))
+    let model = read_with(response, SuccessRule::IsSucceed, |it| it.get("Model"))?;
+    Ok(model.map(|Text(text)| text).filter(|text| !text.is_empty()))
 }
 
-/// Decides whether the response is a success, and returns its `Model`.
+/// Decides whether the response is a success.
 ///
 /// # Errors
 ///
 /// The API's error, if it is not.
-pub(crate) fn read(
+pub(crate) fn read(response: &ApiResponse, rule: SuccessRule) -> Result<(), ApiError> {
+    read_with(response, rule, |_| Ok(()))
+}
+
+fn read_with<T>(
     response: &ApiResponse,
     rule: SuccessRule,
-) -> Result<Option<&RawValue>, ApiError> {
+    model: impl FnOnce(&JsonObject<'_>) -> Result<T, ApiErrorKind>,
+) -> Result<T, ApiError> {
     let object = JsonObject::parse(&response.body);
     let kind = match (response.http_status, &object) {
-        (200..=299, Some(object)) if !is_html(response) => match result::read(object, rule) {
-            Ok(model) => return Ok(model),
-            Err(kind) => kind,
-        },
+        (200..=299, Some(object)) => {
+            match result::check(object, rule).and_then(|()| model(object)) {
+                Ok(model) => return Ok(model),
+                Err(kind) => kind,
+            }
+        }
         (300..=399, _) => ApiErrorKind::Redirected,
         (400..=499, _) => http_error::kind(response, object.as_ref(), rule),
         (501, _) => ApiErrorKind::EndpointMissing,
@@ -192,15 +192,16 @@ pub(crate) fn read(
     Err(ApiError::with_details(kind, response, &object))
 }
 
-/// Whether the response is labelled as HTML. It is then not a result, whatever the body contains.
+/// Whether the response is labelled as HTML. Something in front of the API may then have sent it.
 fn is_html(response: &ApiResponse) -> bool {
     let content_type = response.content_type.as_deref().unwrap_or_default();
     content_type.to_ascii_lowercase().contains("html")
 }
 
-/// Whether the body has a member that the documented shapes of an error have.
-fn is_documented(object: &JsonObject<'_>) -> bool {
-    const DOCUMENTED: [&str; 5] = ["message", "error", "modelstate", "errors", "issucceed"];
-    let is_known = |name: &str| DOCUMENTED.contains(&name.to_ascii_lowercase().as_str());
-    object.iter().any(|(name, _)| is_known(name))
+/// The members of the documented shapes of an error.
+const DOCUMENTED: [&str; 5] = ["Message", "Error", "ModelState", "Errors", "IsSucceed"];
+
+fn has_any(object: &JsonObject<'_>, names: &[&str]) -> bool {
+    let is_any = |member: &str| names.iter().any(|name| name.eq_ignore_ascii_case(member));
+    object.iter().any(|(member, _)| is_any(member))
 }

@@ -76,7 +76,7 @@ pub(super) fn response(u: &mut Unstructured<'_>, values: &[String]) -> Result<Ap
         http_status,
         content_type: content_type.map(str::to_owned),
         retry_after: retry_after.map(Duration::from_secs),
-        body: body.into(),
+        body: String::from_utf8_lossy(&body).into_owned(),
         values: RequestValues(values.to_vec()),
     })
 }

@@ -22,9 +22,9 @@ pub(crate) fn generate_token(
     })
 }
 
-/// `Model` is the token. A success without one is malformed.
+/// `Model` is the token. A success without one, or with one that could not be decoded, is malformed.
 pub(super) fn parse(response: &ApiResponse) -> Result<GenerateTokenResponse, ApiError> {
-    let token = read_text(response)?;
+    let token = read_text(response)?.filter(|it| !it.contains(char::REPLACEMENT_CHARACTER));
     let token =
         token.ok_or_else(|| ApiError::without_details(ApiErrorKind::Malformed, response))?;
     Ok(GenerateTokenResponse { token })

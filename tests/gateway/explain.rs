@@ -13,7 +13,7 @@ use crate::{
     statuses::{Case, cases},
     support::{
         api::{Api, Reply},
-        gateway::{Call, Gateway, Plain, program},
+        gateway::{Call, Gateway, KEY, Plain, UNLIMITED, program},
     },
 };
 
@@ -107,7 +107,7 @@ fn options_and_body(call: Call, reply: &Reply) -> (Vec<String>, Vec<u8>) {
 #[tokio::test]
 async fn explain_prints_the_status_that_the_gateway_returns() {
     let api = Api::start(Reply::Silence).await;
-    let gateway = Gateway::before(&api.url());
+    let gateway = Gateway::with(&api.url(), &[&["--app-key", KEY][..], &UNLIMITED].concat());
     let mut client = gateway.client().await;
     let mut compared = 0;
     for Case {
