@@ -9,6 +9,7 @@
 //! | authorization | 401 | `{"Message":"Authorization has been denied for this request."}` |
 //! | bad request | 400 | `{"Message":"The request is invalid."}` |
 //! | validation | 422 | `{"Message":"…","ModelState":{"userPassword.OldPassword":["Password is required"]}}` |
+//! | validation, ASP.NET Core | 400, 422 | `{"title":"…","detail":"…","errors":{"OldPassword":["Password is required"]}}` |
 //! | entity missing | 404 | `{"Message":"Resource was not found"}` or nothing |
 //! | route missing | 404 | `{"Message":"No HTTP resource was found that matches the request URI '…'."}` |
 //! | API version | 400, 405 | `{"Error":{"Code":"UnsupportedApiVersion","Message":"…"}}` |
@@ -16,9 +17,14 @@
 //! | proxy in front | any | HTML, plain text, nothing |
 //!
 //! - Member names vary in case. `Errors`, `ErrorsCode`, `Model` and `StatusCode` may be absent or `null`.
+//! - Serializers change with their version: `StatusCode` is the name or the number of a .NET `HttpStatusCode` ("Continue"
+//!   carries no information), `Errors` and `ErrorsCode` are lists or one string.
+//! - The label and the encoding of a body may be wrong, so only the JSON in it counts.
+//! - A member that the verdict does not need may have any type.
 //! - Step 1 documents `"IsSucceed": false` for a call that succeeded: see [`SuccessRule`].
 //! - Older releases omit `ErrorsCode`. Then only the text identifies a wrong answer to the secret question.
-//! - `StatusCode` is the name of a .NET `HttpStatusCode`; "Continue" carries no information.
+//! - `ErrorIncorrectAnswer` counts with every 2xx and 4xx. Otherwise a 4xx means what its HTTP status says, and `Errors` and
+//!   `ErrorsCode` only add to it.
 //!
 //! This module does not depend on gRPC.
 

@@ -14,6 +14,7 @@ use crate::{
     error::Error,
     proto::{self, password_reset_service_server::PasswordResetService},
     readiness::Readiness,
+    rpc::UpstreamRelease,
     steps::{self, Step, StepContext},
     upstream::Upstream,
 };
@@ -22,6 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) upstream: Arc<Upstream>,
+    pub(crate) upstream_release: UpstreamRelease,
     pub(crate) app_keys: AppKeys,
     pub(crate) attempt_limiter: Arc<AttemptLimiter>,
     pub(crate) readiness: Readiness,
@@ -47,7 +49,9 @@ impl PasswordResetService for Service {
         &self,
         request: Request<proto::GenerateTokenRequest>,
     ) -> Result<Response<proto::GenerateTokenResponse>, Status> {
-        self.call(request, steps::generate_token).await
+        let release = self.upstream_release;
+        self.call(request, |it| steps::generate_token(it, release))
+            .await
     }
 
     async fn update_password(
@@ -64,7 +68,7 @@ impl Service {
     async fn call<Req, Res>(
         &self,
         mut request: Request<Req>,
-        step: for<'a> fn(&'a Req) -> Result<Step<'a, Res>, Error>,
+        step: impl for<'a> FnOnce(&'a Req) -> Result<Step<'a, Res>, Error>,
     ) -> Result<Response<Res>, Status> {
         let call: Arc<Call> = request
             .extensions_mut()

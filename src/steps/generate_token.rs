@@ -1,4 +1,4 @@
-//! Step 3: `POST /v1.0/users/password/reset/code`
+//! Step 3: `POST /v1.0/users/password/reset/code`, in newer releases `POST /v1.0/users/identifiers/reset/code`
 //!
 //! Exchanges the code from the mail for a token. A code names no user, so a guess may hit any user's.
 
@@ -8,15 +8,22 @@ use crate::{
     envelope::{ApiError, ApiErrorKind, ApiResponse, read_text},
     error::Error,
     proto::{GenerateTokenRequest, GenerateTokenResponse},
+    rpc::UpstreamRelease,
     upstream::Payload,
 };
 
 pub(crate) fn generate_token(
     GenerateTokenRequest { code }: &GenerateTokenRequest,
+    release: UpstreamRelease,
 ) -> Result<Step<'_, GenerateTokenResponse>, Error> {
+    let mut members = vec![("Code", code.as_str())];
+    if release == UpstreamRelease::Etna {
+        // What the token is for.
+        members.push(("Identifier", "ResetPassword"));
+    }
     Ok(Step {
         values: Validator::default().field("code", Some(code)).finish()?,
-        payload: Payload::json(&[("Code", code)]),
+        payload: Payload::json(&members),
         guess: Some(Guess::Code),
         parse,
     })
