@@ -1,6 +1,6 @@
 //! JSON as the API's layers write it: `Message` or `message`, one string in place of a list, half a surrogate pair.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize,
@@ -111,19 +111,10 @@ impl<'de> Visitor<'de> for JsonObject<'de> {
 
 impl<'de> Deserialize<'de> for Text {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // As bytes, because serde_json takes a lone half for an error in a string, but not in bytes.
-        deserializer.deserialize_bytes(Self(String::new()))
-    }
-}
-
-impl Visitor<'_> for Text {
-    type Value = Self;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a string")
-    }
-
-    fn visit_bytes<E>(self, bytes: &[u8]) -> Result<Self, E> {
-        Ok(Self(String::from_utf8_lossy(bytes).into_owned()))
+        // As bytes: in a string serde_json takes a lone half for an error.
+        #[derive(Deserialize)]
+        struct Bytes<'a>(#[serde(borrow)] Cow<'a, [u8]>);
+        let Bytes(bytes) = Bytes::deserialize(deserializer)?;
+        Ok(Self(String::from_utf8_lossy(&bytes).into_owned()))
     }
 }
