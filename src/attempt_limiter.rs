@@ -155,7 +155,7 @@ mod tests {
             http_status,
             content_type: None,
             retry_after: None,
-            body: bytes::Bytes::new(),
+            body: String::new(),
             values: RequestValues::default(),
         };
         Err(Error::Api(ApiError::without_details(kind, &response)))

@@ -9,6 +9,7 @@
 //! | authorization | 401 | `{"Message":"Authorization has been denied for this request."}` |
 //! | bad request | 400 | `{"Message":"The request is invalid."}` |
 //! | validation | 422 | `{"Message":"…","ModelState":{"userPassword.OldPassword":["Password is required"]}}` |
+//! | validation, ASP.NET Core | 400, 422 | `{"title":"…","detail":"…","errors":{"OldPassword":["Password is required"]}}` |
 //! | entity missing | 404 | `{"Message":"Resource was not found"}` or nothing |
 //! | route missing | 404 | `{"Message":"No HTTP resource was found that matches the request URI '…'."}` |
 //! | API version | 400, 405 | `{"Error":{"Code":"UnsupportedApiVersion","Message":"…"}}` |
@@ -16,9 +17,14 @@
 //! | proxy in front | any | HTML, plain text, nothing |
 //!
 //! - Member names vary in case. `Errors`, `ErrorsCode`, `Model` and `StatusCode` may be absent or `null`.
+//! - Serializers change with their version: `StatusCode` is the name or the number of a .NET `HttpStatusCode` ("Continue"
+//!   carries no information), `Errors` and `ErrorsCode` are lists or one string.
+//! - The label and the encoding of a body may be wrong, so only the JSON in it counts.
+//! - A member that the verdict does not need may have any type.
 //! - Step 1 documents `"IsSucceed": false` for a call that succeeded: see [`SuccessRule`].
 //! - Older releases omit `ErrorsCode`. Then only the text identifies a wrong answer to the secret question.
-//! - `StatusCode` is the name of a .NET `HttpStatusCode`; "Continue" carries no information.
+//! - `ErrorIncorrectAnswer` counts with every 2xx and 4xx. Otherwise a 4xx means what its HTTP status says, and `Errors` and
+//!   `ErrorsCode` only add to it.
 //!
 //! This module does not depend on gRPC.
 
@@ -30,10 +36,7 @@ mod result;
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use serde_json::value::RawValue;
-
-use self::json::JsonObject;
+use self::json::{JsonObject, Text};
 pub(crate) use self::redact::RequestValues;
 
 /// A complete HTTP response of the API. It has no `Debug`, because the body may hold a token.
@@ -42,8 +45,8 @@ pub(crate) struct ApiResponse {
     pub(crate) content_type: Option<String>,
     /// How long `Retry-After` asks to wait, whether it was a number or a date.
     pub(crate) retry_after: Option<Duration>,
-    /// At most [`crate::upstream::MAX_RESPONSE`] bytes.
-    pub(crate) body: Bytes,
+    /// Of at most [`crate::upstream::MAX_RESPONSE`] bytes, with replacement characters for those that are not UTF-8.
+    pub(crate) body: String,
     /// The values that must not appear in anything derived from the response.
     pub(crate) values: RequestValues,
 }
@@ -137,7 +140,8 @@ impl ApiError {
         error.codes = details::codes(object, &redactor);
         error.is_from_api = match response.http_status {
             200..=299 => kind != ApiErrorKind::Malformed,
-            400 | 404 | 409 | 422 | 500 => !is_html(response) && is_documented(object),
+            400 | 404 | 409 | 422 | 500 => !is_html(response) && has_any(object, &DOCUMENTED),
+            401..=499 => has_any(object, &["IsSucceed"]),
             _ => false,
         };
         let is_malformed = matches!(kind, ApiErrorKind::Malformed | ApiErrorKind::Redirected);
@@ -155,30 +159,32 @@ impl ApiError {
 ///
 /// The API's error, or [`ApiErrorKind::Malformed`] if the model is no text.
 pub(crate) fn read_text(response: &ApiResponse) -> Result<Option<String>, ApiError> {
-    let Some(model) = read(response, SuccessRule::IsSucceed)? else {
-        return Ok(None);
-    };
-    let text = serde_json::from_str(model.get());
-    let text: String =
-        text.map_err(|_| ApiError::without_details(ApiErrorKind::Malformed, response))?;
-    Ok(Some(text).filter(|text| !text.is_empty()))
+    let model = read_with(response, SuccessRule::IsSucceed, |it| it.get("Model"))?;
+    Ok(model.map(|Text(text)| text).filter(|text| !text.is_empty()))
 }
 
-/// Decides whether the response is a success, and returns its `Model`.
+/// Decides whether the response is a success.
 ///
 /// # Errors
 ///
 /// The API's error, if it is not.
-pub(crate) fn read(
+pub(crate) fn read(response: &ApiResponse, rule: SuccessRule) -> Result<(), ApiError> {
+    read_with(response, rule, |_| Ok(()))
+}
+
+fn read_with<T>(
     response: &ApiResponse,
     rule: SuccessRule,
-) -> Result<Option<&RawValue>, ApiError> {
+    model: impl FnOnce(&JsonObject<'_>) -> Result<T, ApiErrorKind>,
+) -> Result<T, ApiError> {
     let object = JsonObject::parse(&response.body);
     let kind = match (response.http_status, &object) {
-        (200..=299, Some(object)) if !is_html(response) => match result::read(object, rule) {
-            Ok(model) => return Ok(model),
-            Err(kind) => kind,
-        },
+        (200..=299, Some(object)) => {
+            match result::check(object, rule).and_then(|()| model(object)) {
+                Ok(model) => return Ok(model),
+                Err(kind) => kind,
+            }
+        }
         (300..=399, _) => ApiErrorKind::Redirected,
         (400..=499, _) => http_error::kind(response, object.as_ref(), rule),
         (501, _) => ApiErrorKind::EndpointMissing,
@@ -192,15 +198,16 @@ pub(crate) fn read(
     Err(ApiError::with_details(kind, response, &object))
 }
 
-/// Whether the response is labelled as HTML. It is then not a result, whatever the body contains.
+/// Whether the response is labelled as HTML. Something in front of the API may then have sent it.
 fn is_html(response: &ApiResponse) -> bool {
     let content_type = response.content_type.as_deref().unwrap_or_default();
     content_type.to_ascii_lowercase().contains("html")
 }
 
-/// Whether the body has a member that the documented shapes of an error have.
-fn is_documented(object: &JsonObject<'_>) -> bool {
-    const DOCUMENTED: [&str; 5] = ["message", "error", "modelstate", "errors", "issucceed"];
-    let is_known = |name: &str| DOCUMENTED.contains(&name.to_ascii_lowercase().as_str());
-    object.iter().any(|(name, _)| is_known(name))
+/// The members of the documented shapes of an error.
+const DOCUMENTED: [&str; 5] = ["Message", "Error", "ModelState", "Errors", "IsSucceed"];
+
+fn has_any(object: &JsonObject<'_>, names: &[&str]) -> bool {
+    let is_any = |member: &str| names.iter().any(|name| name.eq_ignore_ascii_case(member));
+    object.iter().any(|(member, _)| is_any(member))
 }

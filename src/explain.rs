@@ -30,7 +30,7 @@ pub(crate) fn explain(config: &config::Explain) -> io::Result<String> {
         Some(path) => fs::read(path)?,
         None => io::stdin().lock().bytes().collect::<io::Result<_>>()?,
     };
-    let status = match parse(config, body) {
+    let status = match parse(config, &body) {
         Ok(()) => Status::new(Code::Ok, ""),
         Err(error) => {
             let is_read_only = config.rpc.is_read_only();
@@ -40,7 +40,7 @@ pub(crate) fn explain(config: &config::Explain) -> io::Result<String> {
     Ok(format!("{:#}", to_json(&status)))
 }
 
-fn parse(config: &config::Explain, body: Vec<u8>) -> Result<(), Error> {
+fn parse(config: &config::Explain, body: &[u8]) -> Result<(), Error> {
     let http_status = config.http_status;
     if body.len() > MAX_RESPONSE {
         return Err(Error::TooLarge { http_status });
@@ -49,7 +49,7 @@ fn parse(config: &config::Explain, body: Vec<u8>) -> Result<(), Error> {
         http_status,
         content_type: Some(config.content_type.clone()),
         retry_after: config.retry_after,
-        body: body.into(),
+        body: String::from_utf8_lossy(body).into_owned(),
         values: RequestValues::default(),
     };
     let parsed = steps::parse(config.rpc, &response, config.answered).map_err(Error::Api);

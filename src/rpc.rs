@@ -27,6 +27,15 @@ pub(crate) const PERCENT_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
+/// The releases of the API, which differ in step 3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UpstreamRelease {
+    /// The one that AutoShares documents.
+    AutoShares,
+    /// Newer releases of the platform behind it, ETNA Trader.
+    Etna,
+}
+
 /// One rpc of the service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rpc {
@@ -83,12 +92,13 @@ impl Rpc {
     }
 
     /// The path of the REST call, below `/v{API version}`.
-    pub const fn http_path(self) -> &'static str {
-        match self {
-            Self::ResetPassword => "/users/password/reset",
-            Self::GetSecretQuestion => "/users/password/secret-question",
-            Self::GenerateToken => "/users/password/reset/code",
-            Self::UpdatePassword => "/users/passwords/reset/",
+    pub const fn http_path(self, release: UpstreamRelease) -> &'static str {
+        match (self, release) {
+            (Self::ResetPassword, _) => "/users/password/reset",
+            (Self::GetSecretQuestion, _) => "/users/password/secret-question",
+            (Self::GenerateToken, UpstreamRelease::AutoShares) => "/users/password/reset/code",
+            (Self::GenerateToken, UpstreamRelease::Etna) => "/users/identifiers/reset/code",
+            (Self::UpdatePassword, _) => "/users/passwords/reset/",
         }
     }
 

@@ -22,11 +22,12 @@ use crate::{
     attempt_limiter::AttemptLimiter,
     banner,
     config::{self, AppKeyOptions, Command, ConfigError},
+    endpoint::Endpoint,
     error::chain,
     explain, output, probe,
     readiness::Readiness,
     request_ids::RequestIds,
-    rpc::API_VERSION,
+    rpc::{API_VERSION, Rpc},
     sandbox,
     server::{self, Listeners, admin::Admin, listener::Listener},
     service::Service,
@@ -103,10 +104,12 @@ async fn serve_until_signal(
     let text = text.map_err(failed_to("find the ports"))?;
     let limits = server::open_files::fit_to_open_files(config.limits);
     let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
-    let version = &config.upstream_api_version;
-    let upstream = Upstream::new(client, &base, version, in_flight, &observer, &readiness);
+    let (version, release) = (&config.upstream_api_version, config.upstream_release);
+    let endpoints = Rpc::ALL.map(|rpc| Endpoint::new(rpc, &base, version, release));
+    let upstream = Upstream::new(client, endpoints, in_flight, &observer, &readiness);
     let service = Arc::new(Service {
         upstream: Arc::new(upstream),
+        upstream_release: release,
         app_keys,
         attempt_limiter: Arc::new(AttemptLimiter::new(&config.attempts)),
         request_ids: RequestIds::default(),

@@ -19,6 +19,7 @@ use crate::{
     proto::{self, password_reset_service_server::PasswordResetService},
     readiness::Readiness,
     request_ids::RequestIds,
+    rpc::UpstreamRelease,
     steps::{self, Step, StepContext},
     upstream::Upstream,
 };
@@ -27,6 +28,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) upstream: Arc<Upstream>,
+    pub(crate) upstream_release: UpstreamRelease,
     pub(crate) app_keys: AppKeys,
     pub(crate) attempt_limiter: Arc<AttemptLimiter>,
     pub(crate) request_ids: RequestIds,
@@ -53,7 +55,11 @@ impl PasswordResetService for Arc<Service> {
         &self,
         request: Request<proto::GenerateTokenRequest>,
     ) -> Result<Response<proto::GenerateTokenResponse>, Status> {
-        self.call(request, steps::generate_token).await
+        let step = match self.upstream_release {
+            UpstreamRelease::AutoShares => steps::generate_token,
+            UpstreamRelease::Etna => steps::generate_etna_token,
+        };
+        self.call(request, step).await
     }
 
     async fn update_password(

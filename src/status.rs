@@ -9,10 +9,10 @@
 //! | the message is too long; cannot be decoded; no such method | RESOURCE_EXHAUSTED; INTERNAL; UNIMPLEMENTED | `INVALID_REQUEST` |
 //! | `ErrorIncorrectAnswer`, the caller gave no answer | FAILED_PRECONDITION | `SECRET_QUESTION_ANSWER_REQUIRED` |
 //! | `ErrorIncorrectAnswer`, the caller gave an answer | INVALID_ARGUMENT | `SECRET_QUESTION_ANSWER_INCORRECT` |
-//! | any other entry in `Errors` | FAILED_PRECONDITION, or by `StatusCode` | `UPSTREAM_REFUSED` |
+//! | any other entry in `Errors` of a 2xx | FAILED_PRECONDITION, or by `StatusCode` | `UPSTREAM_REFUSED` |
 //! | `IsSucceed: false`, no `Errors` (steps 2–4) | UNKNOWN | `UPSTREAM_UNEXPLAINED` |
 //! | 400 | INVALID_ARGUMENT | `UPSTREAM_REFUSED` |
-//! | 422, `ModelState` | INVALID_ARGUMENT | `VALIDATION_FAILED` |
+//! | 422; 400 with errors by field | INVALID_ARGUMENT | `VALIDATION_FAILED` |
 //! | 401, 403: the API rejects the caller's application key | UNAUTHENTICATED | `APP_KEY_REJECTED` |
 //! | the same for the gateway's own key | INTERNAL | `APP_KEY_REJECTED` |
 //! | no key is configured and the caller sent none | UNAUTHENTICATED | `APP_KEY_MISSING` |

@@ -13,8 +13,10 @@ use uuid::Uuid;
 
 use self::validate::Validated;
 pub(crate) use self::{
-    generate_token::generate_token, get_secret_question::get_secret_question,
-    reset_password::reset_password, update_password::update_password,
+    generate_token::{generate_etna_token, generate_token},
+    get_secret_question::get_secret_question,
+    reset_password::reset_password,
+    update_password::update_password,
 };
 use crate::{
     attempt_limiter::{Attempt, AttemptLimiter, ClientId},

@@ -13,7 +13,7 @@ pub(crate) mod retry_after;
 
 use std::{sync::Arc, time::Instant};
 
-use reqwest::{Client, Url};
+use reqwest::Client;
 use tokio::sync::Semaphore;
 
 use self::{
@@ -53,11 +53,10 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// The API at `base`. Whether it can be reached becomes part of `readiness`.
+    /// The API at these endpoints. Whether it can be reached becomes part of `readiness`.
     pub(crate) fn new(
         client: Client,
-        base: &Url,
-        api_version: &str,
+        endpoints: [Endpoint; Rpc::ALL.len()],
         in_flight: Arc<Semaphore>,
         observer: &CallObserver,
         readiness: &Readiness,
@@ -65,7 +64,7 @@ impl Upstream {
         Self {
             client,
             observer: observer.clone(),
-            endpoints: Rpc::ALL.map(|rpc| Endpoint::new(rpc, base, api_version)),
+            endpoints,
             retry_budget: RetryBudget::new(),
             max_in_flight: in_flight.available_permits(),
             in_flight,

@@ -16,13 +16,13 @@ use super::{
     parse::{
         COUNT, Certificates, api_version, certificates, duration, duration_or_zero, key,
         log_format, metadata_name, number, or_off, parse_bool, rate, seconds, socket_address,
-        upstream_url,
+        upstream_release, upstream_url,
     },
     telemetry::LogFormat,
 };
 use crate::{
     address::Address,
-    rpc::{API_VERSION, Rpc},
+    rpc::{API_VERSION, Rpc, UpstreamRelease},
 };
 
 /// The value of an option that can be `off`. It is an alias because clap makes an option optional if
@@ -79,6 +79,9 @@ pub struct Serve {
     /// Version in the API's paths
     #[arg(long, value_name = "VERSION", default_value = API_VERSION, value_parser = api_version)]
     pub upstream_api_version: String,
+    /// Release of the API: autoshares, or etna for newer ones, where step 3 has another path and body
+    #[arg(long, value_name = "RELEASE", default_value = "autoshares", value_parser = upstream_release)]
+    pub upstream_release: UpstreamRelease,
     /// PEM file of certificates to trust beside the system's
     #[arg(long, value_name = "FILE", value_parser = certificates)]
     pub upstream_ca: Option<Certificates>,

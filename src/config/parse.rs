@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use reqwest::{Certificate, Url};
 
 use super::{cli::AttemptRate, telemetry::LogFormat};
-use crate::app_key;
+use crate::{app_key, rpc::UpstreamRelease};
 
 /// The certificates of one file. It is an alias because clap makes an option repeatable if its type is
 /// spelt `Vec`.
@@ -89,6 +89,14 @@ pub(super) fn api_version(text: &str) -> Result<String, &'static str> {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let version = text.split('.').all(is_number).then(|| text.to_owned());
     version.ok_or("takes numbers and dots, such as 1.0")
+}
+
+pub(super) fn upstream_release(text: &str) -> Result<UpstreamRelease, &'static str> {
+    match text {
+        "autoshares" => Ok(UpstreamRelease::AutoShares),
+        "etna" => Ok(UpstreamRelease::Etna),
+        _ => Err("takes autoshares or etna"),
+    }
 }
 
 /// Reads the PEM file at the path.

@@ -1,11 +1,14 @@
 //! Selects what callers may see of a response: codes that are identifiers, field names, and short plain texts.
 
-use std::slice;
-
 use html_escape::decode_html_entities;
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
-use super::{FieldError, http_error::error_code, json::JsonObject, redact::Redactor};
+use super::{
+    FieldError,
+    http_error::error_code,
+    json::{JsonObject, strings},
+    redact::Redactor,
+};
 use crate::{invisible::is_invisible, rpc::REQUEST_FIELDS};
 
 /// The most bytes of the API's text that one status passes on.
@@ -34,21 +37,15 @@ pub(super) fn codes(object: &JsonObject<'_>, redactor: &Redactor) -> Vec<String>
     codes
 }
 
-/// The entries of `ModelState`, which maps `parameter.Property` to one message or a list of them.
+/// The entries of `ModelState` and of ASP.NET Core's `errors`, which map `parameter.Property` to one message or a list.
 pub(super) fn fields(object: &JsonObject<'_>, redactor: &mut Redactor) -> Vec<FieldError> {
-    let state = object.get::<JsonObject<'_>>("ModelState");
-    let state = state.ok().flatten().unwrap_or_default();
-    let field = |(key, messages): (&str, &RawValue)| {
-        let messages: Value = serde_json::from_str(messages.get()).unwrap_or_default();
-        let list = messages.as_array();
-        let messages = list.map_or(slice::from_ref(&messages), Vec::as_slice);
-        let messages: Vec<_> = messages.iter().filter_map(Value::as_str).collect();
-        FieldError {
-            name: contract_name(key, redactor),
-            text: redactor.sanitize(&messages),
-        }
+    let lists = ["ModelState", "Errors"].map(|name| object.object(name));
+    let field = |(key, messages): (&str, &RawValue)| FieldError {
+        name: contract_name(key, redactor),
+        text: redactor.sanitize(&strings(messages).unwrap_or_default()),
     };
-    state.iter().take(MAX_FIELDS).map(field).collect()
+    let entries = lists.iter().flat_map(JsonObject::iter);
+    entries.take(MAX_FIELDS).map(field).collect()
 }
 
 /// The contract's spelling of a field, `userPassword.OldPassword[0]` → `old_password`; empty if it is no name or contains
@@ -86,10 +83,16 @@ fn snake_case(property: &str) -> String {
 }
 
 impl Redactor {
-    /// Joins the messages that contain no value into one plain text within the budget, and charges the budget for it.
+    /// Joins the messages that contain no value into one plain text within the budget, and charges the budget for it. One
+    /// that could not be decoded is left out too, because a value in it may have changed.
     pub(crate) fn sanitize<M: AsRef<str>>(&mut self, messages: &[M]) -> String {
+        let is_decoded = |text: &&str| !text.contains(char::REPLACEMENT_CHARACTER);
         let is_fit = |text: &&str| text.len() <= MAX_MESSAGE && !self.finds_value_in(text);
-        let messages = messages.iter().map(M::as_ref).filter(is_fit);
+        let messages = messages
+            .iter()
+            .map(M::as_ref)
+            .filter(is_decoded)
+            .filter(is_fit);
         let messages: Vec<_> = messages.map(without_markup).collect();
         let mut text = messages
             .join(" ")
@@ -164,6 +167,10 @@ mod tests {
             "Try again."
         );
         assert_eq!(sanitized(&["open", "sesame"], &["open sesame"]), "");
+        assert_eq!(
+            sanitized(&["Zo\u{fffd}.42 is locked", "Try again."], &["zoë.42"]),
+            "Try again."
+        );
         assert_eq!(sanitized(&["se</b>cr<b>et"], &["secret"]), "");
     }
 

@@ -18,19 +18,18 @@ pub(super) fn kind(
     let empty = JsonObject::default();
     let object = body.unwrap_or(&empty);
     let says = |name, expected| {
-        let text: Option<String> = object.get(name).unwrap_or_default();
+        let text = object.text(name);
         text.is_some_and(|text| text.to_ascii_lowercase().contains(expected))
     };
     let code = error_code(object).unwrap_or_default();
-    let has_model_state = !matches!(object.get::<&RawValue>("ModelState"), Ok(None));
-    let is_empty = matches!(response.body.trim_ascii(), b"" | b"null" | b"\"\"");
+    let is_empty = matches!(response.body.trim(), "" | "null" | "\"\"");
     match response.http_status {
+        _ if result::refusal(object, rule) == Some(ApiErrorKind::IncorrectAnswer) => {
+            ApiErrorKind::IncorrectAnswer
+        }
         _ if code.eq_ignore_ascii_case("UnsupportedApiVersion") => ApiErrorKind::EndpointMissing,
-        400 if has_model_state => ApiErrorKind::Validation,
-        400 => match result::read(object, rule) {
-            Err(ApiErrorKind::IncorrectAnswer) => ApiErrorKind::IncorrectAnswer,
-            _ => ApiErrorKind::BadRequest,
-        },
+        400 if names_fields(object) => ApiErrorKind::Validation,
+        400 => ApiErrorKind::BadRequest,
         401 => ApiErrorKind::KeyRejected,
         403 if says("error", KEY_ERROR) || says("Message", KEY_ERROR) => ApiErrorKind::KeyRejected,
         403 => ApiErrorKind::Forbidden,
@@ -47,8 +46,13 @@ pub(super) fn kind(
     }
 }
 
+/// Whether the error is about fields: a `ModelState`, or ASP.NET Core's `"errors": {"Property": ["…"]}`.
+fn names_fields(object: &JsonObject<'_>) -> bool {
+    let has_model_state = !matches!(object.get::<&RawValue>("ModelState"), Ok(None));
+    has_model_state || object.object("Errors").iter().next().is_some()
+}
+
 /// `{"Error":{"Code":…}}`
 pub(super) fn error_code(object: &JsonObject<'_>) -> Option<String> {
-    let error: JsonObject<'_> = object.get("Error").ok()??;
-    error.get("Code").ok()?
+    object.object("Error").text("Code")
 }

@@ -1,6 +1,6 @@
-//! A JSON object whose members are found by name in any case: the API's layers write both `Message` and `message`.
+//! JSON as the API's layers write it: `Message` or `message`, one string in place of a list, half a surrogate pair.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize,
@@ -10,22 +10,25 @@ use serde_json::value::RawValue;
 
 use super::ApiErrorKind::{self, Malformed};
 
-/// A JSON object whose members stay text until they are read, each as the expected type.
+/// A JSON object whose members are found by name in any case. They stay text until they are read, each as the expected
+/// type, so that one that is not needed may be anything.
 #[derive(Default)]
-pub(super) struct JsonObject<'a>(Vec<(String, &'a RawValue)>);
+pub(super) struct JsonObject<'a>(Vec<(Text, &'a RawValue)>);
+
+/// A JSON string, with replacement characters for the halves of surrogate pairs that stand alone.
+pub(super) struct Text(pub(super) String);
 
 impl<'a> JsonObject<'a> {
     /// `None` if the body is not a JSON object. Skips a byte-order mark, which ASP.NET may write.
-    pub(super) fn parse(body: &'a [u8]) -> Option<Self> {
-        const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
-        serde_json::from_slice(body.strip_prefix(BYTE_ORDER_MARK).unwrap_or(body)).ok()
+    pub(super) fn parse(body: &'a str) -> Option<Self> {
+        serde_json::from_str(body.strip_prefix('\u{feff}').unwrap_or(body)).ok()
     }
 
     /// The member with this name; `None` if it is absent or `null`.
     ///
     /// # Errors
     ///
-    /// [`Malformed`] if it has another type than documented, or occurs twice.
+    /// [`Malformed`] if it has another type than expected, or occurs twice.
     pub(super) fn get<T: Deserialize<'a>>(&self, name: &str) -> Result<Option<T>, ApiErrorKind> {
         let mut found = self
             .iter()
@@ -37,16 +40,51 @@ impl<'a> JsonObject<'a> {
         }
     }
 
-    /// A list of strings: empty if it is absent or `null`, with an empty string for each entry that is `null`.
+    /// A member that is a string; `None` if there is none.
+    pub(super) fn text(&self, name: &str) -> Option<String> {
+        self.get(name).ok().flatten().map(|Text(text)| text)
+    }
+
+    /// A member that is an object; without members if there is none.
+    pub(super) fn object(&self, name: &str) -> Self {
+        self.get(name).ok().flatten().unwrap_or_default()
+    }
+
+    /// The [`strings`] of a member; none if it is absent or `null`.
     pub(super) fn strings(&self, name: &str) -> Result<Vec<String>, ApiErrorKind> {
-        let list: Vec<Option<String>> = self.get(name)?.unwrap_or_default();
-        Ok(list.into_iter().map(Option::unwrap_or_default).collect())
+        self.get(name)?.map_or(Ok(Vec::new()), strings)
     }
 
     /// The members in their original order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&str, &'a RawValue)> {
-        self.0.iter().map(|(key, value)| (key.as_str(), *value))
+        self.0
+            .iter()
+            .map(|(Text(key), value)| (key.as_str(), *value))
     }
+}
+
+/// The entries of a list, with an empty string for each that is not a string. A string is a list of one, unless it is empty.
+/// The members of an object count as empty strings.
+///
+/// # Errors
+///
+/// [`Malformed`] if the value is none of these.
+pub(super) fn strings(value: &RawValue) -> Result<Vec<String>, ApiErrorKind> {
+    if let Some(text) = text(value) {
+        return Ok(Vec::from_iter((!text.is_empty()).then_some(text)));
+    }
+    if let Ok(object) = serde_json::from_str::<JsonObject<'_>>(value.get()) {
+        return Ok(vec![String::new(); object.0.len()]);
+    }
+    let list: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| Malformed)?;
+    let string = |entry| text(entry).unwrap_or_default();
+    Ok(list.into_iter().map(string).collect())
+}
+
+fn text(value: &RawValue) -> Option<String> {
+    serde_json::from_str(value.get())
+        .ok()
+        .map(|Text(text)| text)
 }
 
 impl<'de> Deserialize<'de> for JsonObject<'de> {
@@ -68,5 +106,15 @@ impl<'de> Visitor<'de> for JsonObject<'de> {
             self.0.push(member);
         }
         Ok(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        // As bytes: in a string serde_json takes a lone half for an error.
+        #[derive(Deserialize)]
+        struct Bytes<'a>(#[serde(borrow)] Cow<'a, [u8]>);
+        let Bytes(bytes) = Bytes::deserialize(deserializer)?;
+        Ok(Self(String::from_utf8_lossy(&bytes).into_owned()))
     }
 }

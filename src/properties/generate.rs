@@ -67,16 +67,21 @@ pub(super) fn response(u: &mut Unstructured<'_>, values: &[String]) -> Result<Ap
     };
     let content_type = *u.choose(&[Some("application/json"), Some("text/HTML"), None])?;
     let retry_after: Option<u64> = u.arbitrary()?;
-    let body = match u.int_in_range(0..=7)? {
+    let mut body = match u.int_in_range(0..=7)? {
         0 => u.bytes(u.len())?.to_vec(),
         1 => message(u, values)?.into_bytes(),
         _ => format!("{{{}}}", list(u, 1..=6, |u| member(u, values))?.join(",")).into_bytes(),
     };
+    if !body.is_empty() && u.ratio(1, 12)? {
+        // No longer UTF-8.
+        let at = u.choose_index(body.len())?;
+        body[at] = 0xcd;
+    }
     Ok(ApiResponse {
         http_status,
         content_type: content_type.map(str::to_owned),
         retry_after: retry_after.map(Duration::from_secs),
-        body: body.into(),
+        body: String::from_utf8_lossy(&body).into_owned(),
         values: RequestValues(values.to_vec()),
     })
 }
@@ -85,17 +90,26 @@ pub(super) fn response(u: &mut Unstructured<'_>, values: &[String]) -> Result<Ap
 fn member(u: &mut Unstructured<'_>, values: &[String]) -> Result<String> {
     let texts = |u: &mut Unstructured<'_>| list(u, 0..=3, |u| message(u, values));
     let field = |u: &mut Unstructured<'_>| Ok((name(u, values)?, json!(texts(u)?)));
-    let (member, value) = match u.int_in_range(0..=7)? {
+    let (member, value) = match u.int_in_range(0..=10)? {
         0 | 1 => ("Errors", json!(texts(u)?)),
         2 => ("ErrorsCode", json!(list(u, 0..=40, |u| name(u, values))?)),
         3 | 4 => ("ModelState", Value::from_iter(list(u, 0..=9, field)?)),
         5 => ("Error", json!({ "Code": name(u, values)? })),
         6 => ("StatusCode", json!(choose(u, CODES)?)),
+        7 => ("StatusCode", json!(u.int_in_range(100..=599)?)),
+        8 => ("Errors", json!(message(u, values)?)),
+        9 => ("Errors", Value::from_iter(list(u, 0..=9, field)?)),
         _ => ("IsSucceed", json!(u.arbitrary::<bool>()?)),
     };
     let value = if u.ratio(1, 12)? { json!(7) } else { value };
+    let mut value = value.to_string();
+    if u.ratio(1, 12)? {
+        value = value.replacen(' ', "\\ud83d", 1);
+    }
+    let (first, rest) = member.split_at(1);
     let cases = [
         member.to_owned(),
+        [&first.to_lowercase(), rest].concat(),
         member.to_lowercase(),
         member.to_uppercase(),
     ];

@@ -1,4 +1,4 @@
-//! The stand-in's REST endpoints: the documented paths, bodies and errors, over [`Accounts`].
+//! The stand-in's REST endpoints: the documented paths of all releases, bodies and errors, over [`Accounts`].
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -22,7 +22,7 @@ use super::{
     accounts::{Accounts, Refusal, question},
     faults::provoke,
 };
-use crate::rpc::Rpc;
+use crate::rpc::{Rpc, UpstreamRelease};
 
 struct Sandbox {
     accounts: Mutex<Accounts>,
@@ -42,11 +42,14 @@ pub(crate) async fn serve(
         key,
         api_version: api_version.to_owned(),
     });
+    let path = |rpc: Rpc| rpc.http_path(UpstreamRelease::AutoShares);
+    let etna_token_path = Rpc::GenerateToken.http_path(UpstreamRelease::Etna);
     let api = Router::new()
-        .route(Rpc::ResetPassword.http_path(), post(reset_password))
-        .route(Rpc::GetSecretQuestion.http_path(), get(secret_question))
-        .route(Rpc::GenerateToken.http_path(), post(generate_token))
-        .route(Rpc::UpdatePassword.http_path(), put(update_password))
+        .route(path(Rpc::ResetPassword), post(reset_password))
+        .route(path(Rpc::GetSecretQuestion), get(secret_question))
+        .route(path(Rpc::GenerateToken), post(generate_token))
+        .route(etna_token_path, post(etna_generate_token))
+        .route(path(Rpc::UpdatePassword), put(update_password))
         .method_not_allowed_fallback(unsupported_method)
         .layer(middleware::from_fn_with_state(sandbox.clone(), check_key));
     let routes = Router::new()
@@ -80,6 +83,15 @@ async fn generate_token(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Res
     provoke(code).await?;
     let token = sandbox.accounts.lock().await.token(code)?;
     Ok(succeeded(&token))
+}
+
+/// Step 3 as newer releases have it: the body also says what the token is for.
+async fn etna_generate_token(sandbox: State<Arc<Sandbox>>, body: Bytes) -> Result<Json<Value>> {
+    let members: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if members["Identifier"] != "ResetPassword" {
+        return Err(unreadable().into());
+    }
+    generate_token(sandbox, body).await
 }
 
 async fn update_password(State(sandbox): State<Arc<Sandbox>>, body: Bytes) -> Result<Json<Value>> {

@@ -39,7 +39,7 @@ pub(crate) fn reset_password(
 
 /// Success is an empty `Errors`: the documented body of a call that worked says `"IsSucceed": false`.
 pub(super) fn parse(response: &ApiResponse) -> Result<ResetPasswordResponse, ApiError> {
-    read(response, SuccessRule::NoErrors).map(|_| ResetPasswordResponse {})
+    read(response, SuccessRule::NoErrors).map(|()| ResetPasswordResponse {})
 }
 
 /// Reads the response to a call without an answer. The API reports the missing answer as an incorrect one.

@@ -36,5 +36,5 @@ pub(crate) fn update_password(
 
 /// The response holds nothing but whether the call succeeded.
 pub(super) fn parse(response: &ApiResponse) -> Result<UpdatePasswordResponse, ApiError> {
-    read(response, SuccessRule::IsSucceed).map(|_| UpdatePasswordResponse {})
+    read(response, SuccessRule::IsSucceed).map(|()| UpdatePasswordResponse {})
 }

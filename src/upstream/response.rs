@@ -45,9 +45,8 @@ pub(super) async fn read(response: &mut Response, call: &Call) -> Result<ApiResp
     Ok(ApiResponse {
         http_status,
         content_type: text(response, &header::CONTENT_TYPE).map(str::to_owned),
-        retry_after: text(response, &header::RETRY_AFTER)
-            .and_then(|text| retry_after::parse(text, SystemTime::now())),
-        body: body.into(),
+        retry_after: retry_after::read(response.headers(), SystemTime::now()),
+        body: String::from_utf8_lossy(&body).into_owned(),
         values: RequestValues::default(),
     })
 }

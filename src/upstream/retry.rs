@@ -81,7 +81,7 @@ mod tests {
 
     fn response(http_status: u16, retry_after: Option<u64>) -> Result<ApiResponse, Error> {
         let retry_after = retry_after.map(Duration::from_secs);
-        let (body, values) = (bytes::Bytes::new(), RequestValues::default());
+        let (body, values) = (String::new(), RequestValues::default());
         Ok(ApiResponse {
             http_status,
             content_type: None,

@@ -2,6 +2,16 @@
 
 use std::time::{Duration, SystemTime};
 
+use http::{HeaderMap, HeaderName, header};
+
+/// How long the response asks to wait. A date is measured against the response's own `Date`, since the API's clock may
+/// differ from ours; without a readable one, against `now`.
+pub(super) fn read(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = |name: HeaderName| headers.get(name)?.to_str().ok();
+    let date = text(header::DATE).and_then(|date| httpdate::parse_http_date(date).ok());
+    parse(text(header::RETRY_AFTER)?, date.unwrap_or(now))
+}
+
 /// How long to wait from `now` on; `None` if the header is neither.
 pub(crate) fn parse(text: &str, now: SystemTime) -> Option<Duration> {
     let text = text.trim();
@@ -36,5 +46,27 @@ mod tests {
         ] {
             assert_eq!(parse(text, now), expected, "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_date_is_measured_against_the_responses_own_clock() {
+        let now = httpdate::parse_http_date("Sat, 21 Nov 2026 12:00:00 GMT").unwrap();
+        for (date, retry_after, expected) in [
+            (
+                Some("Sat, 21 Nov 2015 11:59:50 GMT"),
+                "Sat, 21 Nov 2015 12:00:00 GMT",
+                10,
+            ),
+            (Some("Sat, 21 Nov 2015 11:59:50 GMT"), "7", 7),
+            (Some("now"), "Sat, 21 Nov 2026 12:00:20 GMT", 20),
+            (None, "Sat, 21 Nov 2026 12:00:20 GMT", 20),
+        ] {
+            let mut headers =
+                HeaderMap::from_iter([(header::RETRY_AFTER, retry_after.parse().unwrap())]);
+            headers.extend(date.map(|date| (header::DATE, date.parse().unwrap())));
+            let expected = Some(Duration::from_secs(expected));
+            assert_eq!(read(&headers, now), expected, "{date:?} {retry_after}");
+        }
+        assert_eq!(read(&HeaderMap::new(), now), None);
     }
 }

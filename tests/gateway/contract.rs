@@ -12,7 +12,7 @@ use reset_gateway::{
         GetSecretQuestionRequest, GetSecretQuestionResponse, ResetPasswordRequest,
         ResetPasswordResponse, UpdatePasswordRequest, UpdatePasswordResponse,
     },
-    rpc::{API_VERSION, REQUEST_FIELDS, Rpc},
+    rpc::{API_VERSION, REQUEST_FIELDS, Rpc, UpstreamRelease},
 };
 
 const PACKAGE: &str = "autoshares.passwordreset.v1";
@@ -65,13 +65,22 @@ fn every_rpc_is_bound_as_the_contract_says() {
     assert_eq!(methods.len(), Rpc::ALL.len());
     for (method, rpc) in methods.iter().zip(Rpc::ALL) {
         let full_name = format!("{}/{}", service().full_name(), method.name());
-        let rest = format!("{} /v{API_VERSION}{}", rpc.http_method(), rpc.http_path());
+        let rest = |release| {
+            let path = rpc.http_path(release);
+            format!("{} /v{API_VERSION}{path}", rpc.http_method())
+        };
         let options = method.options();
         let idempotency_level = options.get_field_by_name("idempotency_level").unwrap();
         assert_eq!(rpc.name(), method.name());
         assert_eq!(rpc.full_name(), full_name);
         assert_eq!(Rpc::by_path(&format!("/{full_name}")), Some(rpc));
-        assert_eq!(rest_call(rpc), rest);
+        let etna = rest(UpstreamRelease::Etna);
+        let rest = rest(UpstreamRelease::AutoShares);
+        if rpc == Rpc::GenerateToken {
+            assert_eq!(rest_call(rpc), format!("{rest}, in newer releases {etna}"));
+        } else {
+            assert_eq!((rest_call(rpc), &*etna), (&*rest, &*rest));
+        }
         assert_eq!(
             idempotency_level.as_enum_number() == Some(NO_SIDE_EFFECTS),
             rpc.is_read_only(),

@@ -163,6 +163,24 @@ async fn a_trader_without_a_question_needs_no_answer() {
 }
 
 #[tokio::test]
+async fn the_sandbox_serves_step_3_of_both_releases() {
+    let options = ["serve", "--sandbox", "--upstream-release", "etna"];
+    let gateway = Gateway::start(program(&options));
+    let client = &mut gateway.client().await;
+    reset(client, "jane.doe", None).await.unwrap();
+    let code = mailbox(&gateway, "jane.doe").await;
+    let url = format!(
+        "{}v1.0/users/identifiers/reset/code",
+        gateway.announced("sandbox API on ")
+    );
+    let pin_code = json!({ "Code": code, "Identifier": "ResetPinCode" });
+    let refused = http().post(&url).body(pin_code.to_string()).send().await;
+    assert_eq!(refused.unwrap().status(), 400, "it resets passwords alone");
+    let token = token(client, &code).await.unwrap();
+    set_password(client, &token, None).await.unwrap();
+}
+
+#[tokio::test]
 async fn faults_can_be_asked_for_at_every_step() {
     let gateway = start();
     let client = &mut gateway.client().await;

@@ -311,8 +311,10 @@ async fn an_answer_from_the_api_shows_that_the_key_works() {
         (400, MESSAGE),
         (400, r#"{"Error":{"Code":"UnsupportedApiVersion"}}"#),
         (400, r#"{"Errors":["No."],"IsSucceed":false}"#),
+        (403, r#"{"Errors":["No."],"IsSucceed":false}"#),
         (404, MESSAGE),
         (409, MESSAGE),
+        (429, r#"{"errors":["No."],"isSucceed":false}"#),
         (422, r#"{"ModelState":{"Code":["Code is required"]}}"#),
         (500, r#"{"message":"A fault","error":"at System.Web"}"#),
     ] {

@@ -68,6 +68,11 @@ fn a_wrong_flag_is_named_with_what_it_takes() {
             address,
         ),
         (
+            "--upstream-release",
+            &[VALUE, "Etna", ""],
+            "takes autoshares or etna",
+        ),
+        (
             "--admin-listen",
             &[VALUE, "9464", ""],
             "takes IP:port, such as 127.0.0.1:9464, or off",
@@ -693,6 +698,7 @@ fn help_shows_every_option_and_no_value() {
         "--admin-listen",
         "--upstream-url",
         "--upstream-api-version",
+        "--upstream-release",
         "--upstream-ca",
         "--app-key",
         "--app-key-file",

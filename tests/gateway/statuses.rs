@@ -6,13 +6,13 @@ use std::{
     time::Duration,
 };
 
-use reset_gateway::proto::GenerateTokenRequest;
+use reset_gateway::proto::{GenerateTokenRequest, GetSecretQuestionRequest};
 use tokio::io::AsyncWriteExt;
 use tonic::{Request, Status};
 
 use crate::support::{
     api::{Api, Reply, bytes},
-    gateway::{Call, Gateway, Metadata, Plain},
+    gateway::{Call, Gateway, KEY, Metadata, Plain},
     raw::{post, send, status_of},
     status::{check, summary},
 };
@@ -164,6 +164,18 @@ async fn every_documented_success_is_ok() {
         (Reset, r#"{ "isSucceed": false }"#),
         (
             Reset,
+            r#"{ "Errors": "", "ErrorsCode": {}, "StatusCode": 100, "IsSucceed": false }"#,
+        ),
+        (
+            Password,
+            r#"{ "Model": 1, "model": 2, "Errors": {}, "ErrorsCode": 0, "StatusCode": [], "IsSucceed": true, "\ud83d": 7 }"#,
+        ),
+        (
+            Question,
+            r#"{ "Model": "half \ud83d", "Errors": [], "IsSucceed": true, "issues": "\udd11" }"#,
+        ),
+        (
+            Reset,
             r#"{ "Errors": [], "StatusCode": "BadRequest", "IsSucceed": false }"#,
         ),
         (
@@ -189,6 +201,7 @@ async fn every_documented_success_is_ok() {
         &[][..],
         &[("Content-Type", "text/json")],
         &[("Content-Type", "text/plain")],
+        &[("Content-Type", "TEXT/HTML; charset=utf-8")],
     ];
     let types = types.map(|headers| (Password, Reply::with(200, headers, Password.success())));
     for (call, reply) in documented
@@ -201,6 +214,83 @@ async fn every_documented_success_is_ok() {
         let result = call.make(&mut client, Plain).await;
         assert!(result.is_ok(), "{call:?} {reply:?}");
     }
+}
+
+#[tokio::test]
+async fn a_date_in_retry_after_is_measured_against_the_responses_own_date() {
+    let api = Api::start(Reply::Silence).await;
+    let gateway = Gateway::before(&api.url());
+    let mut client = gateway.client().await;
+    for (date, expected) in [
+        ("Sat, 21 Nov 2015 11:59:51 GMT", "9s"),
+        ("Sat, 21 Nov 2015 12:00:01 GMT", "0s"),
+        ("yesterday", "0s"),
+    ] {
+        let headers = [
+            ("Retry-After", "Sat, 21 Nov 2015 12:00:00 GMT"),
+            ("Date", date),
+        ];
+        api.reply(Reply::with(429, &headers, ""));
+        let status = Token.make(&mut client, Plain).await.unwrap_err();
+        let row = "ResourceExhausted UPSTREAM_RATE_LIMITED upstream refused httpStatus=429";
+        let expected = format!("{row} retry={expected}");
+        assert_eq!(summary(&status), expected, "{date}");
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_is_not_utf8_is_read_as_far_as_it_can_be() {
+    // "Нет" in windows-1251.
+    const NO: &[u8] = b"\xcd\xe5\xf2";
+    let api = Api::start(Reply::Silence).await;
+    let gateway = Gateway::with(&api.url(), &["--app-key", KEY]);
+    let mut client = gateway.client().await;
+    let reply = |http_status, before: &str, after: &str| {
+        let body = [before.as_bytes(), NO, after.as_bytes()].concat();
+        let headers = [("Content-Type", "application/json; charset=windows-1251")];
+        Reply::Bytes(bytes(http_status, &headers, &body))
+    };
+    for (call, reply, expected) in [
+        (
+            Password,
+            reply(
+                200,
+                r#"{"Errors":[""#,
+                r#"","No."],"ErrorsCode":["ErrorLocked"],"IsSucceed":false}"#,
+            ),
+            "FailedPrecondition UPSTREAM_REFUSED caller refused httpStatus=200 upstreamCodes=ErrorLocked \"No.\"",
+        ),
+        (
+            Password,
+            reply(
+                422,
+                r#"{"ModelState":{"x.Token":["is used"],"x."#,
+                r#"":["is old"]}}"#,
+            ),
+            "InvalidArgument VALIDATION_FAILED caller refused httpStatus=422 [token: is used] [: is old]",
+        ),
+        (
+            Token,
+            reply(
+                200,
+                r#"{"Model":"ba6b8cac-"#,
+                r#"","Errors":[],"IsSucceed":true}"#,
+            ),
+            "Internal UPSTREAM_MALFORMED upstream unknown httpStatus=200",
+        ),
+    ] {
+        api.reply(reply);
+        let status = call.make(&mut client, Plain).await.unwrap_err();
+        assert_eq!(summary(&status), expected);
+    }
+    let success = reply(200, r#"{"Model":""#, r#"?","Errors":[],"IsSucceed":true}"#);
+    api.reply(success);
+    let request = GetSecretQuestionRequest {
+        username: "some.trader".to_owned(),
+    };
+    let answer = client.get_secret_question(request).await.unwrap();
+    let question = answer.into_inner().secret_question;
+    assert_eq!(question.as_deref(), Some("\u{fffd}\u{fffd}\u{fffd}?"));
 }
 
 #[tokio::test]

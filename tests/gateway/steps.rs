@@ -150,6 +150,31 @@ async fn each_step_sends_exactly_the_documented_request() {
 }
 
 #[tokio::test]
+async fn with_the_newer_release_only_step_3_is_another_request() {
+    let api = Api::start(Reply::Silence).await;
+    let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
+    command.env("RESET_GATEWAY_UPSTREAM_RELEASE", "etna");
+    let gateway = Gateway::start(command);
+    let mut client = gateway.client().await;
+    for call in Call::ALL {
+        api.reply(Reply::json(200, call.success()));
+        call.make(&mut client, Plain).await.unwrap();
+        let request = api.requests().remove(0);
+        let (line, _) = request.split_once(" HTTP/1.1\r\n").unwrap();
+        let expected = match call {
+            Call::Reset | Call::ResetWithAnswer => "POST /v1.0/users/password/reset",
+            Call::Question => "GET /v1.0/users/password/secret-question?username=some.trader",
+            Call::Token => "POST /v1.0/users/identifiers/reset/code",
+            Call::Password => "PUT /v1.0/users/passwords/reset/",
+        };
+        assert_eq!(line, expected);
+        let token_body = "\r\n\r\n{\"Code\":\"741175\",\"Identifier\":\"ResetPassword\"}";
+        let has_token_body = request.ends_with(token_body);
+        assert_eq!(has_token_body, call == Call::Token, "{request}");
+    }
+}
+
+#[tokio::test]
 async fn an_account_without_a_question_has_none_in_the_answer() {
     let api = Api::start(Reply::json(
         200,

@@ -28,8 +28,13 @@ const CALLER: Metadata = Metadata(&[
 
 /// A gateway that exports to that collector.
 fn exporting(api: &Api, collector: &Collector, protocol: &str) -> Gateway {
+    exporting_with(api, collector, protocol, &[])
+}
+
+/// The same with these arguments too.
+fn exporting_with(api: &Api, collector: &Collector, protocol: &str, args: &[&str]) -> Gateway {
     let mut command = program(&["--upstream-url", &api.url(), "--app-key", "canary-key"]);
-    command.env(
+    command.args(args).env(
         "OTEL_EXPORTER_OTLP_ENDPOINT",
         format!("http://{}", collector.address),
     );
@@ -144,6 +149,23 @@ async fn both_spans_are_in_the_callers_trace_over_either_protocol() {
             Some("reset-gateway")
         );
     }
+}
+
+#[tokio::test]
+async fn the_client_span_names_the_path_of_the_release() {
+    let api = Api::start(Reply::json(200, Call::Token.success())).await;
+    let collector = Collector::grpc().await;
+    let gateway = exporting_with(&api, &collector, "grpc", &["--upstream-release", "etna"]);
+    let mut client = gateway.client().await;
+    Call::Token.make(&mut client, Plain).await.unwrap();
+    gateway.stopped().await;
+    let spans = collector.spans();
+    let span = of_kind(&spans, SpanKind::Client);
+    let path = "/v1.0/users/identifiers/reset/code";
+    assert_eq!(span.name, format!("POST {path}"));
+    let attributes = attributes(span);
+    assert!(attributes.contains(&format!("url.template={path}")));
+    assert!(attributes.contains(&format!("url.full={}{path}", api.url())));
 }
 
 #[tokio::test]
