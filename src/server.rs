@@ -10,6 +10,8 @@ pub(crate) mod listener;
 
 mod unix_socket;
 
+pub(crate) mod authority_rewriter;
+
 mod connection_limit;
 
 pub(crate) mod open_files;

@@ -4,13 +4,18 @@ use std::{io, net::SocketAddr, time::Duration};
 
 use rustix::net::sockopt;
 use tokio::{
-    net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream},
+    io::{Join, join},
+    net::{
+        TcpListener, TcpSocket, TcpStream, UnixListener,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
     time::sleep,
 };
 use tokio_util::{either::Either, sync::CancellationToken, task::TaskTracker};
 use tracing::warn;
 
 use super::{
+    authority_rewriter::AuthorityRewriter,
     connection_limit::{ConnectionLimit, ConnectionPermit},
     monitored_io::WRITE_STALL_TIMEOUT,
     unix_socket::{self, SocketFile},
@@ -24,7 +29,7 @@ pub(super) const BACKLOG: u32 = 4096;
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
 /// An accepted connection.
-pub(super) type Stream = Either<TcpStream, UnixStream>;
+pub(super) type Stream = Either<TcpStream, Join<AuthorityRewriter<OwnedReadHalf>, OwnedWriteHalf>>;
 
 /// A bound listener.
 #[derive(Debug)]
@@ -109,6 +114,8 @@ impl Listener {
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
                 let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+                let (reader, writer) = stream.into_split();
+                let stream = join(AuthorityRewriter::new(reader), writer);
                 Ok((Either::Right(stream), ConnectInfo::Unix { uid }))
             }
         }

@@ -1,0 +1,127 @@
+//! Makes `:authority` valid on Unix sockets, because h2 refuses calls in which it is the socket's path. gRPC's C core
+//! (Python, C++, Ruby, PHP), Java and older Go clients send that.
+
+mod header_block;
+
+mod huffman;
+
+use std::{
+    io, mem,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use self::header_block::HeaderBlock;
+
+const PREFACE_LENGTH: usize = 24;
+const HEAD_LENGTH: usize = 9;
+
+const HEADERS: u8 = 1;
+const CONTINUATION: u8 = 9;
+
+const PADDED: u8 = 0x8;
+const PRIORITY: u8 = 0x20;
+const PRIORITY_LENGTH: usize = 5;
+
+/// A client's half of a Unix connection.
+#[derive(Debug)]
+pub(super) struct AuthorityRewriter<R> {
+    reader: R,
+    frames: Frames,
+}
+
+impl<R> AuthorityRewriter<R> {
+    pub(super) fn new(reader: R) -> Self {
+        let frames = Frames::new();
+        Self { reader, frames }
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for AuthorityRewriter<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let start = buf.filled().len();
+        ready!(Pin::new(&mut self.reader).poll_read(cx, buf))?;
+        self.frames.rewrite(&mut buf.filled_mut()[start..]);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Finds the header blocks among a client's bytes and rewrites them in place, without holding a byte back.
+///
+/// It needs the lengths of frames alone to stay in step, and every block is read anew. So a block that it does not
+/// understand passes as it is, and neither that block nor a later one is damaged.
+#[derive(Debug, Default)]
+pub(crate) struct Frames {
+    /// How many bytes to pass on before the next part of a header block, how many that part has, and how many to pass on
+    /// after it.
+    before: usize,
+    part: usize,
+    after: usize,
+    /// What was read of the next frame's head, to which the length of its padding counts here.
+    head: Vec<u8>,
+    block: HeaderBlock,
+}
+
+impl Frames {
+    pub(crate) fn new() -> Self {
+        Self {
+            before: PREFACE_LENGTH,
+            ..Self::default()
+        }
+    }
+
+    /// Rewrites the bytes that come next.
+    pub(crate) fn rewrite(&mut self, mut bytes: &mut [u8]) {
+        while !bytes.is_empty() {
+            if self.before > 0 {
+                take(&mut self.before, &mut bytes);
+            } else if self.part > 0 {
+                self.block.rewrite(take(&mut self.part, &mut bytes));
+            } else if self.after > 0 {
+                take(&mut self.after, &mut bytes);
+            } else if let Some(byte) = bytes.split_off_first_mut() {
+                self.head.push(*byte);
+                self.read_head();
+            }
+        }
+    }
+
+    fn read_head(&mut self) {
+        let [a, b, c, kind, flags, _, _, _, _, padding @ ..] = &*self.head else {
+            return;
+        };
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+        let has = |flag| *kind == HEADERS && flags & flag != 0;
+        // A frame without a byte has no padding either; h2 ends the connection.
+        if has(PADDED) && padding.is_empty() && length > 0 {
+            return;
+        }
+        let padding = padding.first().map_or(0, |padding| usize::from(*padding));
+        let priority = if has(PRIORITY) { PRIORITY_LENGTH } else { 0 };
+        let rest = HEAD_LENGTH + length - self.head.len();
+        let part = rest.checked_sub(priority + padding);
+        (self.before, self.part, self.after) = match (*kind, part) {
+            (HEADERS | CONTINUATION, Some(part)) => (priority, part, padding),
+            // Another frame, or one that ends the connection.
+            _ => (rest, 0, 0),
+        };
+        if *kind == HEADERS {
+            self.block = HeaderBlock::default();
+        }
+        self.head.clear();
+    }
+}
+
+/// Splits off what `count` says, or all that there is, and counts it.
+fn take<'b>(count: &mut usize, bytes: &mut &'b mut [u8]) -> &'b mut [u8] {
+    let (taken, rest) = mem::take(bytes).split_at_mut(bytes.len().min(*count));
+    *bytes = rest;
+    *count -= taken.len();
+    taken
+}
