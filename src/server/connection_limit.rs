@@ -5,13 +5,16 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 /// How many evicted connections may use their grace period at a time. Each holds its socket until it closes.
 const MAX_EVICTED: usize = 16;
@@ -40,9 +43,9 @@ pub(super) struct ConnectionState {
     /// The value of [`READS`] when the peer last sent something.
     last_read: AtomicU64,
     /// Calls that are not answered yet.
-    open_calls: AtomicU32,
+    open_calls: TaskTracker,
     /// Those of them whose message is not complete.
-    reading: AtomicU32,
+    reading: TaskTracker,
     had_call: AtomicBool,
     is_evicted: AtomicBool,
     /// Tells the connection to end gracefully.
@@ -59,14 +62,6 @@ pub(super) struct ConnectionPermit {
     limit: ConnectionLimit,
     pub(super) state: Arc<ConnectionState>,
 }
-
-/// Marks its connection as busy until it is dropped.
-#[derive(Debug)]
-pub(super) struct OpenCall(Arc<ConnectionState>);
-
-/// Marks that a call's message is being read, until it is dropped.
-#[derive(Debug)]
-pub(super) struct ReadingCall(Arc<ConnectionState>);
 
 impl ConnectionLimit {
     pub(super) fn new(max: usize) -> Self {
@@ -133,8 +128,8 @@ impl ConnectionState {
     fn new(end: CancellationToken) -> Self {
         let state = Self {
             last_read: AtomicU64::new(0),
-            open_calls: AtomicU32::new(0),
-            reading: AtomicU32::new(0),
+            open_calls: TaskTracker::new(),
+            reading: TaskTracker::new(),
             had_call: AtomicBool::new(false),
             is_evicted: AtomicBool::new(false),
             end,
@@ -151,23 +146,21 @@ impl ConnectionState {
         self.last_read.store(reads, Ordering::Relaxed);
     }
 
-    /// Notes that a call has begun.
-    pub(super) fn begin_call(self: &Arc<Self>) -> OpenCall {
-        self.open_calls.fetch_add(1, Ordering::Relaxed);
+    /// Notes that a call has begun. It ends when the token is dropped.
+    pub(super) fn begin_call(&self) -> TaskTrackerToken {
         self.had_call.store(true, Ordering::Relaxed);
-        OpenCall(Arc::clone(self))
+        self.open_calls.token()
     }
 
-    /// Notes that the message of a call is being read, until the value is dropped.
-    pub(super) fn begin_reading(self: &Arc<Self>) -> ReadingCall {
-        self.reading.fetch_add(1, Ordering::Relaxed);
-        ReadingCall(Arc::clone(self))
+    /// Notes that the message of a call is being read, until the token is dropped.
+    pub(super) fn begin_reading(&self) -> TaskTrackerToken {
+        self.reading.token()
     }
 
     /// Whether a call is not answered yet. One whose message is not complete does not count: anybody can begin a call and
     /// leave it at that.
     pub(super) fn is_busy(&self) -> bool {
-        self.open_calls.load(Ordering::Relaxed) > self.reading.load(Ordering::Relaxed)
+        self.open_calls.len() > self.reading.len()
     }
 
     /// Whether the connection ends because another one needs its place.
@@ -181,18 +174,6 @@ impl ConnectionState {
             self.had_call.load(Ordering::Relaxed),
             self.last_read.load(Ordering::Relaxed),
         )
-    }
-}
-
-impl Drop for ReadingCall {
-    fn drop(&mut self) {
-        self.0.reading.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for OpenCall {
-    fn drop(&mut self) {
-        self.0.open_calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
