@@ -50,7 +50,7 @@ use self::{
     health::Reporter,
     listener::{Listener, Stream},
     reading_limit::ReadingLimit,
-    write_batching::WriteBatching,
+    write_batching::batch_writes,
 };
 use crate::{
     config::Limits,
@@ -153,7 +153,7 @@ fn serve(
             inner: routes.clone(),
         };
         let connection = settings.clone().serve(stream, service, permit);
-        Box::pin(WriteBatching::new(connection))
+        Box::pin(batch_writes(connection))
     }
 }
 
