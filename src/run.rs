@@ -71,7 +71,7 @@ fn serve(config: &config::Serve) -> Result<(), Failure> {
     let settings = config::Telemetry::from_environment(config.log_format)?;
     let client = client(config)?;
     let runtime = runtime(config.worker_threads)?;
-    let result = runtime.block_on(serve_until_signal(config, &settings, client));
+    let result = runtime.block_on(serve_until_signal(config, settings, client));
     // A host name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
     result
@@ -79,16 +79,17 @@ fn serve(config: &config::Serve) -> Result<(), Failure> {
 
 async fn serve_until_signal(
     config: &config::Serve,
-    settings: &config::Telemetry,
+    settings: config::Telemetry,
     client: Client,
 ) -> Result<(), Failure> {
     let readiness = Readiness::default();
     let key_readiness = readiness.clone();
     let key = app_key(&config.key, move || key_readiness.clear_key_rejection())?;
+    let propagates_trace_context = settings.otel.propagates_trace_context;
     let telemetry = Telemetry::start(settings);
     let observer = CallObserver {
         metrics: Arc::new(Metrics::new()),
-        propagates_trace_context: settings.otel.propagates_trace_context,
+        propagates_trace_context,
     };
     let admin = Admin {
         readiness: readiness.clone(),
