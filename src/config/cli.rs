@@ -62,12 +62,8 @@ pub enum Command {
 #[derive(Args, Debug)]
 pub struct Serve {
     /// Address for gRPC calls, IP:port or unix:/path; repeatable, comma-separated in the variable
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        value_delimiter = ',',
-        default_value = "127.0.0.1:50051"
-    )]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
+    #[arg(value_delimiter = ',')]
     pub listen: Vec<Address>,
     /// Address for /livez, /readyz and /metrics, IP:port, or off
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
@@ -172,12 +168,8 @@ pub struct Sandbox {
 #[derive(Args, Debug)]
 pub struct Probe {
     /// Address of the gateway, IP:port or unix:/path; the first one if there are several
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        value_delimiter = ',',
-        default_value = "127.0.0.1:50051"
-    )]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
+    #[arg(value_delimiter = ',')]
     pub listen: Vec<Address>,
 }
 
