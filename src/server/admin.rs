@@ -13,6 +13,7 @@ use axum::{
 use futures_util::future::BoxFuture;
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use prometheus::TEXT_FORMAT;
 use tokio::time::timeout;
 
 use super::{connection_limit::ConnectionPermit, listener::Stream};
@@ -84,7 +85,7 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
 
 async fn metrics(State(admin): State<Admin>) -> Response {
     match admin.metrics {
-        Some(page) => ([(header::CONTENT_TYPE, Page::content_type())], page.text()).into_response(),
+        Some(page) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], page.text()).into_response(),
         None => (StatusCode::NOT_FOUND, "OTEL_SDK_DISABLED is set\n").into_response(),
     }
 }

@@ -1,7 +1,7 @@
 //! The metrics as Prometheus reads them.
 
 use opentelemetry_prometheus::PrometheusExporter;
-use prometheus::{Encoder, Registry, TextEncoder, proto::MetricFamily};
+use prometheus::{Registry, TextEncoder, proto::MetricFamily};
 
 /// The page at `/metrics`.
 #[derive(Clone, Debug)]
@@ -32,11 +32,6 @@ impl Page {
             encoded.expect("writing to memory succeeds");
         }
         text
-    }
-
-    /// The media type of the text.
-    pub(crate) fn content_type() -> String {
-        TextEncoder::new().format_type().to_owned()
     }
 }
 
