@@ -21,8 +21,8 @@ const MAX_EVICTED: usize = 16;
 /// The most health and reflection streams that one connection may have open.
 const MAX_AUXILIARY_STREAMS: usize = 32;
 
-/// The number of times that any peer has sent something.
-static READS: AtomicU64 = AtomicU64::new(0);
+/// The number of times that any peer has connected or sent something.
+static EVENTS: AtomicU64 = AtomicU64::new(0);
 
 /// Counts connections and evicts idle ones. Clones share the count.
 #[derive(Clone, Debug)]
@@ -31,7 +31,6 @@ pub(super) struct ConnectionLimit(Arc<Mutex<Registry>>);
 #[derive(Debug, Default)]
 struct Registry {
     max: usize,
-    next_id: u64,
     open: HashMap<u64, Arc<ConnectionState>>,
     /// Evicted connections, the oldest first. Some of them may have ended.
     evicted: VecDeque<Arc<ConnectionState>>,
@@ -40,7 +39,9 @@ struct Registry {
 /// The state of an open connection.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
-    /// The value of [`READS`] when the peer last sent something.
+    /// The value of [`EVENTS`] when the peer connected. No other connection has it.
+    id: u64,
+    /// The value of [`EVENTS`] when the peer last sent something.
     last_read: AtomicU64,
     /// Calls that are not answered yet.
     open_calls: TaskTracker,
@@ -58,7 +59,6 @@ pub(super) struct ConnectionState {
 /// A connection's place. Dropping it gives the place back.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
-    id: u64,
     limit: ConnectionLimit,
     pub(super) state: Arc<ConnectionState>,
 }
@@ -89,33 +89,25 @@ impl ConnectionLimit {
             return None;
         }
         let state = Arc::new(ConnectionState::new(drain.child_token()));
-        let id = registry.next_id;
-        registry.next_id += 1;
-        registry.open.insert(id, Arc::clone(&state));
-        Some(ConnectionPermit {
-            id,
-            limit: self.clone(),
-            state,
-        })
+        registry.open.insert(state.id, Arc::clone(&state));
+        let limit = self.clone();
+        Some(ConnectionPermit { limit, state })
     }
 }
 
 impl Registry {
     /// Evicts the idle connection that has been silent longest, one without any call before all others.
     fn evict_one(&mut self) -> bool {
-        let idle = self.open.iter().filter(|(_, state)| !state.is_busy());
-        let Some(id) = idle
-            .min_by_key(|(_, state)| state.eviction_order())
-            .map(|(id, _)| *id)
-        else {
+        let idle = self.open.values().filter(|state| !state.is_busy());
+        let silent_longest = idle.min_by_key(|state| state.eviction_order());
+        let Some(state) = silent_longest.cloned() else {
             return false;
         };
-        if let Some(state) = self.open.remove(&id) {
-            state.is_evicted.store(true, Ordering::Relaxed);
-            state.end.cancel();
-            self.evicted.push_back(state);
-        }
-        while self.evicted.len() > MAX_EVICTED
+        self.open.remove(&state.id);
+        state.is_evicted.store(true, Ordering::Relaxed);
+        state.end.cancel();
+        self.evicted.push_back(state);
+        if self.evicted.len() > MAX_EVICTED
             && let Some(state) = self.evicted.pop_front()
         {
             state.grace_over.cancel();
@@ -126,8 +118,10 @@ impl Registry {
 
 impl ConnectionState {
     fn new(end: CancellationToken) -> Self {
-        let state = Self {
-            last_read: AtomicU64::new(0),
+        let id = EVENTS.fetch_add(1, Ordering::Relaxed);
+        Self {
+            id,
+            last_read: AtomicU64::new(id),
             open_calls: TaskTracker::new(),
             reading: TaskTracker::new(),
             had_call: AtomicBool::new(false),
@@ -135,15 +129,13 @@ impl ConnectionState {
             end,
             grace_over: CancellationToken::new(),
             auxiliary_streams: Arc::new(Semaphore::new(MAX_AUXILIARY_STREAMS)),
-        };
-        state.record_read();
-        state
+        }
     }
 
     /// Notes that the peer has sent something.
     pub(super) fn record_read(&self) {
-        let reads = READS.fetch_add(1, Ordering::Relaxed);
-        self.last_read.store(reads, Ordering::Relaxed);
+        let event = EVENTS.fetch_add(1, Ordering::Relaxed);
+        self.last_read.store(event, Ordering::Relaxed);
     }
 
     /// Notes that a call has begun. It ends when the token is dropped.
@@ -180,10 +172,8 @@ impl ConnectionState {
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut registry = self.limit.0.lock();
-        registry.open.remove(&self.id);
-        registry
-            .evicted
-            .retain(|state| !Arc::ptr_eq(state, &self.state));
+        registry.open.remove(&self.state.id);
+        registry.evicted.retain(|state| state.id != self.state.id);
     }
 }
 
