@@ -160,12 +160,9 @@ fn serve(
 /// The routes of our rpcs, health and reflection, and the reporter that sets the health status.
 async fn routes(service: Service) -> (Routes, Reporter) {
     let (health_service, health) = health::service(service.readiness.clone()).await;
-    let v1 = reflection()
-        .build_v1()
-        .expect("the contract is a valid descriptor");
-    let v1alpha = reflection()
-        .build_v1alpha()
-        .expect("the contract is a valid descriptor");
+    let valid = "the contract is a valid descriptor";
+    let v1 = reflection().build_v1().expect(valid);
+    let v1alpha = reflection().build_v1alpha().expect(valid);
     // Responses hold secrets, and their compressed length would tell something about them (CRIME).
     let rpcs = PasswordResetServiceServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE)
