@@ -186,11 +186,8 @@ fn warn_of_ignored_values(from: &mut Variables, signal: &str) {
     from.get(temporality, one_of(&["cumulative", "delta", "lowmemory"]));
     let expected = "takes headers as key=value pairs, separated by commas";
     for signal in [&format!("{signal}_"), ""] {
-        from.list(
-            &format!("OTEL_EXPORTER_OTLP_{signal}HEADERS"),
-            expected,
-            header,
-        );
+        let variable = format!("OTEL_EXPORTER_OTLP_{signal}HEADERS");
+        from.list(&variable, expected, header);
     }
 }
 
