@@ -8,7 +8,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser};
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
@@ -35,13 +35,6 @@ pub type AttemptRate = (u32, Duration);
 /// A gRPC gateway in front of AutoShares' password-reset REST API.
 #[derive(Debug, Parser)]
 #[command(name = "reset-gateway", version)]
-pub(super) struct Cli {
-    #[command(subcommand)]
-    pub(super) command: Command,
-}
-
-/// The commands.
-#[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the gateway (the default)
     ///
