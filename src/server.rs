@@ -32,6 +32,7 @@ pub(crate) mod admin;
 
 use std::{sync::Arc, time::Duration};
 
+use axum::Extension;
 use futures_util::future::BoxFuture;
 use tokio::{
     task::JoinSet,
@@ -190,7 +191,10 @@ fn background(health: &Reporter, listener: Option<Listener>, admin: Admin) -> Jo
     if let Some(listener) = listener {
         let limit = ConnectionLimit::new(admin::MAX_CONNECTIONS);
         let (connections, drain) = (TaskTracker::new(), CancellationToken::new());
-        let serve = admin::serve(admin);
+        let routes = admin::routes(admin);
+        let serve = move |stream, client, permit| {
+            admin::serve(routes.clone().layer(Extension(client)), stream, permit)
+        };
         tasks.spawn(listener.accept_all(limit, connections, drain, serve));
     }
     tasks
