@@ -8,6 +8,8 @@ use reqwest::{Certificate, Client, redirect};
 use super::request::JSON;
 
 const USER_AGENT: &str = concat!("reset-gateway/", env!("CARGO_PKG_VERSION"));
+/// No compression.
+const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 
 /// How long idle connections are kept. Apache and Node.js close them after five seconds. The gateway
 /// closes first, so that the API does not close a connection just as a request is sent.
@@ -37,10 +39,7 @@ pub(crate) fn client(
         .default_headers(HeaderMap::from_iter([
             (header::ACCEPT, JSON),
             // Intermediaries may compress for a client that says nothing.
-            (
-                header::ACCEPT_ENCODING,
-                HeaderValue::from_static("identity"),
-            ),
+            (header::ACCEPT_ENCODING, IDENTITY),
         ]))
         .http1_allow_obsolete_multiline_headers_in_responses(true)
         .user_agent(USER_AGENT)
