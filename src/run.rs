@@ -30,7 +30,7 @@ use crate::{
     server::{self, Listeners, admin::Admin, listener::Listener},
     service::Service,
     signals,
-    telemetry::{Telemetry, call_log::CallObserver, logging, metrics::Metrics},
+    telemetry::{Telemetry, call_log::CallObserver, log_writer, logging, metrics::Metrics},
     upstream::{self, Upstream},
 };
 
@@ -51,7 +51,8 @@ pub enum Failure {
 ///
 /// Why the command failed.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
-    let _flush = logging::FlushOnDrop;
+    // Also when a panic ends it.
+    scopeguard::defer!(log_writer::flush());
     match config::parse(args)? {
         Command::Serve(config) => serve(&config)?,
         Command::Sandbox(config) => sandbox(&config)?,

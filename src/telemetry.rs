@@ -19,7 +19,7 @@ pub(crate) mod logging;
 
 mod log_format;
 
-mod log_writer;
+pub(crate) mod log_writer;
 
 mod exporters;
 

@@ -64,7 +64,7 @@ impl Write for LogWriter {
 }
 
 /// Waits until every line is written, for half a second at most.
-pub(super) fn flush() {
+pub(crate) fn flush() {
     let start = Instant::now();
     while is_waiting() && start.elapsed() < FLUSH_TIMEOUT {
         thread::sleep(Duration::from_millis(1));
