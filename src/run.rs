@@ -70,7 +70,11 @@ type Key = watch::Receiver<HeaderValue>;
 fn serve(config: &config::Serve) -> Result<(), Failure> {
     config.check()?;
     let settings = config::Telemetry::from_environment(config.log_format)?;
-    let client = client(config)?;
+    let client = upstream::client(config).map_err(|_| {
+        let expected =
+            "takes a PEM file of certificates, and must be given where the system has none";
+        ConfigError::new("--upstream-ca", expected)
+    })?;
     let runtime = runtime(config.worker_threads)?;
     let result = runtime.block_on(serve_until_signal(config, settings, client));
     // A host name that is still being looked up must not hold up the end.
@@ -194,18 +198,6 @@ async fn bind_sandbox(address: Option<SocketAddr>) -> Result<(TcpListener, Url),
     let address = listener.local_addr().map_err(failed_to("find the port"))?;
     let url = Url::parse(&format!("http://{address}"));
     Ok((listener, url.expect("an address makes a URL")))
-}
-
-/// The client for the API.
-fn client(config: &config::Serve) -> Result<Client, ConfigError> {
-    let url = config.upstream_url.as_ref();
-    let is_over_tls = url.is_some_and(|url| url.scheme() == "https");
-    let certificates = config.upstream_ca.clone().unwrap_or_default();
-    upstream::client(is_over_tls, config.connect_timeout, certificates).map_err(|_| {
-        let expected =
-            "takes a PEM file of certificates, and must be given where the system has none";
-        ConfigError::new("--upstream-ca", expected)
-    })
 }
 
 /// The application key; `None` if callers send their own. Starts to follow the key file, and calls
