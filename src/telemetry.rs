@@ -58,19 +58,12 @@ impl Telemetry {
     /// Starts logging, measuring and exporting. Must be called within a tokio runtime.
     pub(crate) fn start(config: config::Telemetry) -> Self {
         let log_level = logging::start(&config);
-        // First the meter provider: the span processor counts what it drops.
-        let (metrics, page) = meter_provider(&config.otel).unzip();
-        if let Some(provider) = &metrics {
-            global::set_meter_provider(provider.clone());
-        }
+        // First the metrics: the span processor counts what it drops.
+        let (metrics, page) = start_metrics(&config.otel).unzip();
         metrics::observe_process();
-        let traces = tracer_provider(config.otel);
-        if let Some(provider) = &traces {
-            global::set_tracer_provider(provider.clone());
-        }
         Self {
             log_level,
-            traces,
+            traces: start_traces(config.otel),
             metrics,
             page,
         }
@@ -96,7 +89,8 @@ async fn shuts_down_in_time(shutdown: impl FnOnce() -> OTelSdkResult + Send + 's
     matches!(end, Ok(Ok(Ok(()))))
 }
 
-fn tracer_provider(config: OpenTelemetry) -> Option<SdkTracerProvider> {
+/// Sets the tracer provider of the process, if spans are exported.
+fn start_traces(config: OpenTelemetry) -> Option<SdkTracerProvider> {
     let batches = config.span_batches;
     let processor = match &config.traces {
         _ if config.is_disabled => return None,
@@ -107,8 +101,10 @@ fn tracer_provider(config: OpenTelemetry) -> Option<SdkTracerProvider> {
     let provider = SdkTracerProvider::builder()
         .with_resource(config.resource)
         .with_sampler(config.sampler)
-        .with_span_processor(processor);
-    Some(provider.build())
+        .with_span_processor(processor)
+        .build();
+    global::set_tracer_provider(provider.clone());
+    Some(provider)
 }
 
 fn span_processor(
@@ -119,7 +115,8 @@ fn span_processor(
     processor.with_batch_config(batches).build()
 }
 
-fn meter_provider(config: &OpenTelemetry) -> Option<(SdkMeterProvider, Page)> {
+/// Sets the meter provider of the process, unless the SDK is disabled.
+fn start_metrics(config: &OpenTelemetry) -> Option<(SdkMeterProvider, Page)> {
     if config.is_disabled {
         return None;
     }
@@ -138,7 +135,9 @@ fn meter_provider(config: &OpenTelemetry) -> Option<(SdkMeterProvider, Page)> {
             Some(exporter) => provider.with_reader(periodic(exporter, config)),
         },
     };
-    Some((provider.build(), page))
+    let provider = provider.build();
+    global::set_meter_provider(provider.clone());
+    Some((provider, page))
 }
 
 fn periodic<E: PushMetricExporter>(exporter: E, config: &OpenTelemetry) -> PeriodicReader<E> {
