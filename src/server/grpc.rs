@@ -40,8 +40,6 @@ pub(super) fn header_list_size(headers: &HeaderMap) -> usize {
 
 /// The code of a response: in the headers if the call failed, in the trailers to come if it did not.
 pub(super) fn code_of(response: &Response<Body>) -> Code {
-    response
-        .headers()
-        .get("grpc-status")
-        .map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
+    let code = response.headers().get("grpc-status");
+    code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }
