@@ -12,11 +12,9 @@ pub(super) fn reader() -> (PrometheusExporter, Page) {
     let registry = Registry::new();
     let reader = opentelemetry_prometheus::exporter()
         .with_registry(registry.clone())
-        .build();
-    (
-        reader.expect("a fresh registry takes a collector"),
-        Page(registry),
-    )
+        .build()
+        .expect("a fresh registry takes a collector");
+    (reader, Page(registry))
 }
 
 impl Page {
