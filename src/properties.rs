@@ -40,17 +40,16 @@ const RULE: &str = "must be the answer to the trader's secret question";
 /// If there are not enough bytes. That goes for all of the properties.
 pub fn response(u: &mut Unstructured<'_>) -> Result<()> {
     let rpc = *u.choose(&Rpc::ALL)?;
-    let is_callers_key = u.arbitrary()?;
     let values: Vec<_> = generate::list(u, 0..=3, generate::value)?;
     let response = generate::response(u, &values)?;
     let Err(error) = steps::parse(rpc, &response, u.arbitrary()?) else {
         assert!((200..=299).contains(&response.http_status));
         return Ok(());
     };
-    let mut error = Error::Api(error);
-    if is_callers_key {
-        error = error.with_callers_key();
-    }
+    let error = match u.arbitrary()? {
+        true => Error::Api(error).with_callers_key(),
+        false => Error::Api(error),
+    };
     let classification = Classification::of(&error, rpc.is_read_only());
     let status = classification.status(&error, rpc.is_read_only(), Duration::MAX);
     assert_eq!(status.code(), classification.code);
@@ -158,16 +157,13 @@ fn assert_complete(status: &Status) {
 /// The texts of a status that come from the API.
 fn texts_of_the_api(status: &Status) -> Vec<String> {
     let details = status.get_error_details();
-    let codes = details
-        .error_info()
-        .and_then(|info| info.metadata.get("upstreamCodes"));
+    let info = details.error_info().expect("there is an ErrorInfo");
+    let codes = info.metadata.get("upstreamCodes");
     let message = details.localized_message().map(|text| &text.message);
-    let violations = details
-        .bad_request()
-        .into_iter()
-        .flat_map(|detail| &detail.field_violations);
-    let violations = violations.flat_map(|violation| [&violation.field, &violation.description]);
-    let texts = codes.into_iter().chain(message).chain(violations);
+    let violations = details.bad_request().map(|detail| &detail.field_violations);
+    let fields = violations.into_iter().flatten();
+    let fields = fields.flat_map(|violation| [&violation.field, &violation.description]);
+    let texts = codes.into_iter().chain(message).chain(fields);
     let is_of_the_api = |text: &&String| *text != RULE && !REQUEST_FIELDS.contains(&text.as_str());
     texts.filter(is_of_the_api).cloned().collect()
 }
