@@ -12,7 +12,6 @@ use std::{env, ffi::OsString};
 
 use clap::{CommandFactory, FromArgMatches};
 
-use self::cli::Cli;
 pub(crate) use self::telemetry::Telemetry;
 pub use self::{
     cli::{AppKeyOptions, AttemptRate, Attempts, Command, Explain, Limits, Probe, Sandbox, Serve},
@@ -28,14 +27,13 @@ use crate::address::Address;
 /// The first setting that is wrong or missing.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigError> {
     check_encoding()?;
-    let cli = with_variables(Cli::command())
+    with_variables(Command::command())
         .try_get_matches_from(with_default_command(args))
-        .and_then(|matches| Cli::from_arg_matches(&matches));
-    match cli {
-        Ok(cli) => Ok(cli.command),
-        Err(error) if !error.use_stderr() => Ok(Command::Help(error.render().to_string())),
-        Err(error) => Err(ConfigError::from_clap(&error)),
-    }
+        .and_then(|matches| Command::from_arg_matches(&matches))
+        .or_else(|error| match error.use_stderr() {
+            false => Ok(Command::Help(error.render().to_string())),
+            true => Err(ConfigError::from_clap(&error)),
+        })
 }
 
 /// Gives each flag its variable: `RESET_GATEWAY_TIMEOUT` for `--timeout`.

@@ -32,7 +32,7 @@ use crate::{
     server::{self, Listeners, admin::Admin, listener::Listener},
     service::Service,
     signals,
-    telemetry::{Telemetry, call_log::CallObserver, logging, metrics::Metrics},
+    telemetry::{Telemetry, call_log::CallObserver, log_writer, logging, metrics::Metrics},
     upstream::{self, Upstream},
 };
 
@@ -53,7 +53,8 @@ pub enum Failure {
 ///
 /// Why the command failed.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
-    let _flush = logging::FlushOnDrop;
+    // Also when a panic ends it.
+    scopeguard::defer!(log_writer::flush());
     match config::parse(args)? {
         Command::Serve(config) => serve(&config)?,
         Command::Sandbox(config) => sandbox(&config)?,
@@ -71,9 +72,13 @@ type Key = watch::Receiver<HeaderValue>;
 fn serve(config: &config::Serve) -> Result<(), Failure> {
     config.check()?;
     let settings = config::Telemetry::from_environment(config.log_format)?;
-    let client = client(config)?;
+    let client = upstream::client(config).map_err(|_| {
+        let expected =
+            "takes a PEM file of certificates, and must be given where the system has none";
+        ConfigError::new("--upstream-ca", expected)
+    })?;
     let runtime = runtime(config.worker_threads)?;
-    let result = runtime.block_on(serve_until_signal(config, &settings, client));
+    let result = runtime.block_on(serve_until_signal(config, settings, client));
     // A host name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
     result
@@ -81,16 +86,17 @@ fn serve(config: &config::Serve) -> Result<(), Failure> {
 
 async fn serve_until_signal(
     config: &config::Serve,
-    settings: &config::Telemetry,
+    settings: config::Telemetry,
     client: Client,
 ) -> Result<(), Failure> {
     let readiness = Readiness::default();
     let key_readiness = readiness.clone();
     let key = app_key(&config.key, move || key_readiness.clear_key_rejection())?;
+    let propagates_trace_context = settings.otel.propagates_trace_context;
     let telemetry = Telemetry::start(settings);
     let observer = CallObserver {
         metrics: Arc::new(Metrics::new()),
-        propagates_trace_context: settings.otel.propagates_trace_context,
+        propagates_trace_context,
     };
     let admin = Admin {
         readiness: readiness.clone(),
@@ -197,18 +203,6 @@ async fn bind_sandbox(address: Option<SocketAddr>) -> Result<(TcpListener, Url),
     let address = listener.local_addr().map_err(failed_to("find the port"))?;
     let url = Url::parse(&format!("http://{address}"));
     Ok((listener, url.expect("an address makes a URL")))
-}
-
-/// The client for the API.
-fn client(config: &config::Serve) -> Result<Client, ConfigError> {
-    let url = config.upstream_url.as_ref();
-    let is_over_tls = url.is_some_and(|url| url.scheme() == "https");
-    let certificates = config.upstream_ca.clone().unwrap_or_default();
-    upstream::client(is_over_tls, config.connect_timeout, certificates).map_err(|_| {
-        let expected =
-            "takes a PEM file of certificates, and must be given where the system has none";
-        ConfigError::new("--upstream-ca", expected)
-    })
 }
 
 /// The application key; `None` if callers send their own. Starts to follow the key file, and calls

@@ -34,6 +34,7 @@ pub(crate) mod admin;
 
 use std::{sync::Arc, time::Duration};
 
+use axum::Extension;
 use futures_util::future::BoxFuture;
 use tokio::{
     task::JoinSet,
@@ -52,7 +53,7 @@ use self::{
     health::Reporter,
     listener::{Listener, Stream},
     reading_limit::ReadingLimit,
-    write_batching::WriteBatching,
+    write_batching::batch_writes,
 };
 use crate::{
     config::Limits,
@@ -155,19 +156,16 @@ fn serve(
             inner: routes.clone(),
         };
         let connection = settings.clone().serve(stream, service, permit);
-        Box::pin(WriteBatching::new(connection))
+        Box::pin(batch_writes(connection))
     }
 }
 
 /// The routes of our rpcs, health and reflection, and the reporter that sets the health status.
 async fn routes(service: Arc<Service>) -> (Routes, Reporter) {
     let (health_service, health) = health::service(service.readiness.clone()).await;
-    let v1 = reflection()
-        .build_v1()
-        .expect("the contract is a valid descriptor");
-    let v1alpha = reflection()
-        .build_v1alpha()
-        .expect("the contract is a valid descriptor");
+    let valid = "the contract is a valid descriptor";
+    let v1 = reflection().build_v1().expect(valid);
+    let v1alpha = reflection().build_v1alpha().expect(valid);
     // Responses hold secrets, and their compressed length would tell something about them (CRIME).
     let rpcs = PasswordResetServiceServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE)
@@ -195,7 +193,10 @@ fn background(health: &Reporter, listener: Option<Listener>, admin: Admin) -> Jo
     if let Some(listener) = listener {
         let limit = ConnectionLimit::new(admin::MAX_CONNECTIONS);
         let (connections, drain) = (TaskTracker::new(), CancellationToken::new());
-        let serve = admin::serve(admin);
+        let routes = admin::routes(admin);
+        let serve = move |stream, client, permit| {
+            admin::serve(routes.clone().layer(Extension(client)), stream, permit)
+        };
         tasks.spawn(listener.accept_all(limit, connections, drain, serve));
     }
     tasks

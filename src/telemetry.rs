@@ -19,20 +19,18 @@ pub(crate) mod logging;
 
 mod log_format;
 
-mod log_writer;
+pub(crate) mod log_writer;
 
 mod exporters;
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use opentelemetry::{KeyValue, global};
+use opentelemetry::global;
 use opentelemetry_sdk::{
-    Resource,
     error::OTelSdkResult,
     metrics::{PeriodicReader, SdkMeterProvider, exporter::PushMetricExporter},
-    trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanExporter},
+    trace::{BatchConfig, BatchSpanProcessor, SdkTracerProvider, SpanExporter},
 };
-use opentelemetry_semantic_conventions::attribute;
 use tokio::{task::spawn_blocking, time::timeout};
 use tracing::warn;
 
@@ -58,21 +56,14 @@ pub(crate) struct Telemetry {
 
 impl Telemetry {
     /// Starts logging, measuring and exporting. Must be called within a tokio runtime.
-    pub(crate) fn start(config: &config::Telemetry) -> Self {
-        let log_level = logging::start(config);
-        // First the meter provider: the span processor counts what it drops.
-        let (metrics, page) = meter_provider(&config.otel).unzip();
-        if let Some(provider) = &metrics {
-            global::set_meter_provider(provider.clone());
-        }
+    pub(crate) fn start(config: config::Telemetry) -> Self {
+        let log_level = logging::start(&config);
+        // First the metrics: the span processor counts what it drops.
+        let (metrics, page) = start_metrics(&config.otel).unzip();
         metrics::observe_process();
-        let traces = tracer_provider(&config.otel);
-        if let Some(provider) = &traces {
-            global::set_tracer_provider(provider.clone());
-        }
         Self {
             log_level,
-            traces,
+            traces: start_traces(config.otel),
             metrics,
             page,
         }
@@ -82,9 +73,7 @@ impl Telemetry {
     pub(crate) async fn finish(self) {
         let (traces, metrics) = (self.traces, self.metrics);
         let (spans_sent, metrics_sent) = tokio::join!(
-            shuts_down_in_time(
-                move || traces.map_or(Ok(()), |it| it.shutdown_with_timeout(FLUSH_TIMEOUT))
-            ),
+            shuts_down_in_time(move || traces.map_or(Ok(()), |it| it.shutdown())),
             shuts_down_in_time(move || metrics.map_or(Ok(()), |it| it.shutdown())),
         );
         let dropped = FAILED_SPANS.load(Ordering::Relaxed);
@@ -100,39 +89,40 @@ async fn shuts_down_in_time(shutdown: impl FnOnce() -> OTelSdkResult + Send + 's
     matches!(end, Ok(Ok(Ok(()))))
 }
 
-fn tracer_provider(config: &OpenTelemetry) -> Option<SdkTracerProvider> {
+/// Sets the tracer provider of the process, if spans are exported.
+fn start_traces(config: OpenTelemetry) -> Option<SdkTracerProvider> {
+    let batches = config.span_batches;
     let processor = match &config.traces {
         _ if config.is_disabled => return None,
         Exporter::None => return None,
-        Exporter::Console => span_processor(opentelemetry_stdout::SpanExporter::default(), config),
-        Exporter::Otlp(otlp) => span_processor(exporters::spans(otlp)?, config),
+        Exporter::Console => span_processor(opentelemetry_stdout::SpanExporter::default(), batches),
+        Exporter::Otlp(otlp) => span_processor(exporters::spans(otlp)?, batches),
     };
     let provider = SdkTracerProvider::builder()
-        .with_resource(resource(config))
-        .with_sampler(config.sampler.clone())
-        .with_span_processor(processor);
-    Some(provider.build())
+        .with_resource(config.resource)
+        .with_sampler(config.sampler)
+        .with_span_processor(processor)
+        .build();
+    global::set_tracer_provider(provider.clone());
+    Some(provider)
 }
 
 fn span_processor(
     exporter: impl SpanExporter + 'static,
-    config: &OpenTelemetry,
+    batches: BatchConfig,
 ) -> BatchSpanProcessor {
-    let queue = BatchConfigBuilder::default()
-        .with_max_queue_size(config.span_queue_size)
-        .with_max_export_batch_size(config.span_batch_size)
-        .with_scheduled_delay(config.span_delay);
     let processor = BatchSpanProcessor::builder(exporter);
-    processor.with_batch_config(queue.build()).build()
+    processor.with_batch_config(batches).build()
 }
 
-fn meter_provider(config: &OpenTelemetry) -> Option<(SdkMeterProvider, Page)> {
+/// Sets the meter provider of the process, unless the SDK is disabled.
+fn start_metrics(config: &OpenTelemetry) -> Option<(SdkMeterProvider, Page)> {
     if config.is_disabled {
         return None;
     }
     let (reader, page) = prometheus::reader();
     let provider = SdkMeterProvider::builder()
-        .with_resource(resource(config))
+        .with_resource(config.resource.clone())
         .with_reader(reader);
     let provider = match &config.metrics {
         Exporter::None => provider,
@@ -145,21 +135,12 @@ fn meter_provider(config: &OpenTelemetry) -> Option<(SdkMeterProvider, Page)> {
             Some(exporter) => provider.with_reader(periodic(exporter, config)),
         },
     };
-    Some((provider.build(), page))
+    let provider = provider.build();
+    global::set_meter_provider(provider.clone());
+    Some((provider, page))
 }
 
 fn periodic<E: PushMetricExporter>(exporter: E, config: &OpenTelemetry) -> PeriodicReader<E> {
     let reader = PeriodicReader::builder(exporter);
     reader.with_interval(config.metric_interval).build()
-}
-
-/// This service, as the standard variables describe it.
-fn resource(config: &OpenTelemetry) -> Resource {
-    let attributes = config.resource.iter();
-    let version = env!("CARGO_PKG_VERSION");
-    Resource::builder()
-        .with_service_name("reset-gateway")
-        .with_attribute(KeyValue::new(attribute::SERVICE_VERSION, version))
-        .with_attributes(attributes.map(|(key, value)| KeyValue::new(key.clone(), value.clone())))
-        .build()
 }

@@ -8,7 +8,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser};
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
@@ -35,13 +35,6 @@ pub type AttemptRate = (u32, Duration);
 /// A gRPC gateway in front of AutoShares' password-reset REST API.
 #[derive(Debug, Parser)]
 #[command(name = "reset-gateway", version)]
-pub(super) struct Cli {
-    #[command(subcommand)]
-    pub(super) command: Command,
-}
-
-/// The commands.
-#[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the gateway (the default)
     ///
@@ -62,12 +55,8 @@ pub enum Command {
 #[derive(Args, Debug)]
 pub struct Serve {
     /// Address for gRPC calls, IP:port or unix:/path; repeatable, comma-separated in the variable
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        value_delimiter = ',',
-        default_value = "127.0.0.1:50051"
-    )]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
+    #[arg(value_delimiter = ',')]
     pub listen: Vec<Address>,
     /// Address for /livez, /readyz and /metrics, IP:port, or off
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
@@ -183,12 +172,8 @@ pub struct Sandbox {
 #[derive(Args, Debug)]
 pub struct Probe {
     /// Address of the gateway, IP:port or unix:/path; the first one if there are several
-    #[arg(
-        long,
-        value_name = "ADDRESS",
-        value_delimiter = ',',
-        default_value = "127.0.0.1:50051"
-    )]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
+    #[arg(value_delimiter = ',')]
     pub listen: Vec<Address>,
 }
 

@@ -4,7 +4,12 @@
 use std::{collections::BTreeMap, fs, time::Duration};
 
 use http::{HeaderName, HeaderValue, Uri};
-use opentelemetry_sdk::trace::Sampler;
+use opentelemetry::KeyValue;
+use opentelemetry_sdk::{
+    Resource,
+    trace::{BatchConfig, BatchConfigBuilder, Sampler},
+};
+use opentelemetry_semantic_conventions::attribute;
 use percent_encoding::percent_decode_str;
 use reqwest::{Certificate, Identity, Url};
 
@@ -22,16 +27,12 @@ pub(crate) struct OpenTelemetry {
     pub(crate) is_disabled: bool,
     /// Whether a caller's trace is continued (`OTEL_PROPAGATORS`).
     pub(crate) propagates_trace_context: bool,
-    /// Attributes of this service (`OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`); of equal keys the last counts.
-    pub(crate) resource: Vec<(String, String)>,
+    /// This service (`OTEL_RESOURCE_ATTRIBUTES`, `OTEL_SERVICE_NAME`).
+    pub(crate) resource: Resource,
     /// Which calls have spans (`OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`).
     pub(crate) sampler: Sampler,
-    /// The most spans that may wait to be sent (`OTEL_BSP_MAX_QUEUE_SIZE`).
-    pub(crate) span_queue_size: usize,
-    /// The most spans in one request (`OTEL_BSP_MAX_EXPORT_BATCH_SIZE`).
-    pub(crate) span_batch_size: usize,
-    /// How long a batch that is not full waits (`OTEL_BSP_SCHEDULE_DELAY`).
-    pub(crate) span_delay: Duration,
+    /// How spans wait to be sent (`OTEL_BSP_MAX_QUEUE_SIZE`, `OTEL_BSP_MAX_EXPORT_BATCH_SIZE`, `OTEL_BSP_SCHEDULE_DELAY`).
+    pub(crate) span_batches: BatchConfig,
     /// The variables whose value is not understood, and what they take.
     pub(crate) ignored: BTreeMap<String, String>,
 }
@@ -75,9 +76,11 @@ impl OpenTelemetry {
             propagates_trace_context: propagates_trace_context(from),
             resource: resource(from),
             sampler: sampler(from),
-            span_queue_size: size(from, "OTEL_BSP_MAX_QUEUE_SIZE", 2048),
-            span_batch_size: size(from, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 128),
-            span_delay: duration(from, "OTEL_BSP_SCHEDULE_DELAY", 5),
+            span_batches: BatchConfigBuilder::default()
+                .with_max_queue_size(size(from, "OTEL_BSP_MAX_QUEUE_SIZE", 2048))
+                .with_max_export_batch_size(size(from, "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", 128))
+                .with_scheduled_delay(duration(from, "OTEL_BSP_SCHEDULE_DELAY", 5))
+                .build(),
             ignored: variables.ignored,
         }
     }
@@ -111,15 +114,21 @@ fn propagates_trace_context(from: &mut Variables) -> bool {
     names.is_empty() || (names.contains(&"tracecontext") && !names.contains(&"none"))
 }
 
-fn resource(from: &mut Variables) -> Vec<(String, String)> {
+/// This service. Of equal keys the last one counts.
+fn resource(from: &mut Variables) -> Resource {
     let expected = "takes key=value pairs, separated by commas";
-    let mut attributes = from.list("OTEL_RESOURCE_ATTRIBUTES", expected, pair);
+    let pairs = from.list("OTEL_RESOURCE_ATTRIBUTES", expected, pair);
     let name = from.get("OTEL_SERVICE_NAME", |name| match name {
         "" => Err("takes text"),
-        _ => Ok(name.to_owned()),
+        _ => Ok(("service.name".to_owned(), name.to_owned())),
     });
-    attributes.extend(name.map(|name| ("service.name".to_owned(), name)));
-    attributes
+    let attributes = pairs.into_iter().chain(name);
+    let version = env!("CARGO_PKG_VERSION");
+    Resource::builder()
+        .with_service_name("reset-gateway")
+        .with_attribute(KeyValue::new(attribute::SERVICE_VERSION, version))
+        .with_attributes(attributes.map(|(key, value)| KeyValue::new(key, value)))
+        .build()
 }
 
 fn sampler(from: &mut Variables) -> Sampler {
@@ -177,11 +186,8 @@ fn warn_of_ignored_values(from: &mut Variables, signal: &str) {
     from.get(temporality, one_of(&["cumulative", "delta", "lowmemory"]));
     let expected = "takes headers as key=value pairs, separated by commas";
     for signal in [&format!("{signal}_"), ""] {
-        from.list(
-            &format!("OTEL_EXPORTER_OTLP_{signal}HEADERS"),
-            expected,
-            header,
-        );
+        let variable = format!("OTEL_EXPORTER_OTLP_{signal}HEADERS");
+        from.list(&variable, expected, header);
     }
 }
 

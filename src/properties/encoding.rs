@@ -12,11 +12,7 @@ pub(super) const ALL: [fn(&str) -> String; 9] = [
     |value| utf8_percent_encode(value, PERCENT_ENCODED).to_string(),
     |value| utf8_percent_encode(value, NON_ALPHANUMERIC).to_string(),
     // The body of an HTML form.
-    |value| {
-        utf8_percent_encode(value, PERCENT_ENCODED)
-            .to_string()
-            .replace("%20", "+")
-    },
+    |value| format!("{}", utf8_percent_encode(value, PERCENT_ENCODED)).replace("%20", "+"),
     |value| {
         let quoted = serde_json::json!(value).to_string();
         quoted[1..quoted.len() - 1].to_owned()

@@ -1,11 +1,11 @@
 //! Makes requests' values and responses of the API from random bytes.
 
-use std::{ops::RangeInclusive, time::Duration};
+use std::ops::RangeInclusive;
 
 use arbitrary::{Result, Unstructured};
 use serde_json::{Value, json};
 
-use super::encoding;
+use super::{CASES, encoding};
 use crate::envelope::{ApiResponse, RequestValues};
 
 /// Parts of values and texts: some change their length with their case, look like an escape, or are no letters.
@@ -17,11 +17,12 @@ pub(super) const SENTENCES: &str = "Answer is incorrect, try again.|Validation e
 const CODES: &str = "ErrorIncorrectAnswer|UnsupportedApiVersion|Conflict|GatewayTimeout";
 const HTTP_STATUSES: [u16; 12] = [200, 200, 200, 302, 400, 403, 404, 422, 422, 429, 500, 503];
 
-pub(super) fn list<'b, T>(
+/// A list, or a text of characters.
+pub(super) fn list<'b, T, C: FromIterator<T>>(
     u: &mut Unstructured<'b>,
     length: RangeInclusive<usize>,
     mut item: impl FnMut(&mut Unstructured<'b>) -> Result<T>,
-) -> Result<Vec<T>> {
+) -> Result<C> {
     (0..u.int_in_range(length)?).map(|_| item(u)).collect()
 }
 
@@ -33,15 +34,13 @@ pub(super) fn choose(u: &mut Unstructured<'_>, alternatives: &str) -> Result<Str
 
 /// A value of a request: of any characters of the basic plane, of ASCII, or of pieces.
 pub(super) fn value(u: &mut Unstructured<'_>) -> Result<String> {
-    let any = |u: &mut Unstructured<'_>| Ok(char::from_u32(u.arbitrary::<u16>()?.into()));
+    let any =
+        |u: &mut Unstructured<'_>| Ok(char::from_u32(u.arbitrary::<u16>()?.into()).unwrap_or('🔑'));
     let ascii = |u: &mut Unstructured<'_>| u.int_in_range(b' '..=b'~').map(char::from);
     Ok(match u.int_in_range(0..=3)? {
-        0 => list(u, 4..=12, any)?
-            .into_iter()
-            .map(|c| c.unwrap_or('🔑'))
-            .collect(),
-        1 => list(u, 4..=12, ascii)?.into_iter().collect(),
-        _ => list(u, 1..=8, |u| choose(u, PIECES))?.concat(),
+        0 => list(u, 4..=12, any)?,
+        1 => list(u, 4..=12, ascii)?,
+        _ => list(u, 1..=8, |u| choose(u, PIECES))?,
     })
 }
 
@@ -57,7 +56,8 @@ pub(super) fn message(u: &mut Unstructured<'_>, values: &[String]) -> Result<Str
         _ => encoded_value(u, values),
     };
     // A separator keeps a sign and the value after it apart: "100%" and "beef" would together hide the value.
-    Ok(list(u, 0..=5, part)?.join(u.choose(&[" ", ", ", "\r\n"])?))
+    let parts: Vec<_> = list(u, 0..=5, part)?;
+    Ok(parts.join(u.choose(&[" ", ", ", "\r\n"])?))
 }
 
 pub(super) fn response(u: &mut Unstructured<'_>, values: &[String]) -> Result<ApiResponse> {
@@ -65,12 +65,14 @@ pub(super) fn response(u: &mut Unstructured<'_>, values: &[String]) -> Result<Ap
         true => u.arbitrary()?,
         false => *u.choose(&HTTP_STATUSES)?,
     };
-    let content_type = *u.choose(&[Some("application/json"), Some("text/HTML"), None])?;
-    let retry_after: Option<u64> = u.arbitrary()?;
+    let content_types = [Some("application/json"), Some("text/HTML"), None];
     let mut body = match u.int_in_range(0..=7)? {
         0 => u.bytes(u.len())?.to_vec(),
         1 => message(u, values)?.into_bytes(),
-        _ => format!("{{{}}}", list(u, 1..=6, |u| member(u, values))?.join(",")).into_bytes(),
+        _ => {
+            let members: Vec<_> = list(u, 1..=6, |u| member(u, values))?;
+            format!("{{{}}}", members.join(",")).into_bytes()
+        }
     };
     if !body.is_empty() && u.ratio(1, 12)? {
         // No longer UTF-8.
@@ -79,8 +81,8 @@ pub(super) fn response(u: &mut Unstructured<'_>, values: &[String]) -> Result<Ap
     }
     Ok(ApiResponse {
         http_status,
-        content_type: content_type.map(str::to_owned),
-        retry_after: retry_after.map(Duration::from_secs),
+        content_type: u.choose(&content_types)?.map(str::to_owned),
+        retry_after: u.arbitrary()?,
         body: String::from_utf8_lossy(&body).into_owned(),
         values: RequestValues(values.to_vec()),
     })
@@ -88,17 +90,17 @@ pub(super) fn response(u: &mut Unstructured<'_>, values: &[String]) -> Result<Ap
 
 /// A member of a JSON body, usually as documented.
 fn member(u: &mut Unstructured<'_>, values: &[String]) -> Result<String> {
-    let texts = |u: &mut Unstructured<'_>| list(u, 0..=3, |u| message(u, values));
-    let field = |u: &mut Unstructured<'_>| Ok((name(u, values)?, json!(texts(u)?)));
+    let texts = |u: &mut Unstructured<'_>| list::<_, Value>(u, 0..=3, |u| message(u, values));
+    let field = |u: &mut Unstructured<'_>| Ok((name(u, values)?, texts(u)?));
     let (member, value) = match u.int_in_range(0..=10)? {
-        0 | 1 => ("Errors", json!(texts(u)?)),
-        2 => ("ErrorsCode", json!(list(u, 0..=40, |u| name(u, values))?)),
-        3 | 4 => ("ModelState", Value::from_iter(list(u, 0..=9, field)?)),
+        0 | 1 => ("Errors", texts(u)?),
+        2 => ("ErrorsCode", list(u, 0..=40, |u| name(u, values))?),
+        3 | 4 => ("ModelState", list(u, 0..=9, field)?),
         5 => ("Error", json!({ "Code": name(u, values)? })),
         6 => ("StatusCode", json!(choose(u, CODES)?)),
         7 => ("StatusCode", json!(u.int_in_range(100..=599)?)),
         8 => ("Errors", json!(message(u, values)?)),
-        9 => ("Errors", Value::from_iter(list(u, 0..=9, field)?)),
+        9 => ("Errors", list(u, 0..=9, field)?),
         _ => ("IsSucceed", json!(u.arbitrary::<bool>()?)),
     };
     let value = if u.ratio(1, 12)? { json!(7) } else { value };
@@ -106,14 +108,8 @@ fn member(u: &mut Unstructured<'_>, values: &[String]) -> Result<String> {
     if u.ratio(1, 12)? {
         value = value.replacen(' ', "\\ud83d", 1);
     }
-    let (first, rest) = member.split_at(1);
-    let cases = [
-        member.to_owned(),
-        [&first.to_lowercase(), rest].concat(),
-        member.to_lowercase(),
-        member.to_uppercase(),
-    ];
-    Ok(format!("\"{}\":{value}", u.choose(&cases)?))
+    let member = u.choose(&CASES)?(member);
+    Ok(format!("\"{member}\":{value}"))
 }
 
 /// A code or the name of a field: a known one, the longest one, a value, or half of one.
@@ -135,12 +131,11 @@ fn encoded_value(u: &mut Unstructured<'_>, values: &[String]) -> Result<String> 
         return Ok(String::new());
     }
     let once = u.choose(&encoding::ALL)?(u.choose(values)?);
-    let text = u.choose(&encoding::ALL)?(&once);
-    let (start, end) = text.split_at(text.floor_char_boundary(text.len() / 2));
-    Ok(match u.int_in_range(0..=3)? {
-        0 => text,
-        1 => text.to_uppercase(),
-        2 => text.to_lowercase(),
-        _ => [start, &choose(u, "<b>|\u{ad}|\u{200b}|\n")?, end].concat(),
-    })
+    let twice = u.choose(&encoding::ALL)?(&once);
+    let mut text = u.choose(&CASES)?(&twice);
+    if u.ratio(1, 4)? {
+        let middle = text.floor_char_boundary(text.len() / 2);
+        text.insert_str(middle, &choose(u, "<b>|\u{ad}|\u{200b}|\n")?);
+    }
+    Ok(text)
 }

@@ -59,29 +59,21 @@ impl Accounts {
     /// Step 1: mails a code, which replaces the previous one.
     pub(super) fn reset(&mut self, user: &str, answer: Option<&str>) -> Result<String, Refusal> {
         let trader = find(user)?;
-        if TRADERS[trader]
-            .question
-            .is_some_and(|(_, expected)| answer != Some(expected))
-        {
+        let question = TRADERS[trader].question;
+        if question.is_some_and(|(_, expected)| answer != Some(expected)) {
             return Err(Refusal::IncorrectAnswer);
         }
         self.codes.retain(|_, (owner, _)| *owner != trader);
         let code = format!("{:06}", rand::rng().random_range(0..1_000_000));
-        self.codes
-            .insert(code.clone(), (trader, Instant::now() + LIFETIME));
         self.mailboxes[trader] = Some(code.clone());
-        Ok(code)
+        Ok(issue(&mut self.codes, code, trader))
     }
 
     /// Step 3: exchanges a code for a token.
     pub(super) fn token(&mut self, code: &str) -> Result<String, Refusal> {
         let trader = take(&mut self.codes, code).ok_or(Refusal::IncorrectCode)?;
-        let token = Builder::from_random_bytes(rand::random())
-            .into_uuid()
-            .to_string();
-        self.tokens
-            .insert(token.clone(), (trader, Instant::now() + LIFETIME));
-        Ok(token)
+        let token = Builder::from_random_bytes(rand::random()).into_uuid();
+        Ok(issue(&mut self.tokens, token.to_string(), trader))
     }
 
     /// Step 4: uses up the token.
@@ -105,6 +97,12 @@ pub(super) fn question(user: &str) -> Result<Option<&'static str>, Refusal> {
 fn find(user: &str) -> Result<usize, Refusal> {
     let is_user = |trader: &Trader| trader.login == user || trader.email == user;
     TRADERS.iter().position(is_user).ok_or(Refusal::UnknownUser)
+}
+
+/// Lets a code or a token work from now on.
+fn issue(grants: &mut Grants, name: String, trader: usize) -> String {
+    grants.insert(name.clone(), (trader, Instant::now() + LIFETIME));
+    name
 }
 
 /// Uses up a code or a token. `None` if it is unknown or has expired.

@@ -21,10 +21,7 @@ use std::{io, time::Duration};
 
 use axum::{
     body::Body,
-    http::{
-        StatusCode,
-        header::{CONTENT_TYPE, LOCATION, RETRY_AFTER},
-    },
+    http::{StatusCode, header},
     response::{Response, Result},
 };
 use futures_util::{StreamExt, stream};
@@ -75,10 +72,10 @@ pub(super) async fn provoke(value: &str) -> Result<()> {
     let (status, body) = row.1.split_at(3);
     let body = body.trim_start();
     let header = match status {
-        "307" => (LOCATION, "http://elsewhere.invalid/"),
-        "429" | "503" => (RETRY_AFTER, "7"),
-        _ if body.starts_with('<') => (CONTENT_TYPE, "text/html"),
-        _ => (CONTENT_TYPE, "application/json"),
+        "307" => (header::LOCATION, "http://elsewhere.invalid/"),
+        "429" | "503" => (header::RETRY_AFTER, "7"),
+        _ if body.starts_with('<') => (header::CONTENT_TYPE, "text/html"),
+        _ => (header::CONTENT_TYPE, "application/json"),
     };
     let status = StatusCode::from_bytes(status.as_bytes()).expect("the table is valid");
     Err((status, [header], body).into())

@@ -10,9 +10,9 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use futures_util::future::BoxFuture;
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
+use prometheus::TEXT_FORMAT;
 use tokio::time::timeout;
 
 use super::{connection_limit::ConnectionPermit, listener::Stream};
@@ -40,29 +40,22 @@ pub(crate) struct Admin {
     pub(crate) log_level: LogLevel,
 }
 
-/// Returns what answers one request of a connection and closes it.
-pub(super) fn serve(
-    admin: Admin,
-) -> impl Fn(Stream, ConnectInfo, ConnectionPermit) -> BoxFuture<'static, ()> {
-    let routes = routes(admin);
-    move |stream, client, permit| {
-        let service = TowerToHyperService::new(routes.clone().layer(Extension(client)));
-        let connection = http1::Builder::new()
-            .keep_alive(false)
-            .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service);
-        Box::pin(async move {
-            tokio::select! {
-                // How it ends is the peer's business.
-                _ = timeout(TIMEOUT, connection) => {}
-                () = permit.state.end.cancelled() => {}
-            }
-        })
+/// Answers one request of a connection and closes it.
+pub(super) async fn serve(routes: Router, stream: Stream, permit: ConnectionPermit) {
+    let service = TowerToHyperService::new(routes);
+    let connection = http1::Builder::new()
+        .keep_alive(false)
+        .max_buf_size(MAX_HEAD)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        // How it ends is the peer's business.
+        _ = timeout(TIMEOUT, connection) => {}
+        () = permit.state.end.cancelled() => {}
     }
 }
 
-/// The routes of the admin listener.
-fn routes(admin: Admin) -> Router {
+/// The routes of the admin listener. They take the [`ConnectInfo`] of the client as an extension.
+pub(super) fn routes(admin: Admin) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
         .route("/readyz", get(ready))
@@ -84,7 +77,7 @@ async fn ready(State(admin): State<Admin>) -> (StatusCode, String) {
 
 async fn metrics(State(admin): State<Admin>) -> Response {
     match admin.metrics {
-        Some(page) => ([(header::CONTENT_TYPE, Page::content_type())], page.text()).into_response(),
+        Some(page) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], page.text()).into_response(),
         None => (StatusCode::NOT_FOUND, "OTEL_SDK_DISABLED is set\n").into_response(),
     }
 }

@@ -5,21 +5,24 @@ use std::{
     collections::{HashMap, VecDeque},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 /// How many evicted connections may use their grace period at a time. Each holds its socket until it closes.
 const MAX_EVICTED: usize = 16;
 /// The most health and reflection streams that one connection may have open.
 const MAX_AUXILIARY_STREAMS: usize = 32;
 
-/// The number of times that any peer has sent something.
-static READS: AtomicU64 = AtomicU64::new(0);
+/// The number of times that any peer has connected or sent something.
+static EVENTS: AtomicU64 = AtomicU64::new(0);
 
 /// Counts connections and evicts idle ones. Clones share the count.
 #[derive(Clone, Debug)]
@@ -28,7 +31,6 @@ pub(super) struct ConnectionLimit(Arc<Mutex<Registry>>);
 #[derive(Debug, Default)]
 struct Registry {
     max: usize,
-    next_id: u64,
     open: HashMap<u64, Arc<ConnectionState>>,
     /// Evicted connections, the oldest first. Some of them may have ended.
     evicted: VecDeque<Arc<ConnectionState>>,
@@ -37,12 +39,14 @@ struct Registry {
 /// The state of an open connection.
 #[derive(Debug)]
 pub(super) struct ConnectionState {
-    /// The value of [`READS`] when the peer last sent something.
+    /// The value of [`EVENTS`] when the peer connected. No other connection has it.
+    id: u64,
+    /// The value of [`EVENTS`] when the peer last sent something.
     last_read: AtomicU64,
     /// Calls that are not answered yet.
-    open_calls: AtomicU32,
+    open_calls: TaskTracker,
     /// Those of them whose message is not complete.
-    reading: AtomicU32,
+    reading: TaskTracker,
     had_call: AtomicBool,
     is_evicted: AtomicBool,
     /// Tells the connection to end gracefully.
@@ -55,18 +59,9 @@ pub(super) struct ConnectionState {
 /// A connection's place. Dropping it gives the place back.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
-    id: u64,
     limit: ConnectionLimit,
     pub(super) state: Arc<ConnectionState>,
 }
-
-/// Marks its connection as busy until it is dropped.
-#[derive(Debug)]
-pub(super) struct OpenCall(Arc<ConnectionState>);
-
-/// Marks that a call's message is being read, until it is dropped.
-#[derive(Debug)]
-pub(super) struct ReadingCall(Arc<ConnectionState>);
 
 impl ConnectionLimit {
     pub(super) fn new(max: usize) -> Self {
@@ -94,33 +89,25 @@ impl ConnectionLimit {
             return None;
         }
         let state = Arc::new(ConnectionState::new(drain.child_token()));
-        let id = registry.next_id;
-        registry.next_id += 1;
-        registry.open.insert(id, Arc::clone(&state));
-        Some(ConnectionPermit {
-            id,
-            limit: self.clone(),
-            state,
-        })
+        registry.open.insert(state.id, Arc::clone(&state));
+        let limit = self.clone();
+        Some(ConnectionPermit { limit, state })
     }
 }
 
 impl Registry {
     /// Evicts the idle connection that has been silent longest, one without any call before all others.
     fn evict_one(&mut self) -> bool {
-        let idle = self.open.iter().filter(|(_, state)| !state.is_busy());
-        let Some(id) = idle
-            .min_by_key(|(_, state)| state.eviction_order())
-            .map(|(id, _)| *id)
-        else {
+        let idle = self.open.values().filter(|state| !state.is_busy());
+        let silent_longest = idle.min_by_key(|state| state.eviction_order());
+        let Some(state) = silent_longest.cloned() else {
             return false;
         };
-        if let Some(state) = self.open.remove(&id) {
-            state.is_evicted.store(true, Ordering::Relaxed);
-            state.end.cancel();
-            self.evicted.push_back(state);
-        }
-        while self.evicted.len() > MAX_EVICTED
+        self.open.remove(&state.id);
+        state.is_evicted.store(true, Ordering::Relaxed);
+        state.end.cancel();
+        self.evicted.push_back(state);
+        if self.evicted.len() > MAX_EVICTED
             && let Some(state) = self.evicted.pop_front()
         {
             state.grace_over.cancel();
@@ -131,43 +118,41 @@ impl Registry {
 
 impl ConnectionState {
     fn new(end: CancellationToken) -> Self {
-        let state = Self {
-            last_read: AtomicU64::new(0),
-            open_calls: AtomicU32::new(0),
-            reading: AtomicU32::new(0),
+        let id = EVENTS.fetch_add(1, Ordering::Relaxed);
+        Self {
+            id,
+            last_read: AtomicU64::new(id),
+            open_calls: TaskTracker::new(),
+            reading: TaskTracker::new(),
             had_call: AtomicBool::new(false),
             is_evicted: AtomicBool::new(false),
             end,
             grace_over: CancellationToken::new(),
             auxiliary_streams: Arc::new(Semaphore::new(MAX_AUXILIARY_STREAMS)),
-        };
-        state.record_read();
-        state
+        }
     }
 
     /// Notes that the peer has sent something.
     pub(super) fn record_read(&self) {
-        let reads = READS.fetch_add(1, Ordering::Relaxed);
-        self.last_read.store(reads, Ordering::Relaxed);
+        let event = EVENTS.fetch_add(1, Ordering::Relaxed);
+        self.last_read.store(event, Ordering::Relaxed);
     }
 
-    /// Notes that a call has begun.
-    pub(super) fn begin_call(self: &Arc<Self>) -> OpenCall {
-        self.open_calls.fetch_add(1, Ordering::Relaxed);
+    /// Notes that a call has begun. It ends when the token is dropped.
+    pub(super) fn begin_call(&self) -> TaskTrackerToken {
         self.had_call.store(true, Ordering::Relaxed);
-        OpenCall(Arc::clone(self))
+        self.open_calls.token()
     }
 
-    /// Notes that the message of a call is being read, until the value is dropped.
-    pub(super) fn begin_reading(self: &Arc<Self>) -> ReadingCall {
-        self.reading.fetch_add(1, Ordering::Relaxed);
-        ReadingCall(Arc::clone(self))
+    /// Notes that the message of a call is being read, until the token is dropped.
+    pub(super) fn begin_reading(&self) -> TaskTrackerToken {
+        self.reading.token()
     }
 
     /// Whether a call is not answered yet. One whose message is not complete does not count: anybody can begin a call and
     /// leave it at that.
     pub(super) fn is_busy(&self) -> bool {
-        self.open_calls.load(Ordering::Relaxed) > self.reading.load(Ordering::Relaxed)
+        self.open_calls.len() > self.reading.len()
     }
 
     /// Whether the connection ends because another one needs its place.
@@ -184,25 +169,11 @@ impl ConnectionState {
     }
 }
 
-impl Drop for ReadingCall {
-    fn drop(&mut self) {
-        self.0.reading.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Drop for OpenCall {
-    fn drop(&mut self) {
-        self.0.open_calls.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut registry = self.limit.0.lock();
-        registry.open.remove(&self.id);
-        registry
-            .evicted
-            .retain(|state| !Arc::ptr_eq(state, &self.state));
+        registry.open.remove(&self.state.id);
+        registry.evicted.retain(|state| state.id != self.state.id);
     }
 }
 

@@ -29,14 +29,10 @@ pub(crate) fn fit_to_open_files(limits: Limits) -> Limits {
 }
 
 fn share(files: u64, limits: Limits) -> Limits {
-    let room = files.saturating_sub(RESERVED);
-    let at_most =
-        |wanted: u32, room: u64| u32::try_from(room).map_or(wanted, |room| wanted.min(room.max(1)));
-    let max_connections = at_most(limits.max_connections, room / 2);
-    let max_in_flight = at_most(
-        limits.max_in_flight,
-        room - u64::from(max_connections).min(room),
-    );
+    let room = u32::try_from(files.saturating_sub(RESERVED)).unwrap_or(u32::MAX);
+    let max_connections = limits.max_connections.min((room / 2).max(1));
+    let rest = room.saturating_sub(max_connections).max(1);
+    let max_in_flight = limits.max_in_flight.min(rest);
     Limits {
         max_connections,
         max_in_flight,

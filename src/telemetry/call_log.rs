@@ -42,6 +42,18 @@ pub(crate) struct CallObservation {
     code: Code,
 }
 
+/// Logs an event at the level that the fault calls for: INFO for success and the caller's faults, WARN for the API's,
+/// ERROR for the gateway's.
+macro_rules! log_by_fault {
+    ($fault:expr, $($fields:tt)*) => {
+        match $fault {
+            None | Some(Fault::Caller) => tracing::info!($($fields)*),
+            Some(Fault::Upstream) => tracing::warn!($($fields)*),
+            Some(Fault::Gateway) => tracing::error!($($fields)*),
+        }
+    };
+}
+
 impl CallObserver {
     /// Starts to observe a call; `rpc` is `None` if no such method exists.
     pub(crate) fn begin(
@@ -71,31 +83,7 @@ impl CallObservation {
     pub(crate) fn finish(mut self, code: Code) {
         self.code = code;
     }
-}
 
-impl Drop for CallObservation {
-    fn drop(&mut self) {
-        let (duration, failure) = (self.arrival.elapsed(), self.record.failure());
-        spans::finish(&self.span, self.code, failure);
-        self.metrics
-            .call_ended(self.rpc, self.code, failure, duration);
-        self.log(duration, failure);
-    }
-}
-
-/// Logs an event at the level that the fault calls for: INFO for success and the caller's faults, WARN for the API's,
-/// ERROR for the gateway's.
-macro_rules! log_by_fault {
-    ($fault:expr, $($fields:tt)*) => {
-        match $fault {
-            None | Some(Fault::Caller) => tracing::info!($($fields)*),
-            Some(Fault::Upstream) => tracing::warn!($($fields)*),
-            Some(Fault::Gateway) => tracing::error!($($fields)*),
-        }
-    };
-}
-
-impl CallObservation {
     fn log(&self, duration: Duration, failure: Option<&Failure>) {
         let classification = failure.map(|failure| failure.classification);
         let cancelled =
@@ -118,5 +106,15 @@ impl CallObservation {
             error = failure.map(|failure| failure.error.as_str()),
             "call"
         );
+    }
+}
+
+impl Drop for CallObservation {
+    fn drop(&mut self) {
+        let (duration, failure) = (self.arrival.elapsed(), self.record.failure());
+        spans::finish(&self.span, self.code, failure);
+        self.metrics
+            .call_ended(self.rpc, self.code, failure, duration);
+        self.log(duration, failure);
     }
 }

@@ -5,11 +5,7 @@
 //! worker for each line, 0.68 to 0.85.
 
 use std::{
-    io::{
-        self,
-        ErrorKind::{Interrupted, WouldBlock},
-        Write,
-    },
+    io::{self, ErrorKind, Write},
     mem,
     sync::LazyLock,
     thread::{self, Thread},
@@ -68,7 +64,7 @@ impl Write for LogWriter {
 }
 
 /// Waits until every line is written, for half a second at most.
-pub(super) fn flush() {
+pub(crate) fn flush() {
     let start = Instant::now();
     while is_waiting() && start.elapsed() < FLUSH_TIMEOUT {
         thread::sleep(Duration::from_millis(1));
@@ -108,8 +104,10 @@ fn write(mut lines: &[u8]) -> &[u8] {
     while !lines.is_empty() {
         match io::stderr().write(lines) {
             Ok(written) => lines = &lines[written..],
-            Err(error) if matches!(error.kind(), WouldBlock | Interrupted) => thread::sleep(DELAY),
-            Err(_) => break,
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::Interrupted => thread::sleep(DELAY),
+                _ => break,
+            },
         }
     }
     lines

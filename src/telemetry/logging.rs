@@ -13,10 +13,7 @@ use tracing_subscriber::{
     reload,
 };
 
-use super::{
-    log_format::Json,
-    log_writer::{self, LogWriter},
-};
+use super::{log_format::Json, log_writer::LogWriter};
 use crate::config::{LogFormat, Telemetry, telemetry::log_directives};
 
 /// The directives that say which lines are written; they can change while the program runs.
@@ -49,16 +46,6 @@ pub(crate) fn start(config: &Telemetry) -> LogLevel {
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let place = panic.location().map(ToString::to_string);
     error!(place, "panicked");
-}
-
-/// Waits for lines to be written when it is dropped, for half a second at most.
-#[derive(Debug)]
-pub(crate) struct FlushOnDrop;
-
-impl Drop for FlushOnDrop {
-    fn drop(&mut self) {
-        log_writer::flush();
-    }
 }
 
 impl LogLevel {

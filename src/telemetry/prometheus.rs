@@ -1,7 +1,7 @@
 //! The metrics as Prometheus reads them.
 
 use opentelemetry_prometheus::PrometheusExporter;
-use prometheus::{Encoder, Registry, TextEncoder, proto::MetricFamily};
+use prometheus::{Registry, TextEncoder, proto::MetricFamily};
 
 /// The page at `/metrics`.
 #[derive(Clone, Debug)]
@@ -12,11 +12,9 @@ pub(super) fn reader() -> (PrometheusExporter, Page) {
     let registry = Registry::new();
     let reader = opentelemetry_prometheus::exporter()
         .with_registry(registry.clone())
-        .build();
-    (
-        reader.expect("a fresh registry takes a collector"),
-        Page(registry),
-    )
+        .build()
+        .expect("a fresh registry takes a collector");
+    (reader, Page(registry))
 }
 
 impl Page {
@@ -32,11 +30,6 @@ impl Page {
             encoded.expect("writing to memory succeeds");
         }
         text
-    }
-
-    /// The media type of the text.
-    pub(crate) fn content_type() -> String {
-        TextEncoder::new().format_type().to_owned()
     }
 }
 

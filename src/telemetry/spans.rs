@@ -62,22 +62,15 @@ pub(crate) fn extract_trace_context(headers: &HeaderMap) -> Context {
 
 /// Starts the SERVER span of a call in that trace.
 pub(super) fn start(rpc: Option<Rpc>, client: ConnectInfo, trace: &Context) -> Context {
-    let name = rpc.map_or("grpc", Rpc::full_name);
-    let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
-    let context = started(builder, trace);
-    let span = context.span();
-    if span.is_recording() {
-        span.set_attributes(server_attributes(rpc, client));
-    }
-    context
+    let builder = SpanBuilder::from_name(rpc.map_or("grpc", Rpc::full_name))
+        .with_kind(SpanKind::Server)
+        .with_attributes(server_attributes(rpc, client));
+    started(builder, trace)
 }
 
 /// Ends the SERVER span with the status that the caller gets.
 pub(super) fn finish(call: &Context, code: Code, failure: Option<&Failure>) {
     let span = call.span();
-    if !span.is_recording() {
-        return;
-    }
     let name = code_name(code);
     span.set_attribute(KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, name));
     if let Some(Failure { classification, .. }) = failure {
@@ -102,18 +95,12 @@ impl<'a> ClientSpan<'a> {
         metrics: &'a Metrics,
         start: Instant,
     ) -> Self {
-        let name = endpoint.rpc.http_method().as_str();
-        let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Client);
-        let context = started(builder, parent);
-        let span = context.span();
-        if span.is_recording() {
-            let url = endpoint.url_without_values();
-            span.update_name(endpoint.span_name.clone());
-            span.set_attributes(endpoint.attributes.iter().cloned());
-            span.set_attribute(KeyValue::new(attribute::URL_FULL, url));
-        }
+        let url = KeyValue::new(attribute::URL_FULL, endpoint.url_without_values());
+        let builder = SpanBuilder::from_name(endpoint.span_name.clone())
+            .with_kind(SpanKind::Client)
+            .with_attributes(endpoint.attributes.iter().cloned().chain([url]));
         Self {
-            context,
+            context: started(builder, parent),
             endpoint,
             metrics,
             start,
@@ -174,13 +161,11 @@ impl Drop for ClientSpan<'_> {
     /// Ends the span and records the duration, even if the caller cancelled the call.
     fn drop(&mut self) {
         let span = self.context.span();
-        if span.is_recording() {
-            span.set_attributes(self.attributes.iter().cloned());
-            if self.has_failed {
-                span.set_status(Status::error(""));
-            }
-            span.end();
+        span.set_attributes(self.attributes.iter().cloned());
+        if self.has_failed {
+            span.set_status(Status::error(""));
         }
+        span.end();
         let attributes = mem::take(&mut self.attributes);
         let duration = self.start.elapsed();
         self.metrics

@@ -143,11 +143,10 @@ impl Admission<'_> {
                 "the API cannot be reached: calls fail at once until it can be again"
             );
         }
-        state.open_until = Instant::now() + backoff::pause(FIRST_PAUSE, MAX_PAUSE, failed_trials);
+        let until = Instant::now() + backoff::pause(FIRST_PAUSE, MAX_PAUSE, failed_trials);
+        state.open_until = until;
         if failed_trials >= FAILED_TRIALS_UNTIL_NOT_READY {
-            breaker
-                .readiness
-                .set_api_unreachable(Some(state.open_until));
+            breaker.readiness.set_api_unreachable(Some(until));
         }
     }
 }
