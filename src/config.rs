@@ -98,7 +98,7 @@ impl Serve {
         Err(ConfigError::new(flag, expected))
     }
 
-    /// Refuses an address that two listeners have. Port 0 is a different port each time.
+    /// Refuses an address that two listeners have.
     fn check_addresses(&self) -> Result<(), ConfigError> {
         let listen = self.listen.iter().cloned();
         let grpc = listen.map(|address| ("--listen", address));
@@ -107,8 +107,7 @@ impl Serve {
         let sandbox = tcp("--sandbox-listen", self.sandbox_listen);
         let mut seen = Vec::new();
         for (flag, address) in grpc.chain(admin).chain(sandbox) {
-            let is_any_port = matches!(address, Address::Tcp(address) if address.port() == 0);
-            if seen.contains(&address) && !is_any_port {
+            if seen.iter().any(|other| address.overlaps(other)) {
                 let expected = "takes an address that no other listener has";
                 return Err(ConfigError::new(flag, expected));
             }

@@ -174,10 +174,11 @@ fn runtime(workers: Option<u16>) -> Result<Runtime, Failure> {
 
 async fn bind(config: &config::Serve) -> Result<Listeners, Failure> {
     let admin = config.admin_listen.map(Address::Tcp);
+    let all: Vec<_> = config.listen.iter().chain(&admin).cloned().collect();
     let mut grpc = Vec::new();
-    for address in config.listen.iter().chain(&admin) {
-        let listener = Listener::bind(address).await;
-        grpc.push(listener.map_err(failed_to(&format!("listen on {address}")))?);
+    for address in &all {
+        let bound = Listener::bind(address, &all).await;
+        grpc.extend(bound.map_err(failed_to(&format!("listen on {address}")))?);
     }
     let admin = admin.and_then(|_| grpc.pop());
     Ok(Listeners { grpc, admin })

@@ -61,7 +61,8 @@ pub enum Command {
 
 #[derive(Args, Debug)]
 pub struct Serve {
-    /// Address for gRPC calls, IP:port or unix:/path; repeatable, comma-separated in the variable
+    /// Address for gRPC calls, IP:port, localhost:port, :port or unix:/path; repeatable, comma-separated in the
+    /// variable
     #[arg(
         long,
         value_name = "ADDRESS",
@@ -171,7 +172,7 @@ pub struct Sandbox {
 
 #[derive(Args, Debug)]
 pub struct Probe {
-    /// Address of the gateway, IP:port or unix:/path; the first one if there are several
+    /// Address of the gateway, as in serve; the first one if there are several
     #[arg(
         long,
         value_name = "ADDRESS",
