@@ -8,9 +8,10 @@ pub(crate) mod otel;
 mod parse;
 pub(crate) mod telemetry;
 
-use std::{env, ffi::OsString};
+use std::{env, ffi::OsString, net::IpAddr};
 
 use clap::{CommandFactory, FromArgMatches};
+use reqwest::Url;
 
 use self::cli::Cli;
 pub(crate) use self::telemetry::Telemetry;
@@ -98,6 +99,12 @@ impl Serve {
         Err(ConfigError::new(flag, expected))
     }
 
+    /// Whether requests to the API leave this machine without TLS.
+    pub(crate) fn is_upstream_in_clear(&self) -> bool {
+        let url = self.upstream_url.as_ref();
+        url.is_some_and(|url| url.scheme() == "http" && !is_loopback(url))
+    }
+
     /// Refuses an address that two listeners have.
     fn check_addresses(&self) -> Result<(), ConfigError> {
         let listen = self.listen.iter().cloned();
@@ -115,4 +122,10 @@ impl Serve {
         }
         Ok(())
     }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let ip: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }

@@ -15,6 +15,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     sync::{Semaphore, watch},
 };
+use tracing::warn;
 
 use crate::{
     address::Address,
@@ -86,6 +87,9 @@ async fn serve_until_signal(
     let key_readiness = readiness.clone();
     let key = app_key(&config.key, move || key_readiness.clear_key_rejection())?;
     let telemetry = Telemetry::start(settings);
+    if config.is_upstream_in_clear() {
+        warn!("--upstream-url is http and not on this machine: keys and passwords travel in clear");
+    }
     let observer = CallObserver {
         metrics: Arc::new(Metrics::new()),
         propagates_trace_context: settings.otel.propagates_trace_context,

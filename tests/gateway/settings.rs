@@ -819,6 +819,32 @@ async fn worker_threads_sets_the_number_of_workers() {
     }
 }
 
+#[tokio::test]
+async fn plain_http_to_another_machine_is_one_warning() {
+    const WARNING: &str =
+        "--upstream-url is http and not on this machine: keys and passwords travel in clear";
+    for (url, warnings) in [
+        ("http://192.0.2.1", 1),
+        ("http://api.example.com:8080/base", 1),
+        ("http://localhost.example.com", 1),
+        ("http://[2001:db8::1]", 1),
+        ("http://0.0.0.0:8080", 1),
+        ("https://api.example.com", 0),
+        ("http://localhost:1", 0),
+        ("http://127.0.0.1:1", 0),
+        ("http://127.1.2.3:1", 0),
+        ("http://[::1]:1", 0),
+    ] {
+        let log = Gateway::with(url, &["--app-key", KEY]).stopped().await;
+        let warned = log.lines().filter(|line| line.contains("WARN"));
+        assert_eq!(warned.count(), warnings, "{url}: {log}");
+        assert_eq!(log.matches(WARNING).count(), warnings, "{url}: {log}");
+        assert!(!log.contains(url), "{log}");
+    }
+    let sandbox = Gateway::start(program(&["serve", "--sandbox"]));
+    assert!(!sandbox.stopped().await.contains("WARN"));
+}
+
 #[test]
 fn only_tls_needs_certificates() {
     let without = |url: &str| {
