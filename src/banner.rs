@@ -29,9 +29,9 @@ pub(crate) fn sandbox(url: &Url) -> String {
 /// The address of the stand-in API behind the gateway, and commands that walk through the flow.
 fn try_next(gateway: &Address, sandbox: &Url) -> String {
     let target = match gateway {
-        Address::Tcp(address) => address.to_string(),
-        // By default grpcurl sends the path as the authority, which HTTP/2 does not allow.
-        Address::Unix(path) => format!("-authority localhost -unix '{}'", path.display()),
+        // grpcurl's form since 1.9.2.
+        Address::Unix(path) => format!("'unix://{}'", path.display()),
+        _ => gateway.to_string(),
     };
     let [reset, question, token, password] =
         Rpc::ALL.map(|rpc| format!("{target} {}", rpc.full_name()));

@@ -8,9 +8,10 @@ pub(crate) mod otel;
 mod parse;
 pub(crate) mod telemetry;
 
-use std::{env, ffi::OsString};
+use std::{env, ffi::OsString, net::IpAddr};
 
 use clap::{CommandFactory, FromArgMatches};
+use reqwest::Url;
 
 pub(crate) use self::telemetry::Telemetry;
 pub use self::{
@@ -96,7 +97,13 @@ impl Serve {
         Err(ConfigError::new(flag, expected))
     }
 
-    /// Refuses an address that two listeners have. Port 0 is a different port each time.
+    /// Whether requests to the API leave this machine without TLS.
+    pub(crate) fn is_upstream_in_clear(&self) -> bool {
+        let url = self.upstream_url.as_ref();
+        url.is_some_and(|url| url.scheme() == "http" && !is_loopback(url))
+    }
+
+    /// Refuses an address that two listeners have.
     fn check_addresses(&self) -> Result<(), ConfigError> {
         let listen = self.listen.iter().cloned();
         let grpc = listen.map(|address| ("--listen", address));
@@ -105,8 +112,7 @@ impl Serve {
         let sandbox = tcp("--sandbox-listen", self.sandbox_listen);
         let mut seen = Vec::new();
         for (flag, address) in grpc.chain(admin).chain(sandbox) {
-            let is_any_port = matches!(address, Address::Tcp(address) if address.port() == 0);
-            if seen.contains(&address) && !is_any_port {
+            if seen.iter().any(|other| address.overlaps(other)) {
                 let expected = "takes an address that no other listener has";
                 return Err(ConfigError::new(flag, expected));
             }
@@ -114,4 +120,10 @@ impl Serve {
         }
         Ok(())
     }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let ip: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }

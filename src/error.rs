@@ -10,8 +10,13 @@ pub(crate) enum Error {
     /// A field of the request breaks the contract.
     #[error("the request is invalid")]
     Invalid(Vec<Violation>),
-    /// The request cannot be decoded, has too much metadata, or names a method that does not exist. If
-    /// tonic refused it, the code is tonic's.
+    /// The request has more metadata than a call may have.
+    #[error("the request has too much metadata")]
+    TooMuchMetadata,
+    /// There is no such method.
+    #[error("the method is unknown")]
+    UnknownMethod,
+    /// tonic cannot decode the message; the code is tonic's.
     #[error("the request cannot be decoded")]
     Undecodable(tonic::Code),
     /// No application key is configured, and the caller sent none.

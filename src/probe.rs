@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -24,18 +24,31 @@ pub(crate) async fn probe(address: &Address) -> Result<(), String> {
 }
 
 async fn check(address: &Address) -> Result<(), String> {
-    // tonic takes a path after `unix:` as it is. `0.0.0.0` and `[::]` connect to this host.
-    let uri = match address {
-        Address::Unix(_) => address.to_string(),
-        Address::Tcp(address) => format!("http://{address}"),
-    };
-    let endpoint = Endpoint::from_shared(uri).map_err(|error| error.to_string())?;
-    let channel = endpoint.connect().await.map_err(|_| "cannot connect")?;
-    let mut client = HealthClient::new(channel);
+    let mut client = HealthClient::new(connect(address).await?);
     let response = client.check(HealthCheckRequest::default()).await;
     let response = response.map_err(|status| status.message().to_owned())?;
     match response.get_ref().status() {
         ServingStatus::Serving => Ok(()),
         status => Err(status.as_str_name().to_owned()),
     }
+}
+
+/// Connects to the first socket of the address that takes the connection.
+async fn connect(address: &Address) -> Result<Channel, String> {
+    // tonic takes a path after `unix:` as it is. `0.0.0.0` and `[::]` connect to this host.
+    let uris = match address {
+        Address::Unix(_) => vec![address.to_string()],
+        _ => address
+            .sockets()
+            .iter()
+            .map(|socket| format!("http://{socket}"))
+            .collect(),
+    };
+    for uri in uris {
+        let endpoint = Endpoint::from_shared(uri).map_err(|error| error.to_string())?;
+        if let Ok(channel) = endpoint.connect().await {
+            return Ok(channel);
+        }
+    }
+    Err("cannot connect".to_owned())
 }

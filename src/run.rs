@@ -15,6 +15,7 @@ use tokio::{
     runtime::{Builder, Runtime},
     sync::{Semaphore, watch},
 };
+use tracing::warn;
 
 use crate::{
     address::Address,
@@ -94,6 +95,9 @@ async fn serve_until_signal(
     let key = app_key(&config.key, move || key_readiness.clear_key_rejection())?;
     let propagates_trace_context = settings.otel.propagates_trace_context;
     let telemetry = Telemetry::start(settings);
+    if config.is_upstream_in_clear() {
+        warn!("--upstream-url is http and not on this machine: keys and passwords travel in clear");
+    }
     let observer = CallObserver {
         metrics: Arc::new(Metrics::new()),
         propagates_trace_context,
@@ -185,10 +189,11 @@ fn runtime(workers: Option<u16>) -> Result<Runtime, Failure> {
 
 async fn bind(config: &config::Serve) -> Result<Listeners, Failure> {
     let admin = config.admin_listen.map(Address::Tcp);
+    let all: Vec<_> = config.listen.iter().chain(&admin).cloned().collect();
     let mut grpc = Vec::new();
-    for address in config.listen.iter().chain(&admin) {
-        let listener = Listener::bind(address).await;
-        grpc.push(listener.map_err(failed_to(&format!("listen on {address}")))?);
+    for address in &all {
+        let bound = Listener::bind(address, &all).await;
+        grpc.extend(bound.map_err(failed_to(&format!("listen on {address}")))?);
     }
     let admin = admin.and_then(|_| grpc.pop());
     Ok(Listeners { grpc, admin })

@@ -6,7 +6,9 @@
 //! | what happened | code | reason |
 //! | --- | --- | --- |
 //! | a field is empty, too long or no UUID, the confirmation differs, or a `request_id` is taken | INVALID_ARGUMENT | `INVALID_REQUEST` |
-//! | the message is too long; cannot be decoded; no such method | RESOURCE_EXHAUSTED; INTERNAL; UNIMPLEMENTED | `INVALID_REQUEST` |
+//! | the message is too large; too much metadata | RESOURCE_EXHAUSTED | `INVALID_REQUEST` |
+//! | the message cannot be decoded | INTERNAL | `INVALID_REQUEST` |
+//! | no such method; unsupported compression | UNIMPLEMENTED | `INVALID_REQUEST` |
 //! | `ErrorIncorrectAnswer`, the caller gave no answer | FAILED_PRECONDITION | `SECRET_QUESTION_ANSWER_REQUIRED` |
 //! | `ErrorIncorrectAnswer`, the caller gave an answer | INVALID_ARGUMENT | `SECRET_QUESTION_ANSWER_INCORRECT` |
 //! | any other entry in `Errors` of a 2xx | FAILED_PRECONDITION, or by `StatusCode` | `UPSTREAM_REFUSED` |
@@ -127,6 +129,8 @@ fn row(error: &Error, is_read_only: bool) -> Row {
     let if_sent = |sent, code, reason, fault| (code, reason, fault, Outcome::if_sent(sent));
     match *error {
         Error::Invalid(_) => invalid(C::InvalidArgument),
+        Error::TooMuchMetadata => invalid(C::ResourceExhausted),
+        Error::UnknownMethod => invalid(C::Unimplemented),
         // The specification's code for a message over the limit; tonic reports OUT_OF_RANGE.
         Error::Undecodable(C::OutOfRange) => invalid(C::ResourceExhausted),
         Error::Undecodable(code) => invalid(code),

@@ -54,7 +54,8 @@ pub enum Command {
 
 #[derive(Args, Debug)]
 pub struct Serve {
-    /// Address for gRPC calls, IP:port or unix:/path; repeatable, comma-separated in the variable
+    /// Address for gRPC calls, IP:port, localhost:port, :port or unix:/path; repeatable, comma-separated in the
+    /// variable
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
     #[arg(value_delimiter = ',')]
     pub listen: Vec<Address>,
@@ -171,7 +172,7 @@ pub struct Sandbox {
 
 #[derive(Args, Debug)]
 pub struct Probe {
-    /// Address of the gateway, IP:port or unix:/path; the first one if there are several
+    /// Address of the gateway, as in serve; the first one if there are several
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
     #[arg(value_delimiter = ',')]
     pub listen: Vec<Address>,

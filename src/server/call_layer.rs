@@ -19,7 +19,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tonic::{Code, Status, body::Body};
+use tonic::{Status, body::Body};
 use tower::{BoxError, Service};
 
 use super::{
@@ -37,8 +37,6 @@ use crate::{
 
 /// The most metadata that a call may have, in bytes as HTTP/2 counts them.
 const MAX_METADATA: usize = 16 * 1024;
-const TOO_MUCH_METADATA: Error = Error::Undecodable(Code::ResourceExhausted);
-const UNKNOWN_METHOD: Error = Error::Undecodable(Code::Unimplemented);
 /// How long the rest of a message is waited for when its call is refused early.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -99,7 +97,7 @@ where
     fn call_health_or_reflection(&mut self, request: Request<Incoming>) -> ResponseFuture {
         let shared = Arc::clone(&self.shared);
         if header_list_size(request.headers()) > MAX_METADATA {
-            return ready(refuse_unobserved(&TOO_MUCH_METADATA));
+            return ready(refuse_unobserved(&Error::TooMuchMetadata));
         }
         let Ok(permit) = Arc::clone(&self.connection.auxiliary_streams).try_acquire_owned() else {
             return ready(refuse_unobserved(&Error::Overloaded));
@@ -129,7 +127,7 @@ where
             .begin(rpc, request.headers(), client, arrival.into_std());
         if header_list_size(request.headers()) > MAX_METADATA {
             // At once and not in the future, so that the metadata's memory goes.
-            return ready(observe_refusal(&TOO_MUCH_METADATA, observation));
+            return ready(observe_refusal(&Error::TooMuchMetadata, observation));
         }
         let (permit, refused) = shared.reading.begin();
         // tonic drops the body, and with it the permit, when it has read the message.
@@ -140,7 +138,7 @@ where
             return Box::pin(async move {
                 let _open = open;
                 discard(request.into_body(), &refused).await;
-                Ok(observe_refusal(&UNKNOWN_METHOD, observation))
+                Ok(observe_refusal(&Error::UnknownMethod, observation))
             });
         };
         let call = shared.new_call(rpc, client, arrival, request.headers(), &observation);

@@ -1,8 +1,12 @@
 //! Where the gateway listens, and the loop that accepts connections.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    time::Duration,
+};
 
-use rustix::net::sockopt;
+use rustix::{io::Errno, net::sockopt};
 use tokio::{
     io::{Join, join},
     net::{
@@ -39,19 +43,23 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
-    /// Binds the address. The file that a dead process left at a socket's path is replaced.
+    /// Binds one of the gateway's addresses, which can take two listeners. The file that a dead process left at a
+    /// socket's path is replaced.
     ///
     /// # Errors
     ///
     /// The system's error, or that a live process already listens on the socket.
-    pub(crate) async fn bind(address: &Address) -> io::Result<Self> {
-        match address {
-            Address::Tcp(address) => bind_tcp(*address).map(Self::Tcp),
+    pub(crate) async fn bind(address: &Address, all: &[Address]) -> io::Result<Vec<Self>> {
+        let bound = match address {
+            Address::Tcp(socket) => vec![bind_tcp(*socket, is_beside_ipv4(socket, all))?],
+            Address::Localhost(port) => bind_localhost(*port)?,
+            Address::Any(port) => vec![bind_any(*port)?],
             Address::Unix(path) => {
                 let (listener, file) = unix_socket::bind(path).await?;
-                Ok(Self::Unix(listener, file))
+                return Ok(vec![Self::Unix(listener, file)]);
             }
-        }
+        };
+        Ok(bound.into_iter().map(Self::Tcp).collect())
     }
 
     /// The address, with the port that the system picked.
@@ -134,11 +142,48 @@ async fn wait_for_evicted(limit: &ConnectionLimit, connections: &TaskTracker) {
     }
 }
 
-fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+/// Whether another listener takes IPv4 connections on the same port.
+fn is_beside_ipv4(socket: &SocketAddr, all: &[Address]) -> bool {
+    let mut others = all.iter().flat_map(Address::sockets);
+    others.any(|other| other.is_ipv4() && other.port() == socket.port() && other.port() != 0)
+}
+
+/// Binds the loopback addresses, on the same port, of the families that the machine has.
+fn bind_localhost(port: u16) -> io::Result<Vec<TcpListener>> {
+    let v4 = bind_tcp((Ipv4Addr::LOCALHOST, port).into(), false);
+    let address = v4.as_ref().ok().map(TcpListener::local_addr).transpose()?;
+    let port = address.map_or(port, |address| address.port());
+    let v6 = bind_tcp((Ipv6Addr::LOCALHOST, port).into(), true);
+    match (v4, v6) {
+        (Ok(v4), Ok(v6)) => Ok(vec![v4, v6]),
+        (Ok(one), Err(error)) | (Err(error), Ok(one)) if lacks_family(&error) => Ok(vec![one]),
+        (Err(error), _) | (_, Err(error)) => Err(error),
+    }
+}
+
+/// Binds all addresses of both families by one IPv6 socket; those of IPv4 where the machine has no IPv6.
+fn bind_any(port: u16) -> io::Result<TcpListener> {
+    match bind_tcp((Ipv6Addr::UNSPECIFIED, port).into(), false) {
+        Err(error) if lacks_family(&error) => bind_tcp((Ipv4Addr::UNSPECIFIED, port).into(), false),
+        bound => bound,
+    }
+}
+
+/// Whether the machine has no IPv6 (or no IPv4): its system does not know it, or no interface has such an address.
+fn lacks_family(error: &io::Error) -> bool {
+    let is_unknown = error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error());
+    is_unknown || error.kind() == io::ErrorKind::AddrNotAvailable
+}
+
+fn bind_tcp(address: SocketAddr, is_v6_only: bool) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
+    if address.is_ipv6() {
+        // The default is a setting of the system.
+        sockopt::set_ipv6_v6only(&socket, is_v6_only)?;
+    }
     // Accepted connections inherit this. It closes a connection whose peer acknowledges nothing while the send buffer still
     // has room, so that writes succeed and the write timeout never applies.
     sockopt::set_tcp_user_timeout(&socket, WRITE_STALL_TIMEOUT.as_millis() as u32)?;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use tonic::Status;
+use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
 use super::{Classification, DOMAIN, Outcome};
@@ -57,7 +57,8 @@ impl Classification {
             details.set_retry_info(delay);
         }
         details.set_error_info(self.reason.as_str_name(), DOMAIN, metadata);
-        let mut status = Status::with_error_details(self.code, message(self.reason), details);
+        let mut status =
+            Status::with_error_details(self.code, message(error, self.reason), details);
         let pushback = match delay {
             _ if is_unknown_write => Some(NO_RETRY),
             Some(delay) if delay > time_left => Some(NO_RETRY),
@@ -118,12 +119,27 @@ fn whole_milliseconds(time: Duration) -> i64 {
     i64::try_from(milliseconds).unwrap_or(i64::MAX)
 }
 
-/// The fixed sentence for a reason.
-fn message(reason: ErrorReason) -> &'static str {
+/// The fixed sentence for an error: one for each reason, and for `INVALID_REQUEST` one for each cause.
+fn message(error: &Error, reason: ErrorReason) -> &'static str {
+    match error {
+        Error::TooMuchMetadata => "The call has more than 16 KiB of metadata; nothing was sent.",
+        Error::UnknownMethod => "There is no such method; nothing was sent.",
+        Error::Undecodable(Code::Unimplemented) => {
+            "The compression of the message is not supported; nothing was sent."
+        }
+        Error::Undecodable(Code::OutOfRange | Code::ResourceExhausted) => {
+            "The message is larger than 64 KiB; nothing was sent."
+        }
+        Error::Undecodable(_) => "The message cannot be read; nothing was sent.",
+        _ => message_of_reason(reason),
+    }
+}
+
+fn message_of_reason(reason: ErrorReason) -> &'static str {
     use ErrorReason as R;
     match reason {
         R::Unspecified => "The call failed.",
-        R::InvalidRequest => "The request is invalid; nothing was sent.",
+        R::InvalidRequest => "A field of the request is invalid; nothing was sent.",
         R::SecretQuestionAnswerRequired => "The secret question has to be answered first.",
         R::SecretQuestionAnswerIncorrect => "The answer to the secret question is incorrect.",
         R::UpstreamRefused => "The API refused the call.",

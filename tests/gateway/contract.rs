@@ -14,6 +14,7 @@ use reset_gateway::{
     },
     rpc::{API_VERSION, REQUEST_FIELDS, Rpc, UpstreamRelease},
 };
+use serde_json::{Value as Json, json};
 
 const PACKAGE: &str = "autoshares.passwordreset.v1";
 const CANARY: &str = "canary-6b1f";
@@ -138,4 +139,54 @@ fn the_contract_imports_nothing() {
     let file = pool().get_file_by_name("autoshares/passwordreset/v1/password_reset.proto");
     assert_eq!(file.unwrap().dependencies().count(), 0);
     assert_eq!(pool().files().count(), 1);
+}
+
+/// Asserts that the text is a service config by gRFC A6 that retries only what is safe to call again, and gives the names
+/// of its methods.
+fn retried(config: &str) -> Vec<String> {
+    let config: Json = serde_json::from_str(config).unwrap();
+    let [methods] = &config["methodConfig"].as_array().unwrap()[..] else {
+        panic!("{config}")
+    };
+    let policy = &methods["retryPolicy"];
+    let seconds = |key: &str| -> f64 {
+        let text = policy[key].as_str().unwrap().strip_suffix('s').unwrap();
+        text.parse().unwrap()
+    };
+    assert_eq!(policy["retryableStatusCodes"], json!(["UNAVAILABLE"]));
+    assert!((2..=5).contains(&policy["maxAttempts"].as_u64().unwrap()));
+    assert!(0.0 < seconds("initialBackoff") && seconds("initialBackoff") <= seconds("maxBackoff"));
+    assert!(policy["backoffMultiplier"].as_f64().unwrap() > 0.0);
+    let throttling = &config["retryThrottling"];
+    assert!((1..=1000).contains(&throttling["maxTokens"].as_u64().unwrap()));
+    assert!(throttling["tokenRatio"].as_f64().unwrap() > 0.0);
+    assert_eq!(methods.as_object().unwrap().len(), 2, "{methods}");
+    assert_eq!(policy.as_object().unwrap().len(), 5, "{policy}");
+    let names = methods["name"].as_array().unwrap();
+    names.iter().flat_map(methods_named).collect()
+}
+
+/// The methods that a name in a service config stands for. Without a method it is all of the service's.
+fn methods_named(name: &Json) -> Vec<String> {
+    assert_eq!(name["service"], service().full_name());
+    let is_named = |rpc: &Rpc| {
+        name.get("method")
+            .is_none_or(|method| *method == *rpc.name())
+    };
+    let named: Vec<_> = Rpc::ALL.into_iter().filter(is_named).collect();
+    assert!(!named.is_empty(), "{name} does not exist");
+    named.iter().map(|rpc| rpc.name().to_owned()).collect()
+}
+
+#[test]
+fn the_service_configs_retry_methods_of_the_contract() {
+    let reads = Rpc::ALL.into_iter().filter(|rpc| rpc.is_read_only());
+    assert_eq!(
+        retried(include_str!("../../deploy/grpc/retry-reads.json")),
+        reads.map(Rpc::name).collect::<Vec<_>>()
+    );
+    assert_eq!(
+        retried(include_str!("../../deploy/grpc/retry-with-request-id.json")),
+        Rpc::ALL.map(Rpc::name)
+    );
 }

@@ -14,6 +14,8 @@ mod sandbox;
 
 mod server;
 
+mod addresses;
+
 mod connections;
 
 mod hostile;

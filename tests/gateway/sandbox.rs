@@ -361,3 +361,20 @@ async fn the_sandbox_alone_follows_its_key_file() {
     assert_eq!(status("first-key").await, 403);
     assert_eq!(status("second-key").await, 200);
 }
+
+#[tokio::test]
+async fn the_commands_to_try_next_name_a_unix_socket_as_grpcurl_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a b.sock");
+    let listen = format!("unix:{}", path.display());
+    let gateway = Gateway::start(program(&["serve", "--sandbox", "--listen", &listen]));
+    let output = gateway.stopped_with_output().await;
+    let target = format!("'unix://{}'", path.display());
+    let commands = output.lines().filter(|line| line.contains("grpcurl -"));
+    let calls_the_socket = |line: &str| line.contains(&format!("' {target} autoshares."));
+    assert_eq!(
+        commands.filter(|line| calls_the_socket(line)).count(),
+        5,
+        "{output}"
+    );
+}

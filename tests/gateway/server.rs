@@ -11,7 +11,7 @@ use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
-use tonic::codec::CompressionEncoding;
+use tonic::{Status, codec::CompressionEncoding};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -170,6 +170,40 @@ async fn an_unknown_method_is_unimplemented() {
             "Unimplemented INVALID_REQUEST caller not_sent",
             "{path}"
         );
+    }
+}
+
+#[tokio::test]
+async fn each_cause_of_an_invalid_request_has_its_own_sentence() {
+    let gateway = Gateway::with("http://127.0.0.1:1", &["--app-key", KEY]);
+    let reset = || post(RESET, "application/grpc");
+    let unknown = || post("/no.Service/Method", "application/grpc");
+    let message = Call::Reset.framed();
+    let compressed = [&[1], &message[1..]].concat();
+    for (request, message, expected) in [
+        (reset(), framed(&[]), "A field of the request is invalid"),
+        (unknown(), message.clone(), "There is no such method"),
+        (
+            reset().header("grpc-encoding", "br"),
+            compressed,
+            "The compression of the message is not supported",
+        ),
+        (reset(), framed(&[0xff]), "The message cannot be read"),
+        (
+            reset(),
+            framed(&[0; 64 * 1024 + 1]),
+            "The message is larger than 64 KiB",
+        ),
+        (
+            reset().header("x", "y".repeat(16 * 1024)),
+            message,
+            "The call has more than 16 KiB of metadata",
+        ),
+    ] {
+        let (_, headers) = send(&gateway, request, message).await;
+        let status = Status::from_header_map(&headers).unwrap();
+        assert!(summary(&status).contains(" INVALID_REQUEST caller not_sent"));
+        assert_eq!(status.message(), format!("{expected}; nothing was sent."));
     }
 }
 

@@ -59,12 +59,12 @@ fn a_wrong_flag_is_named_with_what_it_takes() {
     let number = "takes a whole number from 1 to 1000000";
     let rate = "takes NUMBER/DURATION from 1/24h to 1000000/1ms, such as 20/10m, or off";
     let metadata = "takes the name of metadata: small letters, digits, hyphens, dots and underscores, such as x-application";
-    let address = "takes IP:port or unix:/absolute/path (at most 107 bytes)";
+    let address = "takes IP:port, localhost:port, :port or unix:/absolute/path (at most 107 bytes)";
     let key = "takes an application key: 1 to 1024 printable ASCII characters, no spaces";
     for (flag, values, takes) in [
         (
             "--listen",
-            &[VALUE, "localhost:50051", "127.0.0.1", "unix:relative", ""][..],
+            &[VALUE, "example.com:50051", "127.0.0.1", "unix:relative", ""][..],
             address,
         ),
         (
@@ -535,8 +535,7 @@ async fn a_client_certificate_and_its_key_go_together() {
 #[test]
 fn a_unix_address_that_grpc_libraries_read_in_another_way_is_refused() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let expected =
-        "--listen (RESET_GATEWAY_LISTEN) takes IP:port or unix:/absolute/path (at most 107 bytes)";
+    let expected = "--listen (RESET_GATEWAY_LISTEN) takes IP:port, localhost:port, :port or unix:/absolute/path (at most 107 bytes)";
     for address in [
         "unix://no-such-folder/x.sock",
         "unix:no-such-folder/x.sock",
@@ -655,7 +654,7 @@ fn the_other_commands_check_their_settings_too() {
         ),
         (
             &["probe", "--listen", VALUE],
-            "--listen (RESET_GATEWAY_LISTEN) takes IP:port or unix:/absolute/path (at most 107 bytes)",
+            "--listen (RESET_GATEWAY_LISTEN) takes IP:port, localhost:port, :port or unix:/absolute/path (at most 107 bytes)",
         ),
         (
             &["sandbox", "--sandbox-listen", VALUE],
@@ -825,6 +824,32 @@ async fn worker_threads_sets_the_number_of_workers() {
             threads
         );
     }
+}
+
+#[tokio::test]
+async fn plain_http_to_another_machine_is_one_warning() {
+    const WARNING: &str =
+        "--upstream-url is http and not on this machine: keys and passwords travel in clear";
+    for (url, warnings) in [
+        ("http://192.0.2.1", 1),
+        ("http://api.example.com:8080/base", 1),
+        ("http://localhost.example.com", 1),
+        ("http://[2001:db8::1]", 1),
+        ("http://0.0.0.0:8080", 1),
+        ("https://api.example.com", 0),
+        ("http://localhost:1", 0),
+        ("http://127.0.0.1:1", 0),
+        ("http://127.1.2.3:1", 0),
+        ("http://[::1]:1", 0),
+    ] {
+        let log = Gateway::with(url, &["--app-key", KEY]).stopped().await;
+        let warned = log.lines().filter(|line| line.contains("WARN"));
+        assert_eq!(warned.count(), warnings, "{url}: {log}");
+        assert_eq!(log.matches(WARNING).count(), warnings, "{url}: {log}");
+        assert!(!log.contains(url), "{log}");
+    }
+    let sandbox = Gateway::start(program(&["serve", "--sandbox"]));
+    assert!(!sandbox.stopped().await.contains("WARN"));
 }
 
 #[test]

@@ -97,7 +97,8 @@ impl Gateway {
         Self::spawn(command)
     }
 
-    fn spawn(mut command: Command) -> Self {
+    /// Starts the command as it is.
+    pub fn spawn(mut command: Command) -> Self {
         let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let (stderr, stderr_reader) = collect(child.stderr.take().unwrap());
@@ -123,13 +124,16 @@ impl Gateway {
         }
     }
 
-    /// The rest of the line that begins so.
+    /// The rest of the first line that begins so.
     pub fn announced(&self, beginning: &str) -> &str {
-        let line = self
-            .announced
-            .lines()
-            .find_map(|line| line.strip_prefix(beginning));
+        let line = self.announced_all(beginning).next();
         line.unwrap_or_else(|| panic!("no {beginning:?} in {}", self.announced))
+    }
+
+    /// The rest of each line that begins so.
+    pub fn announced_all(&self, beginning: &str) -> impl Iterator<Item = &str> {
+        let lines = self.announced.lines();
+        lines.filter_map(move |line| line.strip_prefix(beginning))
     }
 
     /// The process's id.
