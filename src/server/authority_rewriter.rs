@@ -6,7 +6,7 @@ mod header_block;
 mod huffman;
 
 use std::{
-    io, mem,
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -118,10 +118,9 @@ impl Frames {
     }
 }
 
-/// Splits off what `count` says, or all that there is, and counts it.
+/// Splits off as many bytes as `count` says, or all that there are, and counts them.
 fn take<'b>(count: &mut usize, bytes: &mut &'b mut [u8]) -> &'b mut [u8] {
-    let (taken, rest) = mem::take(bytes).split_at_mut(bytes.len().min(*count));
-    *bytes = rest;
-    *count -= taken.len();
-    taken
+    let length = bytes.len().min(*count);
+    *count -= length;
+    bytes.split_off_mut(..length).unwrap_or_default()
 }
