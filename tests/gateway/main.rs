@@ -14,6 +14,8 @@ mod sandbox;
 
 mod server;
 
+mod unix_authority;
+
 mod connections;
 
 mod hostile;
