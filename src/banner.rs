@@ -30,8 +30,8 @@ pub(crate) fn sandbox(url: &Url) -> String {
 fn try_next(gateway: &Address, sandbox: &Url) -> String {
     let target = match gateway {
         Address::Tcp(address) => address.to_string(),
-        // By default grpcurl sends the path as the authority, which HTTP/2 does not allow.
-        Address::Unix(path) => format!("-authority localhost -unix '{}'", path.display()),
+        // The form that grpcurl takes from 1.9.2 on.
+        Address::Unix(path) => format!("'unix://{}'", path.display()),
     };
     let [reset, question, token, password] =
         Rpc::ALL.map(|rpc| format!("{target} {}", rpc.full_name()));
