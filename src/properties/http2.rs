@@ -16,7 +16,7 @@ const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
 const NAMES: &str = "x|te|:path|authority|:authorit|:authoritx|:authority-|user-agent";
-const PIECES: &str = "|/|%|%2F|//| |-|.|3|4|localhost|:50051|/run/gateway.sock|a|Z|&|(|'|#|[|]|~|@";
+const PIECES: &str = "|/|%|%2F|//| |-|.|3|4|localhost|:50051|/run/gateway.sock|tuzZ|?|'|#>|[~|@";
 /// HPACK's codes for characters, by their length in bits.
 const CODES: [(u32, &str); 8] = [
     (5, "012aceiost"),
@@ -82,7 +82,8 @@ fn part(u: &mut Unstructured<'_>, kind: u8, flags: u8, block: Bytes) -> Result<B
     let flags = flags | if has_priority { PRIORITY } else { 0 };
     let payload = [
         unchanged(padding.as_slice()),
-        unchanged(if has_priority { b"/%/%/" } else { &[] }),
+        // In a header block it would be the beginning of an authority.
+        unchanged(if has_priority { b"A\x40/%/" } else { &[] }),
         block,
         unchanged(&vec![b'/'; padding.unwrap_or_default().into()]),
     ];
@@ -102,7 +103,7 @@ fn field(u: &mut Unstructured<'_>) -> Result<Bytes> {
     let other = string(&value, is_coded);
     Ok(match u.int_in_range(0..=5)? {
         0 => number(0x80, 7, u.int_in_range(1..=300)?),
-        1 => number(0x20, 5, u.int_in_range(0..=5000)?),
+        1 => number(0x20, 5, *u.choose(&[0, 15, 30, 31, 158, 159, 4096])?),
         2 => [number(first, prefix, u.int_in_range(2..=300)?), other].concat(),
         3 => {
             let name = string(&choose(u, NAMES)?, u.arbitrary()?);
