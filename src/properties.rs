@@ -3,6 +3,7 @@
 
 mod encoding;
 mod generate;
+mod http2;
 
 use std::time::{Duration, SystemTime};
 
@@ -11,6 +12,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
 
+use self::http2::{HEADERS, PREFACE};
 use crate::{
     call,
     envelope::RequestValues,
@@ -18,6 +20,7 @@ use crate::{
     invisible::is_invisible,
     proto::ErrorReason,
     rpc::{REQUEST_FIELDS, Rpc},
+    server::authority_rewriter::Frames,
     status::{Classification, DOMAIN},
     steps,
     upstream::retry_after as retry_after_header,
@@ -127,6 +130,52 @@ pub fn retry_after(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Of all that a client sends, only the value of `:authority` is rewritten, and it does not matter in which pieces it
+/// arrives. Of bytes that are not HTTP/2, no others are changed.
+pub fn authority(u: &mut Unstructured<'_>) -> Result<()> {
+    let (sent, expected): (Vec<_>, Vec<_>) = http2::connection(u)?.into_iter().unzip();
+    assert_eq!(rewritten(u, &sent)?, expected);
+
+    let kind = if u.arbitrary()? {
+        HEADERS
+    } else {
+        u.arbitrary()?
+    };
+    let first = http2::frame(
+        kind,
+        u.arbitrary()?,
+        http2::unchanged(u.bytes(u.len() / 2)?),
+    );
+    let first: Vec<_> = first.into_iter().map(|(byte, _)| byte).collect();
+    let sent = [PREFACE, &first, u.peek_bytes(u.len()).unwrap_or_default()].concat();
+    let in_pieces = rewritten(u, &sent)?;
+    let mut at_once = sent.clone();
+    Frames::new().rewrite(&mut at_once);
+    assert_eq!(in_pieces, at_once);
+    for (sent, got) in sent.into_iter().zip(at_once) {
+        // In Huffman's code a bit is set.
+        let is_replaced = got == b'-' && [b'/', b'%'].contains(&sent);
+        assert!(
+            is_replaced || got & sent == sent,
+            "{sent:#x} became {got:#x}"
+        );
+    }
+    Ok(())
+}
+
+/// What becomes of these bytes if they arrive in pieces.
+fn rewritten(u: &mut Unstructured<'_>, sent: &[u8]) -> Result<Vec<u8>> {
+    let (mut bytes, mut frames) = (sent.to_vec(), Frames::new());
+    let mut rest = &mut *bytes;
+    while !rest.is_empty() {
+        let length = u.int_in_range(1..=40)?.min(rest.len());
+        let (piece, others) = rest.split_at_mut(length);
+        frames.rewrite(piece);
+        rest = others;
+    }
+    Ok(bytes)
+}
+
 /// The status fits into a client's header limit and has all details.
 fn assert_complete(status: &Status) {
     let headers = status.clone().into_http::<()>().headers().clone();
@@ -233,5 +282,10 @@ mod tests {
     #[test]
     fn retry_after_is_read_as_seconds_or_a_date() {
         check(retry_after, 60);
+    }
+
+    #[test]
+    fn only_the_authority_of_a_call_is_rewritten() {
+        check(authority, 400);
     }
 }

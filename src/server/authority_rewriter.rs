@@ -1,12 +1,12 @@
-//! Makes `:authority` valid on Unix sockets, because h2 refuses calls in which it is the socket's path. gRPC's C core
-//! (Python, C++, Ruby, PHP), Java and older Go clients send that.
+//! Makes `:authority` valid on Unix sockets. gRPC's C core (Python, C++, Ruby, PHP), Java and grpcurl send the socket's path
+//! there, and h2 refuses such calls.
 
 mod header_block;
 
 mod huffman;
 
 use std::{
-    io, mem,
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -25,7 +25,7 @@ const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 const PRIORITY_LENGTH: usize = 5;
 
-/// A client's half of a Unix connection.
+/// Reads what a client sends on a Unix socket, with the authority made valid.
 #[derive(Debug)]
 pub(super) struct AuthorityRewriter<R> {
     reader: R,
@@ -54,8 +54,8 @@ impl<R: AsyncRead + Unpin> AsyncRead for AuthorityRewriter<R> {
 
 /// Finds the header blocks among a client's bytes and rewrites them in place, without holding a byte back.
 ///
-/// It needs the lengths of frames alone to stay in step, and every block is read anew. So a block that it does not
-/// understand passes as it is, and neither that block nor a later one is damaged.
+/// Only the lengths of frames carry over from one frame to the next, and each block is read from its own beginning. So
+/// a block that is not understood passes unchanged and cannot spoil a later one.
 #[derive(Debug, Default)]
 pub(crate) struct Frames {
     /// How many bytes to pass on before the next part of a header block, how many that part has, and how many to pass on
@@ -63,7 +63,7 @@ pub(crate) struct Frames {
     before: usize,
     part: usize,
     after: usize,
-    /// What was read of the next frame's head, to which the length of its padding counts here.
+    /// The next frame's head as far as it was read, with the length of the padding if there is one.
     head: Vec<u8>,
     block: HeaderBlock,
 }
@@ -118,10 +118,9 @@ impl Frames {
     }
 }
 
-/// Splits off what `count` says, or all that there is, and counts it.
+/// Splits off as many bytes as `count` says, or all that there are, and counts them.
 fn take<'b>(count: &mut usize, bytes: &mut &'b mut [u8]) -> &'b mut [u8] {
-    let (taken, rest) = mem::take(bytes).split_at_mut(bytes.len().min(*count));
-    *bytes = rest;
-    *count -= taken.len();
-    taken
+    let length = bytes.len().min(*count);
+    *count -= length;
+    bytes.split_off_mut(..length).unwrap_or_default()
 }

@@ -16,6 +16,8 @@ mod server;
 
 mod addresses;
 
+mod unix_authority;
+
 mod connections;
 
 mod hostile;

@@ -115,18 +115,21 @@ impl HeaderBlock {
 
     fn rewrite_text(&mut self, byte: &mut u8) {
         if self.is_authority {
-            match byte {
-                _ if self.is_name() => {
-                    self.is_authority = *byte == AUTHORITY[AUTHORITY.len() - self.left];
-                }
-                _ if self.is_coded => self.character.rewrite(byte),
-                b'/' | b'%' => *byte = b'-',
-                _ => {}
-            }
+            self.rewrite_authority(byte);
         }
         self.left -= 1;
         if self.left == 0 {
             self.end_text();
+        }
+    }
+
+    fn rewrite_authority(&mut self, byte: &mut u8) {
+        if self.is_name() {
+            self.is_authority = *byte == AUTHORITY[AUTHORITY.len() - self.left];
+        } else if self.is_coded {
+            self.character.rewrite(byte);
+        } else if matches!(byte, b'/' | b'%') {
+            *byte = b'-';
         }
     }
 

@@ -25,7 +25,7 @@ impl Character {
     }
 
     fn add(&mut self, bit: bool) {
-        // More than 13 bits are no character of an authority: h2 refuses the call, and the rest passes as it is.
+        // An authority has no character of more than 13 bits. h2 refuses the call, and the rest passes unchanged.
         const TOO_LONG: u16 = 1 << 14;
         if self.0 < TOO_LONG {
             self.0 = self.0 << 1 | u16::from(bit);

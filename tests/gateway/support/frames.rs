@@ -28,6 +28,9 @@ pub const NO_SETTINGS: &[u8] = &[0, 0, 0, SETTINGS, 0, 0, 0, 0, 0];
 
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
+pub const PADDED: u8 = 8;
+/// The flag; the kind of frame is `PRIORITY`.
+pub const HAS_PRIORITY: u8 = 0x20;
 
 /// One frame.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -47,18 +50,19 @@ pub fn setting(name: u16, value: u32) -> Vec<u8> {
 
 /// The header block of a gRPC call, with further headers.
 pub fn call_to(path: &str, more: &[(&str, &str)]) -> Vec<u8> {
-    let call = [
-        (":method", "POST"),
-        (":scheme", "http"),
-        (":authority", "gateway"),
-        (":path", path),
-    ];
+    call_to_authority(&field(":authority", "gateway"), path, more)
+}
+
+/// The same with these bytes for the authority.
+pub fn call_to_authority(authority: &[u8], path: &str, more: &[(&str, &str)]) -> Vec<u8> {
+    let call = [(":method", "POST"), (":scheme", "http"), (":path", path)];
     let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
-    call.iter()
+    let rest = call
+        .iter()
         .chain(&grpc)
         .chain(more)
-        .flat_map(|(name, value)| field(name, value))
-        .collect()
+        .flat_map(|(name, value)| field(name, value));
+    authority.iter().copied().chain(rest).collect()
 }
 
 /// A header, never indexed and without Huffman's code.
@@ -66,7 +70,8 @@ pub fn field(name: &str, value: &str) -> Vec<u8> {
     [&[0x10], &text(name)[..], &text(value)].concat()
 }
 
-fn text(text: &str) -> Vec<u8> {
+/// A text with its length, without Huffman's code.
+pub fn text(text: &str) -> Vec<u8> {
     const PREFIX: usize = 0x7f;
     let mut bytes = Vec::new();
     if text.len() < PREFIX {
