@@ -34,7 +34,7 @@ pub(super) type Bytes = Vec<(u8, u8)>;
 
 /// All that a client sends.
 pub(super) fn connection(u: &mut Unstructured<'_>) -> Result<Bytes> {
-    let frames = list(u, 1..=6, |u| match u.int_in_range(0..=3)? {
+    let frames: Vec<_> = list(u, 1..=6, |u| match u.int_in_range(0..=3)? {
         0 => {
             let kind = *u.choose(&[DATA, PING])?;
             // Bytes that would be rewritten in a header block.
@@ -57,7 +57,7 @@ pub(super) fn unchanged(bytes: &[u8]) -> Bytes {
 
 /// A header block in one frame or several.
 fn call(u: &mut Unstructured<'_>) -> Result<Bytes> {
-    let mut block = list(u, 0..=6, field)?.concat();
+    let mut block = list::<_, Vec<_>>(u, 0..=6, field)?.concat();
     let mut frames = Vec::new();
     let mut kind = HEADERS;
     while u.ratio(1, 2)? {
@@ -93,7 +93,7 @@ fn part(u: &mut Unstructured<'_>, kind: u8, flags: u8, block: Bytes) -> Result<B
 /// A field of any form.
 fn field(u: &mut Unstructured<'_>) -> Result<Bytes> {
     let (first, prefix) = *u.choose(&[(0x40, 6), (0x00, 4), (0x10, 4)])?;
-    let value = list(u, 0..=6, |u| choose(u, PIECES))?.concat();
+    let value = list::<_, Vec<_>>(u, 0..=6, |u| choose(u, PIECES))?.concat();
     let value = value.repeat(*u.choose(&[1, 1, 1, 100])?);
     let is_coded = u.arbitrary()?;
     let authority = string(&value, is_coded)
