@@ -63,12 +63,12 @@ impl<'a> JsonObject<'a> {
     }
 }
 
-/// The entries of a list, with an empty string for each that is not a string. A string is a list of one, unless it is empty.
-/// The members of an object count as empty strings.
+/// The entries of a list, with an empty string for `null` and what else is not a string. A string is a list of one, unless it
+/// is empty. The members of an object count as empty strings.
 ///
 /// # Errors
 ///
-/// [`Malformed`] if the value is none of these.
+/// [`Malformed`] if the value is none of these, or a list of nothing but other things.
 pub(super) fn strings(value: &RawValue) -> Result<Vec<String>, ApiErrorKind> {
     if let Some(text) = text(value) {
         return Ok(Vec::from_iter((!text.is_empty()).then_some(text)));
@@ -77,6 +77,10 @@ pub(super) fn strings(value: &RawValue) -> Result<Vec<String>, ApiErrorKind> {
         return Ok(vec![String::new(); object.0.len()]);
     }
     let list: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| Malformed)?;
+    let is_other = |entry: &&RawValue| entry.get() != "null" && text(entry).is_none();
+    if !list.is_empty() && list.iter().all(is_other) {
+        return Err(Malformed);
+    }
     let string = |entry| text(entry).unwrap_or_default();
     Ok(list.into_iter().map(string).collect())
 }
