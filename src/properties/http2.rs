@@ -60,7 +60,7 @@ fn call(u: &mut Unstructured<'_>) -> Result<Bytes> {
     let mut block = list::<_, Vec<_>>(u, 0..=6, field)?.concat();
     let mut frames = Vec::new();
     let mut kind = HEADERS;
-    while u.ratio(1, 2)? {
+    for _ in 0..u.int_in_range(0..=4)? {
         let rest = block.split_off(u.int_in_range(0..=block.len())?);
         frames.push(part(u, kind, 0, block)?);
         (kind, block) = (CONTINUATION, rest);
