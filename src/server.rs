@@ -238,8 +238,13 @@ impl RunningServer {
         while self.listeners.join_next().await.is_some() {}
         self.connections.close();
         self.shared.open.close();
+        let connections_and_calls_end = async {
+            self.connections.wait().await;
+            // Those that remain are writes whose callers have left.
+            self.shared.open.wait().await;
+        };
         tokio::select! {
-            () = self.connections.wait() => {}
+            () = connections_and_calls_end => {}
             () = until_quiet(&self.shared.open) => {}
         }
     }

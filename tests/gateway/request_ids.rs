@@ -295,7 +295,7 @@ async fn a_drain_waits_for_a_write_whose_caller_has_left() {
     gateway.signal("TERM");
     gateway.logged("calls in flight are finished").await;
     tokio::time::sleep(Duration::from_millis(700)).await;
-    assert_eq!((api.waiting(), api.closed()), (1, 0));
+    assert!(gateway.is_running(), "the write is still under way");
     api.release();
     assert!(gateway.ended().await.success());
     assert!(!gateway.log().contains("drain time is over"));

@@ -202,6 +202,10 @@ impl Gateway {
         line.split_whitespace().next().unwrap().parse().unwrap()
     }
 
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
     /// Waits for the program's end.
     pub async fn ended(&mut self) -> ExitStatus {
         let mut status = None;

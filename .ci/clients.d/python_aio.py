@@ -1,0 +1,67 @@
+"""A password reset with grpcio's asyncio interface: python_aio.py TARGET SANDBOX"""
+
+import asyncio
+import json
+import sys
+import urllib.request
+
+import grpc
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from autoshares.passwordreset.v1.password_reset_pb2 import (
+    GenerateTokenRequest, GetSecretQuestionRequest, ResetPasswordRequest, UpdatePasswordRequest)
+from autoshares.passwordreset.v1.password_reset_pb2_grpc import PasswordResetServiceStub
+
+
+def reason(error):
+    """The reason in the error's ErrorInfo."""
+    info = ErrorInfo()
+    status = Status.FromString(error.trailing_metadata()["grpc-status-details-bin"])
+    return next(info.reason for detail in status.details if detail.Unpack(info))
+
+
+def mailed_code(sandbox, user):
+    with urllib.request.urlopen(f"{sandbox}sandbox/mailbox/{user}") as mailbox:
+        return json.load(mailbox)["code"]
+
+
+async def main(target, sandbox):
+    async with grpc.aio.insecure_channel(target, compression=grpc.Compression.Gzip) as channel:
+        service = PasswordResetServiceStub(channel)
+
+        try:
+            await service.ResetPassword(ResetPasswordRequest(user="robert.zak"), timeout=10)
+            raise AssertionError("the secret question was not asked")
+        except grpc.aio.AioRpcError as error:
+            assert error.code() == grpc.StatusCode.FAILED_PRECONDITION, error
+            assert reason(error) == "SECRET_QUESTION_ANSWER_REQUIRED", error
+
+        request = GetSecretQuestionRequest(username="robert.zak")
+        question = (await service.GetSecretQuestion(request, timeout=10)).secret_question
+        assert question.startswith("What street"), question
+
+        answered = ResetPasswordRequest(user="robert.zak", secret_question_answer="Peterson")
+        await service.ResetPassword(answered, timeout=10)
+
+        code = await asyncio.to_thread(mailed_code, sandbox, "robert.zak")
+        token = (await service.GenerateToken(GenerateTokenRequest(code=code), timeout=10)).token
+
+        # Long enough that it is worth compressing.
+        password = "correct horse battery staple " * 20
+        await service.UpdatePassword(UpdatePasswordRequest(token=token, password=password), timeout=10)
+
+        try:
+            hang = GetSecretQuestionRequest(username="fault:hang")
+            await service.GetSecretQuestion(hang, timeout=0.3)
+            raise AssertionError("the deadline did not pass")
+        except grpc.aio.AioRpcError as error:
+            assert error.code() == grpc.StatusCode.DEADLINE_EXCEEDED, error
+
+        # The gateway is told to stop while it waits for the API, which takes three seconds.
+        call = service.ResetPassword(ResetPasswordRequest(user="fault:slow"), timeout=10)
+        print("waiting", flush=True)
+        await call
+
+
+asyncio.run(main(*sys.argv[1:]))
