@@ -5,12 +5,20 @@ mod encoding;
 mod generate;
 mod http2;
 
-use std::time::{Duration, SystemTime};
+use std::{
+    io::{self, Read},
+    time::{Duration, SystemTime},
+};
 
 use arbitrary::{Result, Unstructured};
+use flate2::{
+    Compression,
+    read::{DeflateEncoder, GzEncoder},
+};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tonic::{Code, Status};
 use tonic_types::StatusExt;
+use uuid::Uuid;
 
 use self::http2::{HEADERS, PREFACE};
 use crate::{
@@ -19,11 +27,12 @@ use crate::{
     error::Error,
     invisible::is_invisible,
     proto::ErrorReason,
+    request_ids,
     rpc::{REQUEST_FIELDS, Rpc},
     server::authority_rewriter::Frames,
     status::{Classification, DOMAIN},
     steps,
-    upstream::retry_after as retry_after_header,
+    upstream::{decoding, retry_after as retry_after_header},
 };
 
 /// One status passes on at most this many bytes of the API's text.
@@ -127,6 +136,49 @@ pub fn retry_after(u: &mut Unstructured<'_>) -> Result<()> {
         let after_the_year_9999 = Duration::from_secs(10_000 * 366 * 24 * 3600);
         assert!(parse(&text).is_none_or(|wait| wait < after_the_year_9999));
     }
+    Ok(())
+}
+
+/// A compressed body is read up to the limit, and no body is made longer than that.
+pub fn decoding(u: &mut Unstructured<'_>) -> Result<()> {
+    let limit = u.int_in_range(0..=4096)?;
+    let zeros = u.int_in_range(0..=8192)?;
+    let text = [vec![0; zeros], u.bytes(u.len() / 2)?.to_vec()].concat();
+    let (mut gzip, mut deflate) = (Vec::new(), Vec::new());
+    let level = Compression::fast();
+    let is_whole = |read: io::Result<usize>| assert!(read.is_ok());
+    is_whole(GzEncoder::new(&*text, level).read_to_end(&mut gzip));
+    is_whole(DeflateEncoder::new(&*text, level).read_to_end(&mut deflate));
+    for (body, encoding) in [(gzip, "gzip"), (deflate, "deflate")] {
+        let decoded = decoding::decode(body, Some(encoding), limit);
+        assert_eq!(decoded, text[..text.len().min(limit)], "{encoding}");
+    }
+    let body = u.bytes(u.len())?.to_vec();
+    let decoded = decoding::decode(body.clone(), Some("gzip"), limit);
+    assert!(decoded == body || decoded.len() <= limit);
+    Ok(())
+}
+
+/// An id is 32 hexadecimal digits with four hyphens, not all of them 0.
+pub fn request_id(u: &mut Unstructured<'_>) -> Result<()> {
+    let id = Uuid::from_u128(u.arbitrary()?);
+    let mut text = u.choose(&CASES)?(&id.to_string()).into_bytes();
+    if u.arbitrary()? {
+        let at = u.choose_index(text.len())?;
+        text[at] = u.int_in_range(0..=127)?;
+    }
+    if u.ratio(1, 8)? {
+        text.truncate(u.choose_index(text.len())?);
+    }
+    let is_right = |(at, byte): (usize, &u8)| match at {
+        8 | 13 | 18 | 23 => *byte == b'-',
+        _ => byte.is_ascii_hexdigit(),
+    };
+    let is_id = text.len() == 36
+        && text.iter().enumerate().all(is_right)
+        && text.iter().any(|byte| !b"0-".contains(byte));
+    let text = String::from_utf8_lossy(&text);
+    assert_eq!(request_ids::parse(&text).is_some(), is_id, "{text}");
     Ok(())
 }
 
@@ -282,6 +334,16 @@ mod tests {
     #[test]
     fn retry_after_is_read_as_seconds_or_a_date() {
         check(retry_after, 60);
+    }
+
+    #[test]
+    fn a_compressed_body_is_read_up_to_the_limit() {
+        check(decoding, 400);
+    }
+
+    #[test]
+    fn an_id_is_a_uuid_in_its_usual_form() {
+        check(request_id, 40);
     }
 
     #[test]

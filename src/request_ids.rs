@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 use prost::Message;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
+use uuid::{Uuid, fmt::Hyphenated};
 
 use crate::{
     call::{Call, CallRecord},
@@ -186,6 +186,13 @@ impl Drop for FirstCall<'_> {
         }
         self.ended.cancel();
     }
+}
+
+/// Reads an id: a UUID in its usual form with hyphens, in either case. The nil UUID is what a client that forgot to choose
+/// one sends.
+pub(crate) fn parse(text: &str) -> Option<Uuid> {
+    let id = text.parse::<Hyphenated>().ok()?.into_uuid();
+    Some(id).filter(|id| !id.is_nil())
 }
 
 fn id_is_taken() -> Error {

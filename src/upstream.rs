@@ -5,7 +5,7 @@ mod backoff;
 mod body;
 mod circuit_breaker;
 mod client;
-mod decoding;
+pub(crate) mod decoding;
 mod request;
 mod response;
 mod retry;

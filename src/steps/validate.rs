@@ -1,10 +1,11 @@
 //! Checks the fields of a request before anything is sent.
 
-use uuid::{Uuid, fmt::Hyphenated};
+use uuid::Uuid;
 
 use crate::{
     envelope::RequestValues,
     error::{Error, Violation},
+    request_ids,
 };
 
 /// The longest value of a field, in bytes. Rules for passwords and codes are the API's; this only
@@ -44,7 +45,7 @@ impl Validator {
 
     /// Adds the id of a write. It may be absent.
     pub(super) fn request_id(mut self, text: Option<&str>) -> Self {
-        self.request_id = text.and_then(parse_request_id);
+        self.request_id = text.and_then(request_ids::parse);
         let rule = "must be a UUID such as 5b0f8a52-93ae-4cf1-a5a4-6a1f3c0e7d21, and not nil";
         let is_valid = self.request_id.is_some() == text.is_some();
         self.check("request_id", rule, is_valid)
@@ -64,10 +65,4 @@ impl Validator {
             request_id: self.request_id,
         })
     }
-}
-
-/// A UUID in its usual form with hyphens, in either case. The nil UUID is what a client that forgot to choose one sends.
-fn parse_request_id(text: &str) -> Option<Uuid> {
-    let id = text.parse::<Hyphenated>().ok()?.into_uuid();
-    Some(id).filter(|id| !id.is_nil())
 }

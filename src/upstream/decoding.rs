@@ -5,7 +5,7 @@ use std::io::Read;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 /// Decodes a body by its `Content-Encoding`, up to `limit` bytes. A body that cannot be decoded stays as it is.
-pub(super) fn decode(body: Vec<u8>, encoding: Option<&str>, limit: usize) -> Vec<u8> {
+pub(crate) fn decode(body: Vec<u8>, encoding: Option<&str>, limit: usize) -> Vec<u8> {
     let decoded = match encoding.unwrap_or_default().to_ascii_lowercase().as_str() {
         "gzip" | "x-gzip" => read(MultiGzDecoder::new(&*body), limit),
         // By RFC 9110 this is zlib's format, but some servers send the raw one.
