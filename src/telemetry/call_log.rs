@@ -28,7 +28,8 @@ pub(crate) struct CallObserver {
     pub(crate) propagates_trace_context: bool,
 }
 
-/// A call that is being observed. If it is dropped before it is finished, its caller has cancelled it.
+/// A call that is being observed. It is recorded when it is dropped; if it is not finished by then, its caller has
+/// cancelled it.
 #[derive(Debug)]
 pub(crate) struct CallObservation {
     rpc: Option<Rpc>,
@@ -39,7 +40,8 @@ pub(crate) struct CallObservation {
     transport: &'static str,
     /// Where the call's handler notes what happens.
     pub(crate) record: Arc<CallRecord>,
-    code: Code,
+    /// The status that the caller gets, and how long that took; `None` until it is finished.
+    end: Option<(Code, Duration)>,
 }
 
 /// Logs an event at the level that the fault calls for: INFO for success and the caller's faults, WARN for the API's,
@@ -73,28 +75,28 @@ impl CallObserver {
             arrival,
             transport: client.transport(),
             record: Arc::default(),
-            code: Code::Cancelled,
+            end: None,
         }
     }
 }
 
 impl CallObservation {
-    /// Ends the call with the status that its caller gets.
-    pub(crate) fn finish(mut self, code: Code) {
-        self.code = code;
+    /// The call with the status that its caller gets.
+    pub(crate) fn finished(mut self, code: Code) -> Self {
+        self.end = Some((code, self.arrival.elapsed()));
+        self
     }
 
-    fn log(&self, duration: Duration, failure: Option<&Failure>) {
+    fn log(&self, code: Code, duration: Duration, failure: Option<&Failure>) {
         let classification = failure.map(|failure| failure.classification);
-        let cancelled =
-            (self.code == Code::Cancelled).then(|| Outcome::if_sent(self.record.abandon()));
+        let cancelled = (code == Code::Cancelled).then(|| Outcome::if_sent(self.record.abandon()));
         let outcome = classification.map(|it| it.outcome).or(cancelled);
         let span = self.span.span();
         let ids = Some(span.span_context()).filter(|ids| ids.is_valid());
         log_by_fault!(
             classification.map(|it| it.fault),
             rpc = rpc_name(self.rpc),
-            code = code_name(self.code),
+            code = code_name(code),
             reason = classification.map(|it| it.reason.as_str_name()),
             fault = classification.map(|it| it.fault.as_str()),
             outcome = outcome.map(Outcome::as_str),
@@ -111,10 +113,11 @@ impl CallObservation {
 
 impl Drop for CallObservation {
     fn drop(&mut self) {
-        let (duration, failure) = (self.arrival.elapsed(), self.record.failure());
-        spans::finish(&self.span, self.code, failure);
-        self.metrics
-            .call_ended(self.rpc, self.code, failure, duration);
-        self.log(duration, failure);
+        let cancelled = || (Code::Cancelled, self.arrival.elapsed());
+        let (code, duration) = self.end.unwrap_or_else(cancelled);
+        let failure = self.record.failure();
+        spans::finish(&self.span, code, failure);
+        self.metrics.call_ended(self.rpc, code, failure, duration);
+        self.log(code, duration, failure);
     }
 }
