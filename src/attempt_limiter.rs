@@ -124,11 +124,10 @@ fn reset_costs<T>(result: &Result<T, Error>) -> bool {
     result.as_ref().map_or_else(may_have_mailed, |_| true)
 }
 
-/// Whether the API, or a proxy in front of it, did not get as far as the guess.
+/// Whether the API, or a proxy in front of it, did not get as far as the guess. A result envelope shows that it did.
 fn is_outage(error: &ApiError) -> bool {
     match error.http_status {
-        408 | 429 => !error.is_from_api,
-        500.. => true,
+        408 | 429 | 500..=599 => !error.is_result,
         _ => error.kind == ApiErrorKind::KeyRejected,
     }
 }

@@ -75,6 +75,8 @@ pub(crate) struct ApiError {
     pub(crate) retry_after: Option<Duration>,
     /// Whether the API itself sent the response, and not something in front of it.
     pub(crate) is_from_api: bool,
+    /// Whether the response is a result envelope, which only the API's own code writes.
+    pub(crate) is_result: bool,
 }
 
 /// A validation error of one field.
@@ -129,6 +131,7 @@ impl ApiError {
             fields: Vec::new(),
             retry_after: response.retry_after,
             is_from_api: false,
+            is_result: false,
         }
     }
 
@@ -138,10 +141,11 @@ impl ApiError {
         let mut redactor = response.values.redactor();
         let mut error = Self::without_details(kind, response);
         error.codes = details::codes(object, &redactor);
+        error.is_result = has_any(object, &["IsSucceed"]);
         error.is_from_api = match response.http_status {
             200..=299 => kind != ApiErrorKind::Malformed,
             400 | 404 | 409 | 422 | 500 => !is_html(response) && has_any(object, &DOCUMENTED),
-            401..=499 => has_any(object, &["IsSucceed"]),
+            401..=599 => error.is_result,
             _ => false,
         };
         let is_malformed = matches!(kind, ApiErrorKind::Malformed | ApiErrorKind::Redirected);

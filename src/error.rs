@@ -63,8 +63,8 @@ pub(crate) enum Error {
         sent: bool,
     },
 
-    /// A limit is reached: on requests in flight, on messages being read, or on health and reflection
-    /// streams.
+    /// A limit is reached: on requests in flight, on messages being read, on ids of writes and calls that wait for the
+    /// first with theirs, or on health and reflection streams.
     #[error("the gateway is overloaded")]
     Overloaded,
     /// The gateway is shutting down and cannot wait any longer for the call.

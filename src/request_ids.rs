@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use prost::Message;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 use uuid::{Uuid, fmt::Hyphenated};
 
@@ -28,14 +28,17 @@ use crate::{
 const KEPT_FOR: Duration = Duration::from_secs(600);
 /// How many ids are kept. Further ones are refused: an id that is forgotten early could be sent twice.
 const MAX_IDS: usize = 64 * 1024;
+/// How many calls may wait for the first one with their id. They hold no in-flight permit.
+const MAX_WAITING: usize = 4096;
 
 /// The result of a call: its encoded response, or why it failed.
 type Shared = Result<Bytes, Arc<Error>>;
 
 /// The ids of the last ten minutes, kept as hashes with a key of this process.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct RequestIds {
     calls: Mutex<Calls>,
+    waiting: Semaphore,
     hasher: RandomState,
 }
 
@@ -81,6 +84,16 @@ struct FirstCall<'a> {
     result: Option<Shared>,
 }
 
+impl Default for RequestIds {
+    fn default() -> Self {
+        Self {
+            calls: Mutex::default(),
+            waiting: Semaphore::new(MAX_WAITING),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
 impl RequestIds {
     /// The request of a caller to an rpc. Its `content` is what has to be the same when it is repeated.
     pub(crate) fn identify(&self, rpc: Rpc, id: Uuid, content: impl Hash) -> IdentifiedRequest {
@@ -95,7 +108,7 @@ impl RequestIds {
     /// # Errors
     ///
     /// As `send`; or [`Error::Invalid`] if the id belongs to another request, or [`Error::Overloaded`] if no more ids can be
-    /// kept.
+    /// kept, or too many calls wait.
     pub(crate) async fn send_once<T: Message + Default>(
         &self,
         request: IdentifiedRequest,
@@ -106,6 +119,10 @@ impl RequestIds {
             match self.enter(request, call)? {
                 Entry::First(first) => break first,
                 Entry::Repetition(State::Running { record, ended }) => {
+                    let _place = self
+                        .waiting
+                        .try_acquire()
+                        .map_err(|_full| Error::Overloaded)?;
                     call.record.set_original(Some(record));
                     ended.cancelled().await;
                     call.record.set_original(None);
@@ -257,6 +274,29 @@ mod tests {
         send(&ids, u128::MAX, "there is room").await.unwrap();
         let calls = ids.calls.lock();
         assert_eq!((calls.by_id.len(), calls.expiries.len()), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn only_so_many_calls_wait_for_the_first() {
+        let ids = RequestIds::default();
+        let request = ids.identify(Rpc::GenerateToken, Uuid::from_u128(1), ());
+        let call = call();
+        let Ok(Entry::First(first)) = ids.enter(request, &call) else {
+            panic!("there was a call before");
+        };
+        let mut waiting: Vec<_> = (0..MAX_WAITING)
+            .map(|_| Box::pin(send(&ids, 1, "second")))
+            .collect();
+        for call in &mut waiting {
+            assert!(futures_util::poll!(call).is_pending());
+        }
+        let refused = send(&ids, 1, "one too many").now_or_never();
+        let refused = refused.expect("it does not wait").unwrap_err();
+        assert!(matches!(*refused, Error::Overloaded));
+        drop(first);
+        assert_eq!(waiting.remove(0).await.unwrap(), "second");
+        drop(waiting);
+        assert_eq!(ids.waiting.available_permits(), MAX_WAITING);
     }
 
     #[tokio::test]

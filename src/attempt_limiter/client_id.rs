@@ -3,7 +3,7 @@
 
 use std::{
     hash::BuildHasher,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
 use http::HeaderName;
@@ -41,9 +41,10 @@ fn last_element<'a>(metadata: &'a MetadataMap, name: &HeaderName) -> Option<&'a 
 }
 
 /// An IPv4 address, even if it is mapped into IPv6; or the first half of an IPv6 address, because
-/// one machine often has that whole network.
+/// one machine often has that whole network. This machine's loopback addresses are one.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
+        address if address.is_loopback() => Ipv4Addr::LOCALHOST.into(),
         IpAddr::V4(address) => address.into(),
         IpAddr::V6(address) => {
             Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX)).into()
@@ -103,6 +104,10 @@ mod tests {
         assert_ne!(of("10.0.0.1:1"), of("10.0.0.2:1"));
         assert_eq!(of("[2001:db8::1]:1"), of("[2001:db8::ffff:2]:1"));
         assert_ne!(of("[2001:db8::1]:1"), of("[2001:db8:0:1::1]:1"));
+        // A local program can choose any of them, and a client of `localhost` takes either family.
+        for loopback in ["127.0.0.2:1", "[::1]:1", "[::ffff:127.9.9.9]:1"] {
+            assert_eq!(of("127.0.0.1:1"), of(loopback), "{loopback}");
+        }
     }
 
     #[test]

@@ -165,7 +165,7 @@ fn message_of_reason(reason: ErrorReason) -> &'static str {
         R::UpstreamMalformed => "The API's answer is not what it documents.",
         R::UpstreamResponseTooLarge => "The API's answer is too long.",
         R::UpstreamRedirected => "The API sent a redirect, which is never followed.",
-        R::GatewayOverloaded => "The gateway has too many calls in flight; nothing was sent.",
+        R::GatewayOverloaded => "The gateway is overloaded; nothing was sent.",
         R::TooManyAttempts => "Too many attempts; nothing was sent.",
         R::TooManyResets => "Too many resets; nothing was sent.",
         R::GatewayShuttingDown => {

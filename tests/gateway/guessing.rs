@@ -237,6 +237,7 @@ async fn an_outage_costs_nothing() {
     let outages = [
         Reply::json(503, ""),
         Reply::json(500, ""),
+        Reply::json(500, r#"{"message":"m","error":"Unexpected server error"}"#),
         Reply::json(502, ""),
         Reply::json(504, ""),
         Reply::json(429, ""),
@@ -344,6 +345,11 @@ async fn any_other_failure_costs() {
         (302, ""),
         (200, "<html>"),
         (200, "{"),
+        (408, REFUSED),
+        (429, REFUSED),
+        (500, REFUSED),
+        (503, REFUSED),
+        (999, ""),
         (
             404,
             r#"{"Message":"No HTTP resource was found that matches the request URI 'https://api'."}"#,

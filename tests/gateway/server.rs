@@ -351,6 +351,7 @@ async fn an_answer_from_the_api_shows_that_the_key_works() {
         (429, r#"{"errors":["No."],"isSucceed":false}"#),
         (422, r#"{"ModelState":{"Code":["Code is required"]}}"#),
         (500, r#"{"message":"A fault","error":"at System.Web"}"#),
+        (503, r#"{"Errors":["No."],"IsSucceed":false}"#),
     ] {
         reject_key(&api, &gateway).await;
         api.reply(Reply::json(http_status, body));
