@@ -62,10 +62,14 @@ pub(crate) fn extract_trace_context(headers: &HeaderMap) -> Context {
 
 /// Starts the SERVER span of a call in that trace.
 pub(super) fn start(rpc: Option<Rpc>, client: ConnectInfo, trace: &Context) -> Context {
-    let builder = SpanBuilder::from_name(rpc.map_or("grpc", Rpc::full_name))
-        .with_kind(SpanKind::Server)
-        .with_attributes(server_attributes(rpc, client));
-    started(builder, trace)
+    let name = rpc.map_or("grpc", Rpc::full_name);
+    let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
+    let context = started(builder, trace);
+    let span = context.span();
+    if span.is_recording() {
+        span.set_attributes(server_attributes(rpc, client));
+    }
+    context
 }
 
 /// Ends the SERVER span with the status that the caller gets.
@@ -95,12 +99,18 @@ impl<'a> ClientSpan<'a> {
         metrics: &'a Metrics,
         start: Instant,
     ) -> Self {
-        let url = KeyValue::new(attribute::URL_FULL, endpoint.url_without_values());
-        let builder = SpanBuilder::from_name(endpoint.span_name.clone())
-            .with_kind(SpanKind::Client)
-            .with_attributes(endpoint.attributes.iter().cloned().chain([url]));
+        let name = endpoint.rpc.http_method().as_str();
+        let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Client);
+        let context = started(builder, parent);
+        let span = context.span();
+        if span.is_recording() {
+            let url = endpoint.url_without_values();
+            span.update_name(endpoint.span_name.clone());
+            span.set_attributes(endpoint.attributes.iter().cloned());
+            span.set_attribute(KeyValue::new(attribute::URL_FULL, url));
+        }
         Self {
-            context: started(builder, parent),
+            context,
             endpoint,
             metrics,
             start,
