@@ -75,6 +75,9 @@ pub(super) fn start(rpc: Option<Rpc>, client: ConnectInfo, trace: &Context) -> C
 /// Ends the SERVER span with the status that the caller gets.
 pub(super) fn finish(call: &Context, code: Code, failure: Option<&Failure>) {
     let span = call.span();
+    if !span.is_recording() {
+        return;
+    }
     let name = code_name(code);
     span.set_attribute(KeyValue::new(attribute::RPC_RESPONSE_STATUS_CODE, name));
     if let Some(Failure { classification, .. }) = failure {
@@ -171,11 +174,13 @@ impl Drop for ClientSpan<'_> {
     /// Ends the span and records the duration, even if the caller cancelled the call.
     fn drop(&mut self) {
         let span = self.context.span();
-        span.set_attributes(self.attributes.iter().cloned());
-        if self.has_failed {
-            span.set_status(Status::error(""));
+        if span.is_recording() {
+            span.set_attributes(self.attributes.iter().cloned());
+            if self.has_failed {
+                span.set_status(Status::error(""));
+            }
+            span.end();
         }
-        span.end();
         let attributes = mem::take(&mut self.attributes);
         let duration = self.start.elapsed();
         self.metrics
