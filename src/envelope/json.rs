@@ -73,7 +73,8 @@ pub(super) fn strings(value: &RawValue) -> Result<Vec<String>, ApiErrorKind> {
     if let Some(text) = text(value) {
         return Ok(Vec::from_iter((!text.is_empty()).then_some(text)));
     }
-    if let Ok(object) = serde_json::from_str::<JsonObject<'_>>(value.get()) {
+    if value.get().starts_with('{') {
+        let object: JsonObject<'_> = serde_json::from_str(value.get()).map_err(|_| Malformed)?;
         return Ok(vec![String::new(); object.0.len()]);
     }
     let list: Vec<&RawValue> = serde_json::from_str(value.get()).map_err(|_| Malformed)?;
@@ -86,9 +87,9 @@ pub(super) fn strings(value: &RawValue) -> Result<Vec<String>, ApiErrorKind> {
 }
 
 fn text(value: &RawValue) -> Option<String> {
-    serde_json::from_str(value.get())
-        .ok()
-        .map(|Text(text)| text)
+    // Looked at first, because serde_json takes long to say why something else is no string.
+    let json = Some(value.get()).filter(|json| json.starts_with('"'))?;
+    serde_json::from_str(json).ok().map(|Text(text)| text)
 }
 
 impl<'de> Deserialize<'de> for JsonObject<'de> {
