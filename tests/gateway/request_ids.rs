@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use prost::Message;
 use reset_gateway::proto::{
     GenerateTokenRequest, ResetPasswordRequest, UpdatePasswordRequest,
     password_reset_service_client::PasswordResetServiceClient,
@@ -13,6 +14,7 @@ use tonic::{Request, Response, Status, transport::Channel};
 use crate::support::{
     api::{Api, Reply, bytes},
     gateway::{Call, Gateway, KEY, Plain, within},
+    raw::{framed, post, send, status_of},
     status::{check, summary},
 };
 
@@ -20,6 +22,7 @@ type Client = PasswordResetServiceClient<Channel>;
 
 const ID: &str = "5b0f8a52-93ae-4cf1-a5a4-6a1f3c0e7d21";
 const OTHER_ID: &str = "0d9cf1c8-2f4b-4f0a-9f0e-6c1f6a2f1b77";
+const TOKEN_PATH: &str = "/autoshares.passwordreset.v1.PasswordResetService/GenerateToken";
 const CODE: &str = "741175";
 /// The token of [`Call::success`].
 const TOKEN: &str = "ba6b8cac-6738";
@@ -124,14 +127,16 @@ async fn a_repetition_learns_what_became_of_a_call_whose_caller_has_left() {
     gateway.logged("CANCELLED").await;
 
     let client = gateway.client().await;
-    let mut request = Request::new(GenerateTokenRequest {
+    // By raw HTTP/2, because a client with a timer of its own might give up first.
+    let request = GenerateTokenRequest {
         code: CODE.to_owned(),
         request_id: Some(ID.to_owned()),
-    });
-    request.set_timeout(Duration::from_millis(300));
-    let impatient = told(client.clone().generate_token(request).await, |it| it.token);
+    };
+    let head = post(TOKEN_PATH, "application/grpc").header("grpc-timeout", "300m");
+    let (_, impatient) = send(&gateway, head, framed(&request.encode_to_vec())).await;
     assert_eq!(
-        impatient, "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown",
+        status_of(&impatient),
+        "DeadlineExceeded UPSTREAM_TIMEOUT upstream unknown",
         "the first call may succeed"
     );
     let repetition = spawn_token(&client, ID);
