@@ -726,7 +726,7 @@ async fn hold(rows: impl Fn(&str) -> Vec<Row>) {
     let api = FaultyApi::start().await;
     let gateway = Gateway::unlimited(&api.url());
     // Writes that never end go on after their deadlines, for as long as this.
-    let options = ["--app-key", KEY, "--timeout", "600ms"];
+    let options = ["--app-key", KEY, "--timeout", "500ms"];
     let impatient = Gateway::with(&api.url(), &[&options[..], &UNLIMITED].concat());
     for call in Call::ALL {
         for Row {
