@@ -608,11 +608,11 @@ async fn a_socket_of_another_process_is_not_removed() {
 }
 
 #[tokio::test]
-async fn cancelling_a_call_closes_its_rest_connection() {
+async fn cancelling_a_read_closes_its_rest_connection() {
     let api = Api::start(Reply::Silence).await;
-    let gateway = Gateway::before(&api.url());
+    let gateway = Gateway::with(&api.url(), &["--app-key", KEY, "--timeout", "60s"]);
     let mut client = gateway.client().await;
-    let call = tokio::spawn(async move { Call::Reset.make(&mut client, Plain).await });
+    let call = tokio::spawn(async move { Call::Question.make(&mut client, Plain).await });
     within(|| api.requests().len() == 1).await;
     call.abort();
     within(|| api.closed() == 1).await;

@@ -264,7 +264,7 @@ async fn a_call_that_is_refused_for_overload_is_no_span_error_and_sends_nothing(
     let gateway = Gateway::start(command);
     let mut client = gateway.client().await;
     let mut other = client.clone();
-    let waiting = tokio::spawn(async move { Call::Token.make(&mut other, Plain).await });
+    let waiting = tokio::spawn(async move { Call::Question.make(&mut other, Plain).await });
     within(|| !api.requests().is_empty()).await;
     Call::Password.make(&mut client, Plain).await.unwrap_err();
     waiting.abort();
