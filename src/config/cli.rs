@@ -111,7 +111,7 @@ pub struct AppKeyOptions {
 
 #[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Longest time of a call; a caller's shorter deadline wins
+    /// Longest time of a call; a caller's shorter deadline wins, but a write that was sent goes on
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = duration)]
     pub timeout: Duration,
     /// Maximum number of requests to the API at a time, across all connections
