@@ -25,7 +25,7 @@ const MAX_PATH: usize = 107;
 
 impl Address {
     /// The IP addresses and ports that the address stands for; none for a Unix socket.
-    pub(crate) fn sockets(&self) -> Vec<SocketAddr> {
+    pub(crate) fn socket_addresses(&self) -> Vec<SocketAddr> {
         match *self {
             Self::Tcp(socket) => vec![socket],
             Self::Localhost(port) => vec![
@@ -42,11 +42,11 @@ impl Address {
 
     /// Whether two listeners cannot have these addresses. Port 0 is a different port each time.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
-        let others = other.sockets();
+        let others = other.socket_addresses();
         let is_taken = |socket: &SocketAddr| socket.port() != 0 && others.contains(socket);
         match self {
             Self::Unix(_) => self == other,
-            _ => self.sockets().iter().any(is_taken),
+            _ => self.socket_addresses().iter().any(is_taken),
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::{
     status::{Classification, Outcome},
 };
 
-/// What a call attempts that is limited.
+/// An attempt that is limited.
 #[derive(Clone, Copy)]
 pub(crate) enum Attempt<'a> {
     /// To guess a code, which may be any user's: the caller is limited.
@@ -62,7 +62,7 @@ impl AttemptLimiter {
         }
     }
 
-    /// Makes attempts with one call, once the limits on all of them allow it.
+    /// Sends a call once the limits on its attempts allow it.
     ///
     /// # Errors
     ///

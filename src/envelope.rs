@@ -20,7 +20,7 @@
 //! - Serializers change with their version: `StatusCode` is the name or the number of a .NET `HttpStatusCode` ("Continue"
 //!   carries no information), `Errors` and `ErrorsCode` are lists or one string.
 //! - The label and the encoding of a body may be wrong, so only the JSON in it counts.
-//! - A member that the verdict does not need may have any type.
+//! - A member that does not decide about success may have any type.
 //! - Step 1 documents `"IsSucceed": false` for a call that succeeded: see [`SuccessRule`].
 //! - Older releases omit `ErrorsCode`. Then only the text identifies a wrong answer to the secret question.
 //! - `ErrorIncorrectAnswer` counts with every 2xx and 4xx. Otherwise a 4xx means what its HTTP status says, and `Errors` and
@@ -54,9 +54,9 @@ pub(crate) struct ApiResponse {
 /// How an endpoint reports success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum SuccessRule {
-    /// `IsSucceed` is true and there are no `Errors`.
+    /// `IsSucceed` is true, and `Errors` and `ErrorsCode` are empty.
     IsSucceed,
-    /// Step 1: there are no `Errors`, because the documented success is `{"Errors": [], "IsSucceed": false}`. Only this
+    /// Step 1: `Errors` and `ErrorsCode` are empty, because the documented success is `{"Errors": [], "IsSucceed": false}`. Only this
     /// step reports `ErrorIncorrectAnswer`.
     NoErrors,
 }
@@ -95,10 +95,10 @@ pub(crate) enum ApiErrorKind {
     IncorrectAnswer,
     /// `ErrorIncorrectAnswer`, and the caller gave no answer.
     AnswerRequired,
-    /// Any other entry in `Errors`, with the HTTP status that `StatusCode` stands for; or a 4xx
+    /// Any other entry in `Errors` or `ErrorsCode`, with the HTTP status that `StatusCode` stands for; or a 4xx
     /// without a kind of its own.
     Declined(Option<u16>),
-    /// No success and no `Errors`.
+    /// No success, and nothing in `Errors` or `ErrorsCode`.
     Unexplained,
     BadRequest,
     Validation,

@@ -39,7 +39,7 @@ async fn connect(address: &Address) -> Result<Channel, String> {
     let uris = match address {
         Address::Unix(_) => vec![address.to_string()],
         _ => address
-            .sockets()
+            .socket_addresses()
             .iter()
             .map(|socket| format!("http://{socket}"))
             .collect(),

@@ -33,7 +33,7 @@ const MAX_IDS: usize = 64 * 1024;
 const MAX_WAITING: usize = 4096;
 
 /// The result of a call: its encoded response, or why it failed.
-type Shared = Result<Bytes, Arc<Error>>;
+type SharedResult = Result<Bytes, Arc<Error>>;
 
 /// The ids of the last ten minutes, kept as hashes with a key of this process.
 pub(crate) struct RequestIds {
@@ -42,16 +42,16 @@ pub(crate) struct RequestIds {
     hasher: RandomState,
 }
 
-/// A request with an id. Two requests with the same id must have the same content.
+/// A request with an id. Two requests with the same id must have the same fingerprint.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IdentifiedRequest {
     id: u64,
-    content: u64,
+    fingerprint: u64,
 }
 
 #[derive(Default)]
 struct Calls {
-    /// The state of each id's first call, and the content of its request.
+    /// The fingerprint of each id's request, and the state of the first call with it.
     by_id: HashMap<u64, (u64, State)>,
     /// When each result is forgotten, in this order.
     expiries: VecDeque<(Instant, u64)>,
@@ -64,10 +64,10 @@ enum State {
         record: Arc<CallRecord>,
         ended: CancellationToken,
     },
-    Ended(Shared),
+    Ended(SharedResult),
 }
 
-/// What a call with an id is.
+/// Whether a call is the first with its id.
 enum Entry<'a> {
     First(FirstCall<'a>),
     /// Another call was first.
@@ -81,7 +81,7 @@ struct FirstCall<'a> {
     record: Arc<CallRecord>,
     ended: CancellationToken,
     /// `None` if the call was not sent.
-    result: Option<Shared>,
+    result: Option<SharedResult>,
 }
 
 /// Shows no result, because it may be a token.
@@ -106,11 +106,11 @@ impl RequestIds {
     pub(crate) fn identify(&self, rpc: Rpc, id: Uuid, content: impl Hash) -> IdentifiedRequest {
         IdentifiedRequest {
             id: self.hasher.hash_one((rpc as usize, id)),
-            content: self.hasher.hash_one(content),
+            fingerprint: self.hasher.hash_one(content),
         }
     }
 
-    /// Sends the request, unless another call with its id has sent it: then waits for that call's result.
+    /// Sends the request; or, if another call with its id is or was under way, waits for the result of that call.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ impl RequestIds {
             match self.enter(request, call)? {
                 Entry::First(first) => break first,
                 Entry::Repetition(State::Running { record, ended }) => {
-                    let _place = self
+                    let _permit = self
                         .waiting
                         .try_acquire()
                         .map_err(|_full| Error::Overloaded)?;
@@ -147,7 +147,7 @@ impl RequestIds {
         let mut calls = self.calls.lock();
         calls.forget_expired();
         match calls.by_id.get(&request.id) {
-            Some((content, state)) if *content == request.content => {
+            Some((fingerprint, state)) if *fingerprint == request.fingerprint => {
                 return Ok(Entry::Repetition(state.clone()));
             }
             Some(_) => return Err(id_is_taken()),
@@ -163,7 +163,7 @@ impl RequestIds {
             result: None,
         };
         let state = State::Running { record, ended };
-        calls.by_id.insert(request.id, (request.content, state));
+        calls.by_id.insert(request.id, (request.fingerprint, state));
         Ok(Entry::First(first))
     }
 }

@@ -9,7 +9,7 @@ use http::HeaderValue;
 use prost::Message;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 
-use self::run_to_end::RunToEnd;
+use self::run_to_end::run_to_end;
 use crate::{
     app_key::AppKeys,
     attempt_limiter::AttemptLimiter,
@@ -99,10 +99,11 @@ impl Service {
                     Err(Error::Panicked { sent }.into())
                 })
         };
-        let result = RunToEnd::new(Arc::clone(&call), work).await;
+        let result = run_to_end(Arc::clone(&call), work).await;
         result.map(Response::new).map_err(|error| call.fail(&error))
     }
 
+    /// Makes the step of a call and runs it: once for all calls with the same id.
     async fn work<Req, Res>(
         &self,
         request: &Request<Req>,

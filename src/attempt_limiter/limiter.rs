@@ -172,7 +172,7 @@ impl Limit {
         if is_queue_empty && let Some(result) = self.try_reserve() {
             return result;
         }
-        let _place = waiting.try_acquire().map_err(|_full| RETRY_AFTER)?;
+        let _permit = waiting.try_acquire().map_err(|_full| RETRY_AFTER)?;
         let _turn = self.turn.lock().await;
         loop {
             if let Some(result) = self.try_reserve() {
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn no_more_calls_wait_than_there_are_places() {
+    async fn no_more_calls_wait_than_the_limit_allows() {
         let (limiter, call) = (limiter(1, 9), call());
         let _first = limiter.attempt(1, &call).await.unwrap();
         let mut waiting: Vec<_> = (0..MAX_WAITING)

@@ -1,6 +1,4 @@
 //! Reads the result envelope, which reports how a call went: `{"Model":…,"Errors":[…],"ErrorsCode":[…],…}`.
-//!
-//! A member that the verdict does not need may have any type.
 
 use serde_json::value::RawValue;
 

@@ -1,4 +1,4 @@
-//! What holds for the authority of calls over Unix sockets.
+//! A property of the rewriter on Unix sockets: it changes the value of `:authority` and nothing else.
 
 use arbitrary::{Result, Unstructured};
 
@@ -38,7 +38,7 @@ pub fn authority(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What becomes of these bytes if they arrive in pieces.
+/// Rewrites the bytes in pieces of random lengths.
 fn rewritten(u: &mut Unstructured<'_>, sent: &[u8]) -> Result<Vec<u8>> {
     let (mut bytes, mut frames) = (sent.to_vec(), Frames::new());
     let mut rest = &mut *bytes;

@@ -24,7 +24,7 @@ use crate::{
 
 /// The most connections at a time. A new one takes the place of the oldest.
 pub(super) const MAX_CONNECTIONS: usize = 16;
-/// How long a connection has for its one request and the answer.
+/// How long a connection has for its one request and the response.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest head of a request, in bytes.
 const MAX_HEAD: usize = 16 * 1024;

@@ -148,7 +148,7 @@ where
         Box::pin(async move {
             let response = respond(response, &call, &refused).await;
             let finished = observation.finished(code_of(&response));
-            // The span, the metrics and the log line are made after the response is written: it leaves 8 % earlier.
+            // The response need not wait for its span, its metrics and its log line: that saves 8 % of the added latency.
             tokio::spawn(async move {
                 yield_now().await;
                 drop((finished, open, call));
@@ -169,17 +169,16 @@ impl Shared {
         observation: &CallObservation,
     ) -> Arc<Call> {
         let budget = time_budget(headers, self.timeout);
+        let work_budget = match rpc.is_read_only() {
+            true => budget,
+            false => self.timeout,
+        };
         Arc::new(Call {
             rpc,
             client,
             deadline: arrival + budget,
             callers_deadline: callers_timeout(headers).map(|timeout| arrival + timeout),
-            work_deadline: arrival
-                + if rpc.is_read_only() {
-                    budget
-                } else {
-                    self.timeout
-                },
+            work_deadline: arrival + work_budget,
             trace: observation.span.clone(),
             shutdown: self.shutdown.clone(),
             _open: self.open.token(),

@@ -43,8 +43,8 @@ pub(crate) enum Listener {
 }
 
 impl Listener {
-    /// Binds one of the gateway's addresses, which can take two listeners. The file that a dead process left at a
-    /// socket's path is replaced.
+    /// Binds one of `all` addresses of the gateway; `localhost` takes two listeners. The file that a dead process left at
+    /// a socket's path is replaced.
     ///
     /// # Errors
     ///
@@ -144,7 +144,7 @@ async fn wait_for_evicted(limit: &ConnectionLimit, connections: &TaskTracker) {
 
 /// Whether another listener takes IPv4 connections on the same port.
 fn is_beside_ipv4(socket: &SocketAddr, all: &[Address]) -> bool {
-    let mut others = all.iter().flat_map(Address::sockets);
+    let mut others = all.iter().flat_map(Address::socket_addresses);
     others.any(|other| other.is_ipv4() && other.port() == socket.port() && other.port() != 0)
 }
 

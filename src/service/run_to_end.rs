@@ -1,54 +1,24 @@
 //! Lets a write that was sent run to its end although its caller no longer waits. Otherwise the gateway would never learn
-//! what the API did: whether a guess was right, and what a repetition of the call has to be told.
+//! what the API did: whether a guess was right, and which result a repetition of the call gets.
 
-use std::{
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, ready},
-};
+use std::sync::Arc;
 
-use futures_util::future::BoxFuture;
+use scopeguard::{ScopeGuard, guard};
 
 use crate::call::Call;
 
-/// The work of a call. If it is dropped after a write was sent, a task of its own goes on with it.
-pub(super) struct RunToEnd<T: Send + 'static> {
-    /// `None` once it has completed.
-    work: Option<BoxFuture<'static, T>>,
+/// Does the work of a call. If this future is dropped after a write was sent, a task of its own goes on with the work.
+pub(super) async fn run_to_end<T: Send + 'static>(
     call: Arc<Call>,
-}
-
-impl<T: Send> RunToEnd<T> {
-    pub(super) fn new(call: Arc<Call>, work: impl Future<Output = T> + Send + 'static) -> Self {
-        let work: BoxFuture<'static, T> = Box::pin(work);
-        Self {
-            work: Some(work),
-            call,
-        }
-    }
-}
-
-impl<T: Send> Future for RunToEnd<T> {
-    type Output = T;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
-        let work = self
-            .work
-            .as_mut()
-            .expect("a future is not polled after its end");
-        let result = ready!(work.as_mut().poll(cx));
-        self.work = None;
-        Poll::Ready(result)
-    }
-}
-
-impl<T: Send> Drop for RunToEnd<T> {
-    fn drop(&mut self) {
-        if let Some(work) = self.work.take()
-            && !self.call.rpc.is_read_only()
-            && self.call.record.stop_sending()
-        {
+    work: impl Future<Output = T> + Send + 'static,
+) -> T {
+    let mut work = guard(Box::pin(work), |work| {
+        if !call.rpc.is_read_only() && call.record.stop_sending() {
             tokio::spawn(work);
         }
-    }
+    });
+    let result = work.as_mut().await;
+    // It has ended, so that nothing has to go on.
+    drop(ScopeGuard::into_inner(work));
+    result
 }
