@@ -12,7 +12,7 @@
 //! | `ErrorIncorrectAnswer`, the caller gave no answer | FAILED_PRECONDITION | `SECRET_QUESTION_ANSWER_REQUIRED` |
 //! | `ErrorIncorrectAnswer`, the caller gave an answer | INVALID_ARGUMENT | `SECRET_QUESTION_ANSWER_INCORRECT` |
 //! | any other entry in `Errors` of a 2xx | FAILED_PRECONDITION, or by `StatusCode` | `UPSTREAM_REFUSED` |
-//! | `IsSucceed: false`, no `Errors` (steps 2–4) | UNKNOWN | `UPSTREAM_UNEXPLAINED` |
+//! | `IsSucceed: false`, nothing in `Errors` or `ErrorsCode` (steps 2–4) | UNKNOWN | `UPSTREAM_UNEXPLAINED` |
 //! | 400 | INVALID_ARGUMENT | `UPSTREAM_REFUSED` |
 //! | 422; 400 with errors by field | INVALID_ARGUMENT | `VALIDATION_FAILED` |
 //! | 401, 403: the API rejects the caller's application key | UNAUTHENTICATED | `APP_KEY_REJECTED` |

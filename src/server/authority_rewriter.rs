@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use self::header_block::HeaderBlock;
 
 const PREFACE_LENGTH: usize = 24;
-const HEAD_LENGTH: usize = 9;
+const FRAME_HEADER_LENGTH: usize = 9;
 
 const HEADERS: u8 = 1;
 const CONTINUATION: u8 = 9;
@@ -63,8 +63,8 @@ pub(crate) struct Frames {
     before: usize,
     part: usize,
     after: usize,
-    /// The next frame's head as far as it was read, with the length of the padding if there is one.
-    head: Vec<u8>,
+    /// The next frame's header as far as it was read, with the length of the padding if there is one.
+    header: Vec<u8>,
     block: HeaderBlock,
 }
 
@@ -86,35 +86,35 @@ impl Frames {
             } else if self.after > 0 {
                 take(&mut self.after, &mut bytes);
             } else if let Some(byte) = bytes.split_off_first_mut() {
-                self.head.push(*byte);
-                self.read_head();
+                self.header.push(*byte);
+                self.read_frame_header();
             }
         }
     }
 
-    fn read_head(&mut self) {
-        let [a, b, c, kind, flags, _, _, _, _, padding @ ..] = &*self.head else {
+    fn read_frame_header(&mut self) {
+        let [a, b, c, frame_type, flags, _, _, _, _, padding @ ..] = &*self.header else {
             return;
         };
         let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
-        let has = |flag| *kind == HEADERS && flags & flag != 0;
+        let has = |flag| *frame_type == HEADERS && flags & flag != 0;
         // A frame without a byte has no padding either; h2 ends the connection.
         if has(PADDED) && padding.is_empty() && length > 0 {
             return;
         }
         let padding = padding.first().map_or(0, |padding| usize::from(*padding));
         let priority = if has(PRIORITY) { PRIORITY_LENGTH } else { 0 };
-        let rest = HEAD_LENGTH + length - self.head.len();
+        let rest = FRAME_HEADER_LENGTH + length - self.header.len();
         let part = rest.checked_sub(priority + padding);
-        (self.before, self.part, self.after) = match (*kind, part) {
+        (self.before, self.part, self.after) = match (*frame_type, part) {
             (HEADERS | CONTINUATION, Some(part)) => (priority, part, padding),
             // Another frame, or one that ends the connection.
             _ => (rest, 0, 0),
         };
-        if *kind == HEADERS {
+        if *frame_type == HEADERS {
             self.block = HeaderBlock::default();
         }
-        self.head.clear();
+        self.header.clear();
     }
 }
 

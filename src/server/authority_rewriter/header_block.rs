@@ -22,7 +22,7 @@ pub(super) struct HeaderBlock {
     /// Whether the field is `:authority`, as far as it is known.
     is_authority: bool,
     /// Whether the string is Huffman-coded.
-    is_coded: bool,
+    is_huffman_coded: bool,
     /// How many bytes of the string are still to come.
     left: usize,
     /// How many bits of the string's length are known, if it is longer than a byte.
@@ -38,7 +38,7 @@ enum Part {
     Index,
     Length,
     LongLength,
-    Text,
+    String,
 }
 
 impl HeaderBlock {
@@ -51,7 +51,7 @@ impl HeaderBlock {
                 Part::Index => self.end_part(),
                 Part::Length => self.begin_length(*byte),
                 Part::LongLength => self.add_length(*byte),
-                Part::Text => self.rewrite_text(byte),
+                Part::String => self.rewrite_string(byte),
             }
         }
     }
@@ -79,13 +79,13 @@ impl HeaderBlock {
 
     fn begin_length(&mut self, byte: u8) {
         const LONG: u8 = 0x7f;
-        self.is_coded = byte & TOP_BIT != 0;
+        self.is_huffman_coded = byte & TOP_BIT != 0;
         self.left = usize::from(byte & LONG);
         self.shift = 0;
         if byte & LONG == LONG {
             self.next = Part::LongLength;
         } else {
-            self.begin_text();
+            self.begin_string();
         }
     }
 
@@ -98,35 +98,35 @@ impl HeaderBlock {
         self.left += usize::from(byte & !TOP_BIT) << self.shift;
         self.shift += 7;
         if byte & TOP_BIT == 0 {
-            self.begin_text();
+            self.begin_string();
         }
     }
 
-    fn begin_text(&mut self) {
-        self.next = Part::Text;
+    fn begin_string(&mut self) {
+        self.next = Part::String;
         self.character = Character::default();
         if self.is_name() {
-            self.is_authority = !self.is_coded && self.left == AUTHORITY.len();
+            self.is_authority = !self.is_huffman_coded && self.left == AUTHORITY.len();
         }
         if self.left == 0 {
-            self.end_text();
+            self.end_string();
         }
     }
 
-    fn rewrite_text(&mut self, byte: &mut u8) {
+    fn rewrite_string(&mut self, byte: &mut u8) {
         if self.is_authority {
             self.rewrite_authority(byte);
         }
         self.left -= 1;
         if self.left == 0 {
-            self.end_text();
+            self.end_string();
         }
     }
 
     fn rewrite_authority(&mut self, byte: &mut u8) {
         if self.is_name() {
             self.is_authority = *byte == AUTHORITY[AUTHORITY.len() - self.left];
-        } else if self.is_coded {
+        } else if self.is_huffman_coded {
             self.character.rewrite(byte);
         } else if matches!(byte, b'/' | b'%') {
             *byte = b'-';
@@ -137,7 +137,7 @@ impl HeaderBlock {
         self.strings == 2
     }
 
-    fn end_text(&mut self) {
+    fn end_string(&mut self) {
         self.strings -= 1;
         self.end_part();
     }
