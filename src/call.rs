@@ -244,13 +244,17 @@ mod tests {
     use tokio_util::task::TaskTracker;
 
     use super::*;
+    use crate::connect_info::Transport;
 
     impl Call {
         /// A call that nobody has sent, with that much time.
         pub(crate) fn for_test(rpc: Rpc, time: Duration) -> Self {
             Self {
                 rpc,
-                client: ConnectInfo::Unix { uid: None },
+                client: ConnectInfo {
+                    transport: Transport::Unix,
+                    identity: Arc::default(),
+                },
                 deadline: Instant::now() + time,
                 work_deadline: Instant::now() + time,
                 callers_deadline: None,

@@ -1,26 +1,32 @@
-//! The peer of a connection: its transport and address.
+//! The peer of a connection: its transport, its address, and who it is.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
-/// The two ends of a connection, as far as they are known.
+use crate::identity::Identity;
+
+/// What is known about a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectInfo {
+    pub(crate) transport: Transport,
+    pub(crate) identity: Arc<Identity>,
+}
+
+/// How the peer is connected.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum ConnectInfo {
+pub(crate) enum Transport {
     Tcp {
         local: Option<SocketAddr>,
         remote: SocketAddr,
     },
-    Unix {
-        /// The user that the peer's process runs as.
-        uid: Option<u32>,
-    },
+    Unix,
 }
 
-impl ConnectInfo {
-    /// The kind of connection, in the conventions' words for `network.transport`.
-    pub(crate) const fn transport(&self) -> &'static str {
+impl Transport {
+    /// The conventions' words for `network.transport`.
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Tcp { .. } => "tcp",
-            Self::Unix { .. } => "unix",
+            Self::Unix => "unix",
         }
     }
 }

@@ -51,6 +51,8 @@ mod call;
 
 mod connect_info;
 
+mod identity;
+
 mod app_key;
 
 // The response path.
@@ -68,6 +70,8 @@ mod telemetry;
 mod readiness;
 
 mod address;
+
+mod followed_files;
 
 pub mod config;
 

@@ -92,7 +92,9 @@ async fn serve_until_signal(
 ) -> Result<(), Failure> {
     let readiness = Readiness::default();
     let key_readiness = readiness.clone();
-    let key = app_key(&config.key, move || key_readiness.clear_key_rejection())?;
+    let reload = reload_signal()?;
+    let on_change = move || key_readiness.clear_key_rejection();
+    let key = app_key(&config.key, &reload, on_change)?;
     let propagates_trace_context = settings.otel.propagates_trace_context;
     let telemetry = Telemetry::start(settings);
     if config.is_upstream_in_clear() {
@@ -150,7 +152,7 @@ async fn api(config: &config::Serve, key: Option<Key>) -> Result<(Url, AppKeys),
 fn sandbox(config: &config::Sandbox) -> Result<(), Failure> {
     let settings = config::Telemetry::from_environment(config.log_format)?;
     runtime(None)?.block_on(async {
-        let key = app_key(&config.key, || {})?;
+        let key = app_key(&config.key, &reload_signal()?, || {})?;
         logging::start(&settings);
         let stop = signals::shutdown().map_err(failed_to("listen for signals"))?;
         let (listener, url) = bind_sandbox(config.sandbox_listen).await?;
@@ -210,24 +212,31 @@ async fn bind_sandbox(address: Option<SocketAddr>) -> Result<(TcpListener, Url),
     Ok((listener, url.expect("an address makes a URL")))
 }
 
+/// Changes at each SIGHUP. The signal must not end the program, even if no file is followed.
+fn reload_signal() -> Result<watch::Receiver<()>, Failure> {
+    signals::reload().map_err(failed_to("listen for SIGHUP"))
+}
+
 /// The application key; `None` if callers send their own. Starts to follow the key file, and calls
 /// `on_change` whenever its key changes.
 fn app_key(
     options: &AppKeyOptions,
+    reload: &watch::Receiver<()>,
     on_change: impl Fn() + Send + 'static,
 ) -> Result<Option<Key>, Failure> {
-    // SIGHUP must not end the program, even if no file is followed.
-    let reload = signals::reload().map_err(failed_to("listen for SIGHUP"))?;
-    let Some(path) = options.app_key_file.clone() else {
+    let Some(path) = &options.app_key_file else {
         return Ok(options.app_key.clone().map(|key| watch::channel(key).1));
     };
-    let key = app_key::read(&path).map_err(|error| {
+    let file = app_key::open(path).map_err(|error| {
         let expected = format!("takes a file with an application key ({error})");
         ConfigError::new("--app-key-file", expected)
     })?;
-    let (sender, receiver) = watch::channel(key);
-    tokio::spawn(app_key::watch_file(path, sender, reload, on_change));
-    Ok(Some(receiver))
+    let on_reload = move |is_usable| {
+        if is_usable {
+            on_change();
+        }
+    };
+    Ok(Some(file.follow(reload.clone(), on_reload)))
 }
 
 /// Turns an error and its causes into a failure: `cannot listen on …`.

@@ -132,7 +132,7 @@ impl Service {
         Ok(StepContext {
             upstream: Arc::clone(&self.upstream),
             attempt_limiter: Arc::clone(&self.attempt_limiter),
-            client: self.attempt_limiter.client_id(metadata, call.client),
+            client: self.attempt_limiter.client_id(metadata, &call.client),
             call: Arc::clone(call),
             app_key,
         })

@@ -1,5 +1,5 @@
 //! Tells callers apart for the limits on guessing: by metadata that the operator names, or else by
-//! the connection. Callers are kept as hashes with a key of this process, never as text.
+//! the connection's identity, or else by its address. Callers are kept as hashes with a key of this process, never as text.
 
 use std::{
     hash::BuildHasher,
@@ -10,7 +10,7 @@ use http::HeaderName;
 use tonic::metadata::MetadataMap;
 
 use super::AttemptLimiter;
-use crate::connect_info::ConnectInfo;
+use crate::connect_info::{ConnectInfo, Transport};
 
 /// Stands for one caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -18,16 +18,17 @@ pub(crate) struct ClientId(pub(super) u64);
 
 impl AttemptLimiter {
     /// The caller that sent this metadata over this connection.
-    pub(crate) fn client_id(&self, metadata: &MetadataMap, connection: ConnectInfo) -> ClientId {
+    pub(crate) fn client_id(&self, metadata: &MetadataMap, connection: &ConnectInfo) -> ClientId {
         let name = self.caller_metadata.as_ref();
         let value = name.and_then(|name| last_element(metadata, name));
-        ClientId(match (value, connection) {
-            (Some(value), _) => self.hasher.hash_one(("metadata", value)),
-            (None, ConnectInfo::Tcp { remote, .. }) => {
+        let principal = connection.identity.principal();
+        ClientId(match (value, principal, connection.transport) {
+            (Some(value), ..) => self.hasher.hash_one(("metadata", value)),
+            (None, Some(principal), _) => self.hasher.hash_one(("principal", principal)),
+            (None, None, Transport::Tcp { remote, .. }) => {
                 self.hasher.hash_one(("network", network(remote.ip())))
             }
-            // The user that the local process runs as.
-            (None, ConnectInfo::Unix { uid }) => self.hasher.hash_one(("uid", uid)),
+            (None, None, Transport::Unix) => self.hasher.hash_one("unix"),
         })
     }
 }
@@ -54,8 +55,17 @@ fn network(address: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
-    use crate::attempt_limiter::tests::limiter;
+    use crate::{attempt_limiter::tests::limiter, identity::Identity};
+
+    fn unix(uid: u32) -> ConnectInfo {
+        ConnectInfo {
+            transport: Transport::Unix,
+            identity: Arc::new(Identity::of_unix_peer(uid, 1)),
+        }
+    }
 
     fn metadata(pairs: &[(&'static str, &str)]) -> MetadataMap {
         let mut metadata = MetadataMap::new();
@@ -68,9 +78,7 @@ mod tests {
     #[test]
     fn the_named_metadata_comes_before_the_connection() {
         let limiter = limiter(Some(HeaderName::from_static("x-app")));
-        let of = |pairs: &[_], uid| {
-            limiter.client_id(&metadata(pairs), ConnectInfo::Unix { uid: Some(uid) })
-        };
+        let of = |pairs: &[_], uid| limiter.client_id(&metadata(pairs), &unix(uid));
         assert_eq!(of(&[("x-app", "a")], 1), of(&[("x-app", "a")], 2));
         assert_ne!(of(&[("x-app", "a")], 1), of(&[("x-app", "b")], 1));
         assert_eq!(
@@ -94,9 +102,12 @@ mod tests {
         let of = |remote: &str| {
             limiter.client_id(
                 &metadata(&[]),
-                ConnectInfo::Tcp {
-                    local: None,
-                    remote: remote.parse().unwrap(),
+                &ConnectInfo {
+                    transport: Transport::Tcp {
+                        local: None,
+                        remote: remote.parse().unwrap(),
+                    },
+                    identity: Arc::default(),
                 },
             )
         };
@@ -113,7 +124,7 @@ mod tests {
     #[test]
     fn metadata_is_ignored_unless_it_is_configured() {
         let limiter = limiter(None);
-        let of = |pairs: &[_]| limiter.client_id(&metadata(pairs), ConnectInfo::Unix { uid: None });
+        let of = |pairs: &[_]| limiter.client_id(&metadata(pairs), &unix(1));
         assert_eq!(of(&[("x-app", "a")]), of(&[("x-app", "b")]));
     }
 }

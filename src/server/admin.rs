@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::{connection_limit::ConnectionPermit, listener::Stream};
 use crate::{
-    connect_info::ConnectInfo,
+    connect_info::{ConnectInfo, Transport},
     readiness::Readiness,
     telemetry::{logging::LogLevel, prometheus::Page},
 };
@@ -91,7 +91,7 @@ async fn set_log_level(
     Extension(client): Extension<ConnectInfo>,
     directives: String,
 ) -> (StatusCode, String) {
-    if !is_local(client) {
+    if !is_local(client.transport) {
         let hint = "the log level is changed from this machine alone\n";
         return (StatusCode::FORBIDDEN, hint.to_owned());
     }
@@ -102,10 +102,10 @@ async fn set_log_level(
 }
 
 /// Whether the client is on this machine. IPv4-mapped IPv6 addresses count as IPv4.
-fn is_local(client: ConnectInfo) -> bool {
+fn is_local(client: Transport) -> bool {
     match client {
-        ConnectInfo::Tcp { remote, .. } => remote.ip().to_canonical().is_loopback(),
-        ConnectInfo::Unix { .. } => true,
+        Transport::Tcp { remote, .. } => remote.ip().to_canonical().is_loopback(),
+        Transport::Unix => true,
     }
 }
 
@@ -125,7 +125,7 @@ mod tests {
             ("[fe80::1]:1", false),
         ] {
             let remote = address.parse().unwrap();
-            let client = ConnectInfo::Tcp {
+            let client = Transport::Tcp {
                 local: None,
                 remote,
             };

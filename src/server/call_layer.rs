@@ -116,7 +116,7 @@ where
     fn call_rpc(&mut self, request: Request<Incoming>) -> ResponseFuture {
         // The deadline counts from here, not from the first poll.
         let arrival = Instant::now();
-        let (shared, client) = (Arc::clone(&self.shared), self.client);
+        let (shared, client) = (Arc::clone(&self.shared), &self.client);
         if shared.shutdown.is_cancelled() {
             // Not observed: the last spans may already be on their way.
             return ready(refuse_unobserved(&Error::ShuttingDown { sent: false }));
@@ -163,7 +163,7 @@ impl Shared {
     fn new_call(
         &self,
         rpc: Rpc,
-        client: ConnectInfo,
+        client: &ConnectInfo,
         arrival: Instant,
         headers: &HeaderMap,
         observation: &CallObservation,
@@ -175,7 +175,7 @@ impl Shared {
         };
         Arc::new(Call {
             rpc,
-            client,
+            client: client.clone(),
             deadline: arrival + budget,
             callers_deadline: callers_timeout(headers).map(|timeout| arrival + timeout),
             work_deadline: arrival + work_budget,

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
     time::Duration,
 };
 
@@ -24,7 +25,11 @@ use super::{
     monitored_io::WRITE_STALL_TIMEOUT,
     unix_socket::{self, SocketFile},
 };
-use crate::{address::Address, connect_info::ConnectInfo};
+use crate::{
+    address::Address,
+    connect_info::{ConnectInfo, Transport},
+    identity::Identity,
+};
 
 /// How many connections may wait to be accepted. tokio's 128 are full at once when all clients reconnect together, and a
 /// client that finds them full tries again only after a second.
@@ -117,14 +122,23 @@ impl Listener {
                 // Responses are small. If the peer has already gone, the first read fails too.
                 let _ = stream.set_nodelay(true);
                 let local = stream.local_addr().ok();
-                Ok((Either::Left(stream), ConnectInfo::Tcp { local, remote }))
+                let client = ConnectInfo {
+                    transport: Transport::Tcp { local, remote },
+                    identity: Arc::default(),
+                };
+                Ok((Either::Left(stream), client))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                let uid = stream.peer_cred().ok().map(|peer| peer.uid());
+                let peer = stream.peer_cred().ok();
+                let identity = peer.map(|peer| Identity::of_unix_peer(peer.uid(), peer.gid()));
+                let client = ConnectInfo {
+                    transport: Transport::Unix,
+                    identity: Arc::new(identity.unwrap_or_default()),
+                };
                 let (reader, writer) = stream.into_split();
                 let stream = join(AuthorityRewriter::new(reader), writer);
-                Ok((Either::Right(stream), ConnectInfo::Unix { uid }))
+                Ok((Either::Right(stream), client))
             }
         }
     }

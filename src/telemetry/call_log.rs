@@ -37,7 +37,7 @@ pub(crate) struct CallObservation {
     pub(crate) span: Context,
     metrics: Arc<Metrics>,
     arrival: Instant,
-    transport: &'static str,
+    client: ConnectInfo,
     /// Where the call's handler notes what happens.
     pub(crate) record: Arc<CallRecord>,
     /// The status that the caller gets, and how long that took; `None` until it is finished.
@@ -62,7 +62,7 @@ impl CallObserver {
         &self,
         rpc: Option<Rpc>,
         headers: &HeaderMap,
-        client: ConnectInfo,
+        client: &ConnectInfo,
         arrival: Instant,
     ) -> CallObservation {
         let trace = self
@@ -73,7 +73,7 @@ impl CallObserver {
             span: spans::start(rpc, client, &trace.unwrap_or_default()),
             metrics: Arc::clone(&self.metrics),
             arrival,
-            transport: client.transport(),
+            client: client.clone(),
             record: Arc::default(),
             end: None,
         }
@@ -102,7 +102,8 @@ impl CallObservation {
             outcome = outcome.map(Outcome::as_str),
             upstream_status = self.record.http_status(),
             duration_ms = duration.as_micros() as f64 / 1000.0,
-            peer = self.transport,
+            peer = self.client.transport.as_str(),
+            principal = self.client.identity.principal(),
             trace_id = ids.map(|ids| ids.trace_id().to_string()),
             span_id = ids.map(|ids| ids.span_id().to_string()),
             error = failure.map(|failure| failure.error.as_str()),

@@ -21,7 +21,7 @@ use tonic::Code;
 use super::metrics::{Metrics, rpc_name};
 use crate::{
     call::Failure,
-    connect_info::ConnectInfo,
+    connect_info::{ConnectInfo, Transport},
     endpoint::Endpoint,
     error::Error,
     rpc::Rpc,
@@ -61,7 +61,7 @@ pub(crate) fn extract_trace_context(headers: &HeaderMap) -> Context {
 }
 
 /// Starts the SERVER span of a call in that trace.
-pub(super) fn start(rpc: Option<Rpc>, client: ConnectInfo, trace: &Context) -> Context {
+pub(super) fn start(rpc: Option<Rpc>, client: &ConnectInfo, trace: &Context) -> Context {
     let name = rpc.map_or("grpc", Rpc::full_name);
     let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
     let context = started(builder, trace);
@@ -193,13 +193,13 @@ fn started(builder: SpanBuilder, parent: &Context) -> Context {
     parent.with_span(TRACER.build_with_context(builder, parent))
 }
 
-fn server_attributes(rpc: Option<Rpc>, client: ConnectInfo) -> Vec<KeyValue> {
+fn server_attributes(rpc: Option<Rpc>, client: &ConnectInfo) -> Vec<KeyValue> {
     let mut attributes = vec![
         KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
         KeyValue::new(attribute::RPC_METHOD, rpc_name(rpc)),
-        KeyValue::new(attribute::NETWORK_TRANSPORT, client.transport()),
+        KeyValue::new(attribute::NETWORK_TRANSPORT, client.transport.as_str()),
     ];
-    if let ConnectInfo::Tcp { local, remote } = client {
+    if let Transport::Tcp { local, remote } = client.transport {
         let server = local.map(|it| (it, attribute::SERVER_ADDRESS, attribute::SERVER_PORT));
         let (host, port) = (
             attribute::NETWORK_PEER_ADDRESS,

@@ -1,0 +1,212 @@
+//! A value that is made from files, and made again when they change.
+
+use std::{
+    fs::{self, File},
+    hash::{BuildHasher, RandomState},
+    io::{self, Read},
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::{sync::watch, task::spawn_blocking};
+use tracing::{info, warn};
+
+/// How often the files are read. Kubernetes replaces a mounted secret by swapping a symbolic link, which a watch on the
+/// file itself would not see.
+const READ_INTERVAL: Duration = Duration::from_secs(1);
+/// How many times in a row several files are unusable before that is logged: whoever writes them may be between two.
+const TOLERATED_FAILURES: u32 = 2;
+
+/// The longest that a file may be, in bytes.
+const MAX_LEN: u64 = 1024 * 1024;
+
+/// Makes the value from the contents of the files. An error says what is wrong with them.
+type Parse<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync>;
+
+/// The files, and the value that was made from them last.
+pub(crate) struct FollowedFiles<T> {
+    /// What the files hold, for the log: `the application key`.
+    name: &'static str,
+    paths: Vec<PathBuf>,
+    parse: Parse<T>,
+    /// Contents are compared by their hashes with this key, so that no secret is kept for that alone.
+    hasher: RandomState,
+    hash: u64,
+    value: watch::Sender<T>,
+}
+
+impl<T: Send + Sync + 'static> FollowedFiles<T> {
+    /// Reads the files for the first time.
+    ///
+    /// # Errors
+    ///
+    /// Why a file cannot be read, or what is wrong with its contents.
+    pub(crate) fn open(
+        name: &'static str,
+        paths: Vec<PathBuf>,
+        parse: impl Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync + 'static,
+    ) -> Result<Self, String> {
+        let hasher = RandomState::new();
+        let contents = read_all(&paths)?;
+        Ok(Self {
+            name,
+            paths,
+            hash: hasher.hash_one(&contents),
+            value: watch::channel(parse(&contents)?).0,
+            parse: Box::new(parse),
+            hasher,
+        })
+    }
+
+    /// Follows the files as long as the value is in use: reads them every second and at each `reload`. While they are
+    /// unusable, the last value stays. `on_reload` is told of each new value (`true`), and of each failure that is logged.
+    pub(crate) fn follow(
+        mut self,
+        mut reload: watch::Receiver<()>,
+        on_reload: impl Fn(bool) + Send + 'static,
+    ) -> watch::Receiver<T> {
+        let receiver = self.value.subscribe();
+        tokio::spawn(async move {
+            let mut failures = Failures::default();
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(READ_INTERVAL) => {}
+                    Ok(()) = reload.changed() => {}
+                    () = self.value.closed() => return,
+                }
+                let read = spawn_blocking(move || {
+                    let changed = self.read_again();
+                    (self, changed)
+                });
+                // The parsers do not panic, and the runtime ends with the process.
+                let Ok((this, changed)) = read.await else {
+                    return;
+                };
+                self = this;
+                match changed {
+                    Ok(true) => {
+                        info!("{} has changed", self.name);
+                        on_reload(true);
+                        failures = Failures::default();
+                    }
+                    Ok(false) => failures = Failures::default(),
+                    Err(error) if failures.is_news(&error, self.paths.len()) => {
+                        warn!(
+                            error,
+                            "{} cannot be read again; the last one stays", self.name
+                        );
+                        on_reload(false);
+                    }
+                    Err(_) => {}
+                }
+            }
+        });
+        receiver
+    }
+
+    /// Whether the files have changed, and with them the value.
+    fn read_again(&mut self) -> Result<bool, String> {
+        let contents = read_all(&self.paths)?;
+        let hash = self.hasher.hash_one(&contents);
+        if hash == self.hash {
+            return Ok(false);
+        }
+        self.value.send_replace((self.parse)(&contents)?);
+        self.hash = hash;
+        Ok(true)
+    }
+}
+
+/// The failures since the files were last usable.
+#[derive(Default)]
+struct Failures {
+    count: u32,
+    reported: Option<String>,
+}
+
+impl Failures {
+    /// Whether to report this one: it lasts, and is not the one that was reported last.
+    fn is_news(&mut self, error: &str, files: usize) -> bool {
+        self.count = self.count.saturating_add(1);
+        let lasts = files == 1 || self.count > TOLERATED_FAILURES;
+        let is_news = lasts && self.reported.as_deref() != Some(error);
+        if is_news {
+            self.reported = Some(error.to_owned());
+        }
+        is_news
+    }
+}
+
+fn read_all(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
+    let read = |path: &PathBuf| {
+        read(path).map_err(|error| match paths.len() {
+            1 => error.to_string(),
+            _ => format!("{}: {error}", path.display()),
+        })
+    };
+    paths.iter().map(read).collect()
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // A pipe or a device may never end, or never begin.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    let mut contents = Vec::new();
+    File::open(path)?
+        .take(MAX_LEN + 1)
+        .read_to_end(&mut contents)?;
+    if contents.len() as u64 > MAX_LEN {
+        return Err(io::Error::other(format!("longer than {MAX_LEN} bytes")));
+    }
+    Ok(contents)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(contents: &[Vec<u8>]) -> Result<String, String> {
+        let text = String::from_utf8_lossy(&contents.concat()).into_owned();
+        (text != "bad")
+            .then_some(text)
+            .ok_or_else(|| "it is bad".to_owned())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reload_reads_the_files_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "first").unwrap();
+        let files = FollowedFiles::open("the text", vec![path.clone()], text).unwrap();
+        let (reload, reloads) = watch::channel(());
+        let (changed, mut changes) = watch::channel(true);
+        let mut values = files.follow(reloads, move |result| {
+            changed.send_replace(result);
+        });
+        let start = tokio::time::Instant::now();
+        fs::write(&path, "second").unwrap();
+        reload.send(()).unwrap();
+        values.changed().await.unwrap();
+        assert_eq!(*values.borrow_and_update(), "second");
+        assert!(start.elapsed() < READ_INTERVAL);
+
+        drop(reload);
+        changes.changed().await.unwrap();
+        for unusable in ["bad".to_owned(), " ".repeat(MAX_LEN as usize + 1)] {
+            fs::write(&path, &unusable).unwrap();
+            changes.changed().await.unwrap();
+            assert!(!*changes.borrow_and_update());
+        }
+        assert_eq!(*values.borrow(), "second", "the last one stays");
+    }
+
+    #[test]
+    fn several_files_may_be_unusable_for_a_moment() {
+        let mut failures = Failures::default();
+        let news = [(); 5].map(|()| failures.is_news("why", 2));
+        assert_eq!(news, [false, false, true, false, false]);
+        assert!(failures.is_news("another reason", 2));
+        assert!(Failures::default().is_news("why", 1));
+    }
+}
