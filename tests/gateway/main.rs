@@ -28,6 +28,8 @@ mod open_files;
 
 mod admin;
 
+mod probe;
+
 mod overload;
 
 mod shutdown;
