@@ -13,12 +13,15 @@ use std::{env, ffi::OsString, net::IpAddr};
 use clap::{CommandFactory, FromArgMatches};
 use reqwest::Url;
 
-pub(crate) use self::telemetry::Telemetry;
 pub use self::{
-    cli::{AppKeyOptions, AttemptRate, Attempts, Command, Explain, Limits, Probe, Sandbox, Serve},
+    cli::{
+        AppKeyOptions, AttemptRate, Attempts, ClientAuth, Command, Explain, Limits, Probe, Sandbox,
+        Serve, TlsOptions, TlsVersion,
+    },
     error::ConfigError,
     telemetry::LogFormat,
 };
+pub(crate) use self::{parse::parse_app_key, telemetry::Telemetry};
 use crate::address::Address;
 
 /// Reads the command line and the environment.

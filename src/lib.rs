@@ -73,6 +73,8 @@ mod address;
 
 mod followed_files;
 
+mod tls;
+
 pub mod config;
 
 mod signals;

@@ -226,10 +226,7 @@ fn app_key(
     let Some(path) = &options.app_key_file else {
         return Ok(options.app_key.clone().map(|key| watch::channel(key).1));
     };
-    let file = app_key::open(path).map_err(|error| {
-        let expected = format!("takes a file with an application key ({error})");
-        ConfigError::new("--app-key-file", expected)
-    })?;
+    let file = app_key::open(path)?;
     let on_reload = move |is_usable| {
         if is_usable {
             on_change();
