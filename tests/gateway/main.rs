@@ -30,6 +30,8 @@ mod admin;
 
 mod probe;
 
+mod tls;
+
 mod overload;
 
 mod shutdown;
