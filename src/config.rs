@@ -125,6 +125,17 @@ impl Serve {
     }
 }
 
+impl Probe {
+    /// Whether gRPC calls over TCP need TLS.
+    pub(crate) fn needs_tls(&self) -> bool {
+        #[cfg(feature = "self-signed")]
+        let is_self_signed = self.tls_self_signed.is_some();
+        #[cfg(not(feature = "self-signed"))]
+        let is_self_signed = false;
+        self.tls_cert.is_some() || is_self_signed
+    }
+}
+
 fn is_loopback(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let ip: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();

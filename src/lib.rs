@@ -92,6 +92,10 @@ mod probe;
 
 mod sandbox;
 
+#[cfg(feature = "self-signed")]
+#[cfg_attr(not(test), allow(dead_code, reason = "its option follows"))]
+mod self_signed;
+
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod properties;

@@ -184,8 +184,7 @@ fn sandbox(config: &config::Sandbox) -> Result<(), Failure> {
 }
 
 fn probe(config: &config::Probe) -> Result<(), Failure> {
-    let address = config.listen.first().expect("there is a default");
-    let probed = runtime(None)?.block_on(probe::probe(address));
+    let probed = runtime(None)?.block_on(probe::probe(config));
     probed.map_err(Failure::Other)
 }
 

@@ -43,7 +43,7 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Run only the stand-in REST API
     Sandbox(Sandbox),
-    /// Ask a running gateway's health service; exit status 0 if it serves
+    /// Ask a running gateway whether it serves; exit status 0 if it does
     Probe(Probe),
     /// Print the gRPC status that a response of the API becomes
     Explain(Explain),
@@ -221,10 +221,21 @@ pub struct Sandbox {
 
 #[derive(Args, Debug)]
 pub struct Probe {
-    /// Address of the gateway, as in serve; the first one if there are several
+    /// Addresses of the gateway, as in serve; a Unix socket is asked if there is one, else the first
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
     #[arg(value_delimiter = ',')]
     pub listen: Vec<Address>,
+    /// Address for /readyz, as in serve; it is asked where gRPC calls need TLS
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
+    #[arg(value_parser = or_off(socket_address))]
+    pub admin_listen: OrOff<SocketAddr>,
+    /// As in serve: gRPC calls over TCP need TLS
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// As in serve: gRPC calls over TCP need TLS
+    #[cfg(feature = "self-signed")]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub tls_self_signed: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
