@@ -32,6 +32,10 @@ mod probe;
 
 mod tls;
 
+mod tls_files;
+
+mod tls_trust;
+
 mod overload;
 
 mod shutdown;
