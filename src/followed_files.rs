@@ -74,6 +74,11 @@ impl<T: Send + Sync + 'static> FollowedFiles<T> {
         })
     }
 
+    /// The value, now and in the future.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<T> {
+        self.value.subscribe()
+    }
+
     /// Follows the files as long as the value is in use: reads them every second and at each `reload`. While they are
     /// unusable, the last value stays. `on_reload` is told of each new value (`true`), and of each failure that is logged.
     pub(crate) fn follow(

@@ -27,15 +27,21 @@ use crate::{
     config::{self, AppKeyOptions, Command, ConfigError},
     endpoint::Endpoint,
     error::chain,
-    explain, output, probe,
+    explain,
+    followed_files::FollowedFiles,
+    output, probe,
     readiness::Readiness,
     request_ids::RequestIds,
     rpc::{API_VERSION, Rpc},
     sandbox,
-    server::{self, Listeners, admin::Admin, listener::Listener},
+    server::{self, Listeners, admin::Admin, listener::Listener, tls_handshake::TlsHandshakes},
     service::Service,
     signals,
-    telemetry::{Telemetry, call_log::CallObserver, log_writer, logging, metrics::Metrics},
+    telemetry::{
+        Telemetry, call_log::CallObserver, log_writer, logging, metrics::Metrics,
+        tls_metrics::TlsMetrics,
+    },
+    tls::{self, ServerTls},
     upstream::{self, Upstream},
 };
 
@@ -78,13 +84,14 @@ fn serve(config: config::Serve) -> Result<(), Failure> {
     let config = with_certificates(config)?;
     let config = &config;
     let settings = config::Telemetry::from_environment(config.log_format)?;
+    let tls = tls::open(&config.tls)?;
     let client = upstream::client(config).map_err(|_| {
         let expected =
             "takes a PEM file of certificates, and must be given where the system has none";
         ConfigError::new("--upstream-ca", expected)
     })?;
     let runtime = runtime(config.worker_threads)?;
-    let result = runtime.block_on(serve_until_signal(config, settings, client));
+    let result = runtime.block_on(serve_until_signal(config, settings, client, tls));
     // A host name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
     result
@@ -113,6 +120,7 @@ async fn serve_until_signal(
     config: &config::Serve,
     settings: config::Telemetry,
     client: Client,
+    tls: Option<FollowedFiles<Arc<ServerTls>>>,
 ) -> Result<(), Failure> {
     let readiness = Readiness::default();
     let key_readiness = readiness.clone();
@@ -124,6 +132,7 @@ async fn serve_until_signal(
     if config.is_upstream_in_clear() {
         warn!("--upstream-url is http and not on this machine: keys and passwords travel in clear");
     }
+    let tls = tls.map(|files| follow_tls(files, reload));
     let observer = CallObserver {
         metrics: Arc::new(Metrics::new()),
         propagates_trace_context,
@@ -151,11 +160,20 @@ async fn serve_until_signal(
         request_ids: RequestIds::default(),
         readiness,
     });
-    let running = server::start(listeners, service, limits, observer, admin).await;
+    let running = server::start(listeners, tls, service, limits, observer, admin).await;
     output::print(io::stdout(), text);
     running.serve_until(stop).await;
     telemetry.finish().await;
     Ok(())
+}
+
+/// Starts to follow the files of the listeners' TLS.
+fn follow_tls(files: FollowedFiles<Arc<ServerTls>>, reload: watch::Receiver<()>) -> TlsHandshakes {
+    let current = files.subscribe();
+    let metrics = TlsMetrics::new(move || current.borrow().not_after_seconds());
+    let reloads = metrics.clone();
+    let current = files.follow(reload, move |is_usable| reloads.count_reload(is_usable));
+    TlsHandshakes::new(current, metrics)
 }
 
 /// The URL of the API, and the keys for it. The stand-in API is started here: it asks for the configured key, and without
