@@ -16,7 +16,7 @@ use reqwest::Url;
 pub use self::{
     cli::{
         AppKeyOptions, AttemptRate, Attempts, ClientAuth, Command, Explain, Limits, Probe, Sandbox,
-        Serve, TlsOptions, TlsVersion,
+        SelfSigned, Serve, TlsOptions, TlsVersion,
     },
     error::ConfigError,
     telemetry::LogFormat,
@@ -95,6 +95,7 @@ impl Serve {
                 ("--sandbox", "cannot be given together with --upstream-url")
             }
             Some(_) if self.sandbox_listen.is_some() => ("--sandbox-listen", "goes with --sandbox"),
+            Some(_) if self.self_signed.is_given() => ("--tls-self-signed", "goes with --sandbox"),
             _ => return self.check_tls().and_then(|()| self.check_addresses()),
         };
         Err(ConfigError::new(flag, expected))
@@ -163,11 +164,7 @@ impl Serve {
 impl Probe {
     /// Whether gRPC calls over TCP need TLS.
     pub(crate) fn needs_tls(&self) -> bool {
-        #[cfg(feature = "self-signed")]
-        let is_self_signed = self.tls_self_signed.is_some();
-        #[cfg(not(feature = "self-signed"))]
-        let is_self_signed = false;
-        self.tls_cert.is_some() || is_self_signed
+        self.tls_cert.is_some() || self.self_signed.is_given()
     }
 }
 

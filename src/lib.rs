@@ -93,7 +93,6 @@ mod probe;
 mod sandbox;
 
 #[cfg(feature = "self-signed")]
-#[cfg_attr(not(test), allow(dead_code, reason = "its option follows"))]
 mod self_signed;
 
 #[cfg(any(test, fuzzing))]

@@ -17,6 +17,8 @@ use tokio::{
 };
 use tracing::warn;
 
+#[cfg(feature = "self-signed")]
+use crate::self_signed;
 use crate::{
     address::Address,
     app_key::{self, AppKeys},
@@ -63,7 +65,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     // Also when a panic ends it.
     scopeguard::defer!(log_writer::flush());
     match config::parse(args)? {
-        Command::Serve(config) => serve(&config)?,
+        Command::Serve(config) => serve(*config)?,
         Command::Sandbox(config) => sandbox(&config)?,
         Command::Probe(config) => probe(&config)?,
         Command::Explain(config) => explain(&config)?,
@@ -76,8 +78,11 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
 type Key = watch::Receiver<HeaderValue>;
 
 /// Runs the gateway until a signal stops it.
-fn serve(config: &config::Serve) -> Result<(), Failure> {
+fn serve(config: config::Serve) -> Result<(), Failure> {
     config.check()?;
+    #[cfg(feature = "self-signed")]
+    let config = with_certificates(config)?;
+    let config = &config;
     let settings = config::Telemetry::from_environment(config.log_format)?;
     let tls = tls::open(&config.tls)?;
     let client = upstream::client(config).map_err(|_| {
@@ -90,6 +95,25 @@ fn serve(config: &config::Serve) -> Result<(), Failure> {
     // A host name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
     result
+}
+
+/// Makes the certificates of `--tls-self-signed`, and sets the options that take them.
+#[cfg(feature = "self-signed")]
+fn with_certificates(mut config: config::Serve) -> Result<config::Serve, ConfigError> {
+    let Some(directory) = &config.self_signed.tls_self_signed else {
+        return Ok(config);
+    };
+    let listening = config.listen.iter().flat_map(Address::socket_addresses);
+    let addresses: Vec<_> = listening.map(|socket| socket.ip()).collect();
+    let files = self_signed::write(directory, &addresses).map_err(|error| {
+        let expected = format!("takes a directory that is empty or does not exist yet ({error})");
+        ConfigError::new("--tls-self-signed", expected)
+    })?;
+    config.tls.tls_cert = Some(files.server);
+    config.tls.tls_key = Some(files.server_key);
+    config.tls.tls_client_ca = Some(files.ca);
+    config.self_signed.client = Some((files.client, files.client_key));
+    Ok(config)
 }
 
 async fn serve_until_signal(
@@ -121,7 +145,7 @@ async fn serve_until_signal(
     let stop = signals::shutdown().map_err(failed_to("listen for signals"))?;
     let (base, app_keys) = api(config, key).await?;
     let listeners = bind(config).await?;
-    let text = banner::gateway(&listeners, &base, config.sandbox);
+    let text = banner::gateway(&listeners, &base, config);
     let text = text.map_err(failed_to("find the ports"))?;
     let limits = server::open_files::fit_to_open_files(config.limits);
     let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));

@@ -81,6 +81,8 @@ pub struct Serve {
     #[command(flatten)]
     pub tls: TlsOptions,
     #[command(flatten)]
+    pub self_signed: SelfSigned,
+    #[command(flatten)]
     pub key: AppKeyOptions,
     #[command(flatten)]
     pub limits: Limits,
@@ -121,6 +123,27 @@ pub struct TlsOptions {
     /// Oldest version of TLS for clients, 1.2 or 1.3 [default: 1.3]
     #[arg(long, value_name = "VERSION", value_parser = tls_version)]
     pub tls_min_version: Option<TlsVersion>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct SelfSigned {
+    /// Directory, empty or not there yet, for certificates that are made at the start, to try TLS with --sandbox
+    #[cfg(feature = "self-signed")]
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "tls_cert")]
+    pub tls_self_signed: Option<PathBuf>,
+    /// The certificate and the key that were made for a client.
+    #[arg(skip)]
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+impl SelfSigned {
+    /// Whether there is a directory. A build without the feature has no such option.
+    pub(crate) fn is_given(&self) -> bool {
+        #[cfg(feature = "self-signed")]
+        return self.tls_self_signed.is_some();
+        #[cfg(not(feature = "self-signed"))]
+        false
+    }
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -232,10 +255,8 @@ pub struct Probe {
     /// As in serve: gRPC calls over TCP need TLS
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
-    /// As in serve: gRPC calls over TCP need TLS
-    #[cfg(feature = "self-signed")]
-    #[arg(long, value_name = "DIRECTORY")]
-    pub tls_self_signed: Option<PathBuf>,
+    #[command(flatten)]
+    pub self_signed: SelfSigned,
 }
 
 #[derive(Args, Debug)]

@@ -39,6 +39,18 @@ async fn clients_with_a_good_certificate_get_in_with_keys_of_all_types() {
 }
 
 #[tokio::test]
+async fn a_client_sends_the_intermediates_of_its_certificate() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let certificate = tls.clients.by_intermediate("client.example.com");
+    assert!(tls.serves(&tls.client(Some(&certificate))).await);
+    let log = tls.gateway.stopped().await;
+    assert!(
+        log.contains("\"principal\":\"client.example.com\""),
+        "{log}"
+    );
+}
+
+#[tokio::test]
 async fn clients_with_a_bad_certificate_are_refused_and_the_log_and_the_metric_say_why() {
     for auth in ["required", "optional"] {
         let options = ["--tls-min-version", "1.2", "--tls-client-auth", auth];

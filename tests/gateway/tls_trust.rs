@@ -59,7 +59,7 @@ async fn a_connection_ends_with_the_certificate_of_its_client() {
 async fn an_authority_that_is_removed_ends_its_clients_connections() {
     let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
     let second = Authority::root("second");
-    let lists = tls.clients.revocation_list() + &second.crl(&[], Duration::ZERO);
+    let lists = tls.clients.revocation_lists() + &second.crl(&[], Duration::ZERO);
     tls.write("crl.pem", &lists);
     reload(&tls, 1).await;
     tls.write("ca.pem", &(tls.clients.authorities() + &second.pem()));
