@@ -53,6 +53,8 @@ mod connect_info;
 
 mod identity;
 
+mod policy;
+
 mod app_key;
 
 // The response path.
