@@ -15,7 +15,10 @@ use reqwest::Url;
 
 pub(crate) use self::telemetry::Telemetry;
 pub use self::{
-    cli::{AppKeyOptions, AttemptRate, Attempts, Command, Explain, Limits, Probe, Sandbox, Serve},
+    cli::{
+        AppKeyOptions, AttemptRate, Attempts, Authz, AuthzMode, AuthzOptions, Command, Explain,
+        Limits, Probe, Sandbox, Serve,
+    },
     error::ConfigError,
     telemetry::LogFormat,
 };
@@ -92,6 +95,9 @@ impl Serve {
                 ("--sandbox", "cannot be given together with --upstream-url")
             }
             Some(_) if self.sandbox_listen.is_some() => ("--sandbox-listen", "goes with --sandbox"),
+            _ if self.authz.authz_mode == AuthzMode::Audit && self.authz.authz_policy.is_none() => {
+                ("--authz-mode", "goes with --authz-policy")
+            }
             _ => return self.check_addresses(),
         };
         Err(ConfigError::new(flag, expected))

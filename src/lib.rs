@@ -88,6 +88,8 @@ pub mod run;
 // The other commands.
 mod explain;
 
+mod authz;
+
 mod probe;
 
 mod sandbox;

@@ -5,7 +5,7 @@ mod object;
 mod pattern;
 mod rule;
 
-use std::{collections::HashSet, sync::Arc};
+use std::{collections::HashSet, path::Path, sync::Arc};
 
 use http::HeaderMap;
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use self::{
     object::Object,
     rule::{Name, Rule},
 };
+use crate::followed_files::FollowedFiles;
 
 /// A policy. What a deny rule matches is refused, and of the rest, what no allow rule matches.
 #[derive(Debug)]
@@ -80,6 +81,22 @@ impl Policy {
             deny_rules: rules("deny_rules", &file.deny_rules)?,
             allow_rules: rules("allow_rules", &file.allow_rules)?,
             audit: file.audit_logging_options.0,
+        })
+    }
+
+    /// What an option takes that names a policy's file, given what is wrong with the file.
+    pub(crate) fn expected(error: &str) -> String {
+        format!("takes a file with a policy in the format of gRFC A43 ({error})")
+    }
+
+    /// Reads a policy from a file, and follows it.
+    ///
+    /// # Errors
+    ///
+    /// Why the file cannot be read, or what is wrong with the policy.
+    pub(crate) fn open(path: &Path) -> Result<FollowedFiles<Arc<Self>>, String> {
+        FollowedFiles::open("the policy", vec![path.to_owned()], |files| {
+            Self::parse(&files[0]).map(Arc::new)
         })
     }
 
@@ -159,15 +176,6 @@ mod tests {
 
     use super::*;
 
-    /// A policy that allows what this rule matches.
-    fn with_rule(rule: &Value) -> Result<Policy, String> {
-        Policy::parse(
-            json!({"name": "p", "allow_rules": [rule]})
-                .to_string()
-                .as_bytes(),
-        )
-    }
-
     #[derive(Deserialize)]
     struct Vectors {
         name: String,
@@ -224,145 +232,26 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_invalid_policy_is_refused_with_the_name_of_its_rule() {
-        let pattern = "a pattern is text, text*, *text or *, and not empty";
-        let path = "a path is /package.Service/Method, or a pattern that begins with / or *";
-        let key = "of the headers, all can be named but host, those of one connection, and those that begin with : or grpc-";
-        for (rule, expected) in [
-            (json!({"request": {"paths": ["*a*"]}}), pattern),
-            (json!({"request": {"paths": ["/a*b"]}}), pattern),
-            (json!({"request": {"paths": ["**"]}}), pattern),
-            (json!({"request": {"paths": [""]}}), pattern),
-            (json!({"request": {"paths": ["a.B/C"]}}), path),
-            (json!({"source": {"principals": ["*a*"]}}), pattern),
-            (
-                json!({"request": {"headers": [{"key": "a", "values": [""]}]}}),
-                pattern,
-            ),
-            (
-                json!({"request": {"headers": [{"key": "a", "values": []}]}}),
-                "values takes at least one pattern",
-            ),
-            (
-                json!({"request": {"headers": [{"key": "a"}]}}),
-                "missing field `values`",
-            ),
-            (
-                json!({"request": {"headers": [{"values": ["a"]}]}}),
-                "missing field `key`",
-            ),
-            (
-                json!({"request": {"headers": [{"key": "", "values": ["a"]}]}}),
-                key,
-            ),
-            (
-                json!({"request": {"headers": [{"key": "a b", "values": ["a"]}]}}),
-                key,
-            ),
-            (
-                json!({"request": {"headers": [{"key": ":path", "values": ["a"]}]}}),
-                key,
-            ),
-            (
-                json!({"request": {"headers": [{"key": "Host", "values": ["a"]}]}}),
-                key,
-            ),
-            (
-                json!({"request": {"headers": [{"key": "grpc-timeout", "values": ["a"]}]}}),
-                key,
-            ),
-            (
-                json!({"request": {"headers": [{"key": "Keep-Alive", "values": ["a"]}]}}),
-                key,
-            ),
-            (
-                json!({"principals": []}),
-                "unknown field `principals`, expected one of `name`, `source`, `request`",
-            ),
-            (
-                json!({"source": {"paths": []}}),
-                "unknown field `paths`, expected `principals`",
-            ),
-            (json!({"source": []}), "expected a JSON object"),
-            (json!({"source": null}), "expected a JSON object"),
-            (
-                json!({"source": {"principals": "secret"}}),
-                "expected a sequence",
-            ),
-            (
-                json!({"request": {"headers": [{"key": "a", "values": "secret, expected x"}]}}),
-                "expected a sequence",
-            ),
-        ] {
-            let mut rule = rule;
-            rule["name"] = "web".into();
-            let error = with_rule(&rule).unwrap_err();
-            assert_eq!(
-                error,
-                format!("the rule \"web\" of allow_rules: {expected}"),
-                "{rule}"
-            );
-        }
+    #[derive(Deserialize)]
+    struct Invalid {
+        policy: Box<RawValue>,
+        error: String,
     }
 
     #[test]
-    fn a_policy_is_whole() {
-        let rule = r#"{"name": "r"}"#;
-        let second_name = r#"the rule "r" of deny_rules: another rule of that list has this name"#;
-        for (members, expected) in [
-            (String::new(), "missing field `name`"),
-            (r#""name": "p""#.into(), "missing field `allow_rules`"),
-            (
-                r#""name": "p", "allow_rules": []"#.into(),
-                "allow_rules takes at least one rule",
-            ),
-            (
-                format!(r#""name": "", "allow_rules": [{rule}]"#),
-                "a name has at least one character",
-            ),
-            (
-                format!(r#""name": "p", "allow_rules": [{rule}, {{}}]"#),
-                "rule 2 of allow_rules: missing field `name`",
-            ),
-            (
-                format!(r#""name": "p", "allow_rules": [[]]"#),
-                "rule 1 of allow_rules: expected a JSON object",
-            ),
-            (
-                r#""name": "p", "allow_rules": [{"name": ""}]"#.into(),
-                "the rule \"\" of allow_rules: a name has",
-            ),
-            (
-                format!(r#""name": "p", "allow_rules": [{rule}], "deny_rules": [{rule}, {rule}]"#),
-                second_name,
-            ),
-            (
-                format!(r#""name": "p", "name": "q", "allow_rules": [{rule}]"#),
-                "duplicate field `name`",
-            ),
-            (
-                format!(r#""name": "p", "allow_rules": [{rule}], "denyrules": []"#),
-                "unknown field `denyrules`",
-            ),
-            (
-                format!(
-                    r#""name": "p", "allow_rules": [{rule}], "audit_logging_options": {{"audit_condition": "ALL"}}"#
-                ),
-                "unknown variant `ALL`, expected one of `NONE`",
-            ),
-            (
-                format!(
-                    r#""name": "p", "allow_rules": [{rule}],
-                    "audit_logging_options": {{"audit_loggers": [{{"name": "x"}}]}}"#
-                ),
-                "a logger other than stdout_logger takes \"is_optional\": true",
-            ),
-        ] {
-            let error = Policy::parse(format!("{{{members}}}").as_bytes()).unwrap_err();
-            assert!(error.starts_with(expected), "{members}: {error}");
+    fn an_invalid_policy_is_refused_with_the_name_of_its_rule() {
+        let table: Vec<Invalid> =
+            serde_json::from_str(include_str!("policy/invalid.json")).unwrap();
+        for Invalid { policy, error } in table {
+            let found = Policy::parse(policy.get().as_bytes()).unwrap_err();
+            // Errors of the file itself, unlike those of a rule, end with a place.
+            let place = found.strip_prefix(&error);
+            assert!(
+                place.is_some_and(|it| it.is_empty() || it.starts_with(" at line 1 ")),
+                "{policy}: {found}"
+            );
         }
-        for text in ["", "[]", "{} {}", "\u{feff}{}"] {
+        for text in ["", "{} {}", "\u{feff}{}"] {
             Policy::parse(text.as_bytes()).unwrap_err();
         }
     }

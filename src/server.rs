@@ -22,6 +22,8 @@ mod monitored_io;
 
 mod call_layer;
 
+pub(crate) mod authorization;
+
 mod write_batching;
 
 mod grpc;
@@ -47,6 +49,7 @@ use tracing::{info, warn};
 
 use self::{
     admin::Admin,
+    authorization::Authorization,
     call_layer::{CallLayer, Shared},
     connection::ConnectionServer,
     connection_limit::{ConnectionLimit, ConnectionPermit},
@@ -101,6 +104,7 @@ pub(crate) async fn start(
     listeners: Listeners,
     service: Arc<Service>,
     limits: Limits,
+    authorization: Option<Authorization>,
     observer: CallObserver,
     admin: Admin,
 ) -> RunningServer {
@@ -109,6 +113,7 @@ pub(crate) async fn start(
         reading: ReadingLimit::new(limits.max_in_flight.max(MIN_READING) as usize),
         open: TaskTracker::new(),
         shutdown: CancellationToken::new(),
+        authorization,
         observer,
     });
     let limit = ConnectionLimit::new(limits.max_connections as usize);

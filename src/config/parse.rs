@@ -6,7 +6,10 @@ use std::{fmt::Display, fs, net::SocketAddr, ops::RangeInclusive, str::FromStr, 
 use http::{HeaderName, HeaderValue};
 use reqwest::{Certificate, Url};
 
-use super::{cli::AttemptRate, telemetry::LogFormat};
+use super::{
+    cli::{AttemptRate, AuthzMode},
+    telemetry::LogFormat,
+};
 use crate::{app_key, rpc::UpstreamRelease};
 
 /// The certificates of one file. It is an alias because clap makes an option repeatable if its type is
@@ -121,6 +124,26 @@ pub(super) fn metadata_name(text: &str) -> Result<HeaderName, &'static str> {
     name.ok_or(
         "takes the name of metadata: small letters, digits, hyphens, dots and underscores, such as x-application",
     )
+}
+
+pub(super) fn authz_mode(text: &str) -> Result<AuthzMode, &'static str> {
+    match text {
+        "enforce" => Ok(AuthzMode::Enforce),
+        "audit" => Ok(AuthzMode::Audit),
+        _ => Err("takes enforce or audit"),
+    }
+}
+
+pub(super) fn rpc_path(text: &str) -> Result<String, &'static str> {
+    let path = text.starts_with('/').then(|| text.to_owned());
+    path.ok_or("takes the path of a call, such as /grpc.health.v1.Health/Check")
+}
+
+pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
+    let header = text
+        .split_once('=')
+        .and_then(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)));
+    header.ok_or("takes NAME=VALUE, such as x-team=web")
 }
 
 pub(super) fn log_format(text: &str) -> Result<LogFormat, &'static str> {

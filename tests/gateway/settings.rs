@@ -242,7 +242,7 @@ fn a_missing_or_contradictory_setting_is_named() {
         ),
         (
             &[url[0], url[1], VALUE],
-            "arguments are a command (serve, sandbox, probe, explain) and options as --name VALUE; --help lists them",
+            "arguments are a command (serve, sandbox, probe, explain, authz) and options as --name VALUE; --help lists them",
         ),
     ] {
         assert_misconfigured(&serve(&taken, "", args).output().unwrap(), expected);
@@ -662,7 +662,7 @@ fn the_other_commands_check_their_settings_too() {
         ),
         (
             &["s3cret-value"],
-            "arguments are a command (serve, sandbox, probe, explain) and options as --name VALUE; --help lists them",
+            "arguments are a command (serve, sandbox, probe, explain, authz) and options as --name VALUE; --help lists them",
         ),
     ] {
         assert_misconfigured(&run(args), expected);
