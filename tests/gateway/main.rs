@@ -46,6 +46,8 @@ mod breaker;
 
 mod guessing;
 
+mod authorization;
+
 mod traces;
 
 mod metrics;
