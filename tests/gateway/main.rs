@@ -54,6 +54,8 @@ mod breaker;
 
 mod guessing;
 
+mod authorization;
+
 mod traces;
 
 mod metrics;
