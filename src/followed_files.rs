@@ -58,7 +58,7 @@ impl<T: Send + Sync + 'static> FollowedFiles<T> {
         })
     }
 
-    /// Follows the files as long as the value is in use: reads them every second and at each `reload`. While they are
+    /// Follows the files, if there are any, as long as the value is in use: reads them every second and at each `reload`. While they are
     /// unusable, the last value stays. `on_reload` is told of each new value (`true`), and of each failure that is logged.
     pub(crate) fn follow(
         mut self,
@@ -66,6 +66,9 @@ impl<T: Send + Sync + 'static> FollowedFiles<T> {
         on_reload: impl Fn(bool) + Send + 'static,
     ) -> watch::Receiver<T> {
         let receiver = self.value.subscribe();
+        if self.paths.is_empty() {
+            return receiver;
+        }
         tokio::spawn(async move {
             let mut failures = Failures::default();
             loop {

@@ -25,7 +25,9 @@ use crate::{
     config::{self, AppKeyOptions, Command, ConfigError},
     endpoint::Endpoint,
     error::chain,
-    explain, output, probe,
+    explain,
+    followed_files::FollowedFiles,
+    output, probe,
     readiness::Readiness,
     request_ids::RequestIds,
     rpc::{API_VERSION, Rpc},
@@ -73,11 +75,7 @@ type Key = watch::Receiver<HeaderValue>;
 fn serve(config: &config::Serve) -> Result<(), Failure> {
     config.check()?;
     let settings = config::Telemetry::from_environment(config.log_format)?;
-    let client = upstream::client(config).map_err(|_| {
-        let expected =
-            "takes a PEM file of certificates, and must be given where the system has none";
-        ConfigError::new("--upstream-ca", expected)
-    })?;
+    let client = upstream::client(config)?;
     let runtime = runtime(config.worker_threads)?;
     let result = runtime.block_on(serve_until_signal(config, settings, client));
     // A host name that is still being looked up must not hold up the end.
@@ -88,7 +86,7 @@ fn serve(config: &config::Serve) -> Result<(), Failure> {
 async fn serve_until_signal(
     config: &config::Serve,
     settings: config::Telemetry,
-    client: Client,
+    client: FollowedFiles<Client>,
 ) -> Result<(), Failure> {
     let readiness = Readiness::default();
     let key_readiness = readiness.clone();
@@ -118,6 +116,7 @@ async fn serve_until_signal(
     let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
     let (version, release) = (&config.upstream_api_version, config.upstream_release);
     let endpoints = Rpc::ALL.map(|rpc| Endpoint::new(rpc, &base, version, release));
+    let client = client.follow(reload, |_| ());
     let upstream = Upstream::new(client, endpoints, in_flight, &observer, &readiness);
     let service = Arc::new(Service {
         upstream: Arc::new(upstream),

@@ -14,9 +14,8 @@ use reqwest::Url;
 
 use super::{
     parse::{
-        COUNT, Certificates, api_version, certificates, duration, duration_or_zero, key,
-        log_format, metadata_name, number, or_off, parse_bool, rate, seconds, socket_address,
-        upstream_release, upstream_url,
+        COUNT, api_version, duration, duration_or_zero, key, log_format, metadata_name, number,
+        or_off, parse_bool, rate, seconds, socket_address, upstream_release, upstream_url,
     },
     telemetry::LogFormat,
 };
@@ -72,9 +71,15 @@ pub struct Serve {
     /// Release of the API: autoshares, or etna for newer ones, where step 3 has another path and body
     #[arg(long, value_name = "RELEASE", default_value = "autoshares", value_parser = upstream_release)]
     pub upstream_release: UpstreamRelease,
-    /// PEM file of certificates to trust beside the system's
-    #[arg(long, value_name = "FILE", value_parser = certificates)]
-    pub upstream_ca: Option<Certificates>,
+    /// PEM file of certificates to trust beside the system's; it is reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    pub upstream_ca: Option<PathBuf>,
+    /// PEM file with the certificate to show to the API, and those that its issuer needs; it is reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    pub upstream_cert: Option<PathBuf>,
+    /// PEM file with the private key of that certificate; it is reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    pub upstream_key: Option<PathBuf>,
     /// Longest time to connect to the API
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     pub connect_timeout: Duration,

@@ -38,6 +38,8 @@ mod restart;
 
 mod reload;
 
+mod upstream_tls;
+
 mod faults;
 
 mod retries;

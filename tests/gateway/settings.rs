@@ -699,6 +699,8 @@ fn help_shows_every_option_and_no_value() {
         "--upstream-api-version",
         "--upstream-release",
         "--upstream-ca",
+        "--upstream-cert",
+        "--upstream-key",
         "--app-key",
         "--app-key-file",
         "--timeout",
