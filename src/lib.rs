@@ -55,10 +55,14 @@ mod identity;
 
 mod app_key;
 
+mod audit;
+
 // The response path.
 mod envelope;
 
 mod invisible;
+
+mod user_name;
 
 mod error;
 

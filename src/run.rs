@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::Arc,
     thread,
 };
@@ -21,6 +22,7 @@ use crate::{
     address::Address,
     app_key::{self, AppKeys},
     attempt_limiter::AttemptLimiter,
+    audit::{self, AuditKey},
     banner,
     config::{self, AppKeyOptions, Command, ConfigError},
     endpoint::Endpoint,
@@ -93,6 +95,7 @@ async fn serve_until_signal(
     let reload = reload_signal()?;
     let on_change = move || key_readiness.clear_key_rejection();
     let key = app_key(&config.key, &reload, on_change)?;
+    let audit_key = audit_key(config.audit_key_file.as_deref(), &reload)?;
     let propagates_trace_context = settings.otel.propagates_trace_context;
     let telemetry = Telemetry::start(settings);
     if config.is_upstream_in_clear() {
@@ -125,6 +128,7 @@ async fn serve_until_signal(
         attempt_limiter: Arc::new(AttemptLimiter::new(&config.attempts)),
         request_ids: RequestIds::default(),
         readiness,
+        audit_key,
     });
     let running = server::start(listeners, service, limits, observer, admin).await;
     output::print(io::stdout(), text);
@@ -236,6 +240,18 @@ fn app_key(
         }
     };
     Ok(Some(file.follow(reload.clone(), on_reload)))
+}
+
+/// The key of the hashes in the log, if there are to be any. Starts to follow its file.
+fn audit_key(
+    path: Option<&Path>,
+    reload: &watch::Receiver<()>,
+) -> Result<Option<AuditKey>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    let file = audit::open(path).map_err(|error| {
+        ConfigError::new("--audit-key-file", format!("{} ({error})", audit::EXPECTED))
+    })?;
+    Ok(Some(AuditKey(file.follow(reload.clone(), |_| ()))))
 }
 
 /// Turns an error and its causes into a failure: `cannot listen on …`.

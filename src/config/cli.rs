@@ -98,6 +98,10 @@ pub struct Serve {
     /// Address of the stand-in API, IP:port [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
     pub sandbox_listen: Option<SocketAddr>,
+    /// File with a secret of at least 32 bytes; with it, log lines have hashes that tell users and tokens apart; it is
+    /// reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    pub audit_key_file: Option<PathBuf>,
     /// Format of log lines, text or json; by default text on a terminal, else json
     #[arg(long, value_name = "FORMAT", value_parser = log_format)]
     pub log_format: Option<LogFormat>,

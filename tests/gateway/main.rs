@@ -54,6 +54,8 @@ mod metrics;
 
 mod logs;
 
+mod security_events;
+
 mod export;
 
 mod settings;
