@@ -99,7 +99,11 @@ impl Serve {
             _ if self.authz.authz_mode == AuthzMode::Audit && self.authz.authz_policy.is_none() => {
                 ("--authz-mode", "goes with --authz-policy")
             }
-            _ => return self.check_tls().and_then(|()| self.check_addresses()),
+            _ => {
+                self.check_tls()?;
+                self.check_upstream_certificate()?;
+                return self.check_addresses();
+            }
         };
         Err(ConfigError::new(flag, expected))
     }
@@ -137,6 +141,24 @@ impl Serve {
             }
         }
         Ok(())
+    }
+
+    /// Refuses a certificate for the API without a key or without TLS, and a key without a certificate.
+    fn check_upstream_certificate(&self) -> Result<(), ConfigError> {
+        let (flag, expected) = match (&self.upstream_cert, &self.upstream_key) {
+            (None, None) => return Ok(()),
+            (Some(_), None) => ("--upstream-cert", "goes with --upstream-key"),
+            (None, Some(_)) => ("--upstream-key", "goes with --upstream-cert"),
+            (Some(_), Some(_)) if self.is_upstream_https() => return Ok(()),
+            (Some(_), Some(_)) => ("--upstream-cert", "goes with an https --upstream-url"),
+        };
+        Err(ConfigError::new(flag, expected))
+    }
+
+    /// Whether requests to the API go over TLS.
+    pub(crate) fn is_upstream_https(&self) -> bool {
+        let url = self.upstream_url.as_ref();
+        url.is_some_and(|url| url.scheme() == "https")
     }
 
     /// Whether requests to the API leave this machine without TLS.

@@ -4,6 +4,7 @@ use std::{
     ffi::OsString,
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
+    path::Path,
     sync::Arc,
     thread,
 };
@@ -23,6 +24,7 @@ use crate::{
     address::Address,
     app_key::{self, AppKeys},
     attempt_limiter::AttemptLimiter,
+    audit::{self, AuditKey},
     authz, banner,
     config::{self, AppKeyOptions, Command, ConfigError},
     endpoint::Endpoint,
@@ -89,11 +91,7 @@ fn serve(config: config::Serve) -> Result<(), Failure> {
     let config = &config;
     let settings = config::Telemetry::from_environment(config.log_format)?;
     let tls = tls::open(&config.tls)?;
-    let client = upstream::client(config).map_err(|_| {
-        let expected =
-            "takes a PEM file of certificates, and must be given where the system has none";
-        ConfigError::new("--upstream-ca", expected)
-    })?;
+    let client = upstream::client(config)?;
     let runtime = runtime(config.worker_threads)?;
     let result = runtime.block_on(serve_until_signal(config, settings, client, tls));
     // A host name that is still being looked up must not hold up the end.
@@ -123,7 +121,7 @@ fn with_certificates(mut config: config::Serve) -> Result<config::Serve, ConfigE
 async fn serve_until_signal(
     config: &config::Serve,
     settings: config::Telemetry,
-    client: Client,
+    client: FollowedFiles<Client>,
     tls: Option<FollowedFiles<Arc<ServerTls>>>,
 ) -> Result<(), Failure> {
     let readiness = Readiness::default();
@@ -131,6 +129,7 @@ async fn serve_until_signal(
     let reload = reload_signal()?;
     let on_change = move || key_readiness.clear_key_rejection();
     let key = app_key(&config.key, &reload, on_change)?;
+    let audit_key = audit_key(config.audit_key_file.as_deref(), &reload)?;
     let propagates_trace_context = settings.otel.propagates_trace_context;
     let telemetry = Telemetry::start(settings);
     if config.is_upstream_in_clear() {
@@ -156,6 +155,7 @@ async fn serve_until_signal(
     let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
     let (version, release) = (&config.upstream_api_version, config.upstream_release);
     let endpoints = Rpc::ALL.map(|rpc| Endpoint::new(rpc, &base, version, release));
+    let client = client.follow(reload, |_| ());
     let upstream = Upstream::new(client, endpoints, in_flight, &observer, &readiness);
     let service = Arc::new(Service {
         upstream: Arc::new(upstream),
@@ -164,6 +164,7 @@ async fn serve_until_signal(
         attempt_limiter: Arc::new(AttemptLimiter::new(&config.attempts)),
         request_ids: RequestIds::default(),
         readiness,
+        audit_key,
     });
     let running = server::start(
         listeners,
@@ -296,6 +297,16 @@ fn app_key(
         }
     };
     Ok(Some(file.follow(reload.clone(), on_reload)))
+}
+
+/// The key of the hashes in the log, if there are to be any. Starts to follow its file.
+fn audit_key(
+    path: Option<&Path>,
+    reload: &watch::Receiver<()>,
+) -> Result<Option<AuditKey>, Failure> {
+    let Some(path) = path else { return Ok(None) };
+    let key = audit::open(path)?.follow(reload.clone(), |_| ());
+    Ok(Some(AuditKey(key)))
 }
 
 /// Turns an error and its causes into a failure: `cannot listen on …`.

@@ -14,9 +14,9 @@ use reqwest::Url;
 
 use super::{
     parse::{
-        COUNT, Certificates, api_version, authz_mode, certificates, client_auth, duration,
-        duration_or_zero, header, key, log_format, metadata_name, number, or_off, parse_bool, rate,
-        rpc_path, seconds, socket_address, tls_version, upstream_release, upstream_url,
+        COUNT, api_version, authz_mode, client_auth, duration, duration_or_zero, header, key,
+        log_format, metadata_name, number, or_off, parse_bool, rate, rpc_path, seconds,
+        socket_address, tls_version, upstream_release, upstream_url,
     },
     telemetry::LogFormat,
 };
@@ -74,9 +74,15 @@ pub struct Serve {
     /// Release of the API: autoshares, or etna for newer ones, where step 3 has another path and body
     #[arg(long, value_name = "RELEASE", default_value = "autoshares", value_parser = upstream_release)]
     pub upstream_release: UpstreamRelease,
-    /// PEM file of certificates to trust beside the system's
-    #[arg(long, value_name = "FILE", value_parser = certificates)]
-    pub upstream_ca: Option<Certificates>,
+    /// PEM file of certificates to trust beside the system's; it is reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    pub upstream_ca: Option<PathBuf>,
+    /// PEM file with the certificate to show to the API, and those that its issuer needs; it is reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    pub upstream_cert: Option<PathBuf>,
+    /// PEM file with the private key of that certificate; it is reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    pub upstream_key: Option<PathBuf>,
     /// Longest time to connect to the API
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     pub connect_timeout: Duration,
@@ -101,6 +107,10 @@ pub struct Serve {
     /// Address of the stand-in API, IP:port [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
     pub sandbox_listen: Option<SocketAddr>,
+    /// File with a secret of at least 32 bytes; with it, log lines have hashes that tell users and tokens apart; it is
+    /// reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    pub audit_key_file: Option<PathBuf>,
     /// Format of log lines, text or json; by default text on a terminal, else json
     #[arg(long, value_name = "FORMAT", value_parser = log_format)]
     pub log_format: Option<LogFormat>,

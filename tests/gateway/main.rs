@@ -46,6 +46,8 @@ mod restart;
 
 mod reload;
 
+mod upstream_tls;
+
 mod faults;
 
 mod retries;
@@ -61,6 +63,8 @@ mod traces;
 mod metrics;
 
 mod logs;
+
+mod security_events;
 
 mod export;
 
