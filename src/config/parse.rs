@@ -7,7 +7,8 @@ use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
 use super::{
-    cli::{AttemptRate, AuthzMode, ClientAuth, TlsVersion},
+    access::{AuthzMode, ClientAuth, TlsVersion},
+    cli::AttemptRate,
     telemetry::LogFormat,
 };
 use crate::rpc::UpstreamRelease;
