@@ -1,6 +1,6 @@
 //! The policy: who may call what.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, time::Duration};
 
 use reset_gateway::proto::{
     GenerateTokenRequest, password_reset_service_client::PasswordResetServiceClient,
@@ -9,6 +9,10 @@ use rustix::process::{getgid, getuid};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    time::sleep,
+};
 use tonic::{Status, transport::Channel};
 use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use tonic_reflection::pb::v1::{
@@ -19,6 +23,10 @@ use tonic_reflection::pb::v1::{
 use crate::support::{
     api::{Api, Reply, bytes},
     collector::{Collector, attributes},
+    frames::{
+        DATA, END_HEADERS, END_STREAM, HEADERS, NO_SETTINGS, PING, RST_STREAM, call_to, frame,
+        frames, greet,
+    },
     gateway::{Call, Gateway, KEY, Metadata, Plain, connect, get, program, run, within},
     raw::{begin, framed, post, send, status_of},
     status::summary,
@@ -28,6 +36,8 @@ const REFUSED: &str = "PermissionDenied CALLER_NOT_ALLOWED caller not_sent";
 const SERVICE: &str = "autoshares.passwordreset.v1.PasswordResetService";
 const RESET: &str = "/autoshares.passwordreset.v1.PasswordResetService/ResetPassword";
 const TOKEN: &str = "/autoshares.passwordreset.v1.PasswordResetService/GenerateToken";
+/// The flag of a PING that answers another.
+const ACK: u8 = 1;
 const WEB: Metadata = Metadata(&[("x-team", "web")]);
 
 /// A gateway with a policy, on TCP and on a Unix socket.
@@ -411,6 +421,29 @@ async fn a_write_survives_a_thousand_refused_calls_on_its_connection() {
     setup.api.release();
     held.await.unwrap().unwrap();
     assert_eq!(setup.api.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn the_message_of_a_refused_call_is_read_and_its_stream_is_not_reset() {
+    let setup = Setup::start(&allow_web(), &[]).await;
+    for path in [TOKEN, "/no.Service/Method", "/grpc.health.v1.Health/Check"] {
+        let mut stream = greet(&setup.gateway, NO_SETTINGS).await;
+        let headers = frame(HEADERS, END_HEADERS, 1, &call_to(path, &[]));
+        stream.write_all(&headers).await.unwrap();
+        sleep(Duration::from_millis(200)).await;
+        let message = frame(DATA, END_STREAM, 1, &framed(b""));
+        let ping = frame(PING, 0, 0, b"that was");
+        stream.write_all(&[message, ping].concat()).await.unwrap();
+        let mut received = Vec::new();
+        let has = |received: &[u8], kind, flag| {
+            let frames = frames(received);
+            frames.iter().any(|it| it.0 == kind && it.1 & flag == flag)
+        };
+        while !has(&received, HEADERS, END_STREAM) || !has(&received, PING, ACK) {
+            assert_ne!(stream.read_buf(&mut received).await.unwrap(), 0, "{path}");
+        }
+        assert!(!has(&received, RST_STREAM, 0), "{path}");
+    }
 }
 
 #[tokio::test]
