@@ -19,6 +19,7 @@ use tonic_health::pb::{HealthCheckRequest, health_client::HealthClient};
 use crate::support::{
     api::{Api, Reply},
     gateway::{Call, Gateway, KEY, Metadata, Plain, connect, get, http, program, within},
+    over_tls::add_tls,
 };
 
 /// The lines of calls, parsed.
@@ -263,6 +264,7 @@ async fn a_log_that_nobody_reads_stops_nothing() {
     let api = Api::start(Reply::json(200, Call::Question.success())).await;
     let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
     command.args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"]);
+    add_tls(&mut command);
     let mut gateway = Process(command.spawn().unwrap());
     let unread = gateway.0.stderr.take().unwrap();
     fcntl_setpipe_size(unread.as_fd(), 4096).unwrap();

@@ -6,7 +6,6 @@ use futures_util::future::join_all;
 use reset_gateway::proto::password_reset_service_client::PasswordResetServiceClient;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::{sleep, timeout},
 };
 use tonic::transport::Channel;
@@ -21,6 +20,7 @@ use crate::{
             frames, greet,
         },
         gateway::{Call, Gateway, KEY, Plain, within},
+        over_tls::open,
         raw::{framed, post},
         status::summary,
     },
@@ -154,7 +154,7 @@ async fn half_messages_to_health_hold_little_memory() {
     let gateway = Gateway::before("http://127.0.0.1:1");
     sleep(Duration::from_millis(200)).await;
     let before = gateway.memory();
-    let stream = TcpStream::connect(gateway.address()).await.unwrap();
+    let stream = open(&gateway).await;
     let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     // Nearly all of a message of four mebibytes, on each of many streams.
@@ -192,7 +192,7 @@ async fn new_connections_get_in_past_idle_ones_that_made_a_call() {
         let greeting = [PREFACE, NO_SETTINGS, &call(path, 1, &message)].concat();
         let mut stayers = Vec::new();
         for _ in 0..600 {
-            let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
+            let mut stream = open(&gateway).await;
             stream.write_all(&greeting).await.unwrap();
             stayers.push(stream);
         }

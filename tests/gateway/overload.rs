@@ -2,7 +2,6 @@
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     task::JoinSet,
 };
 
@@ -13,6 +12,7 @@ use crate::support::{
         greet,
     },
     gateway::{Call, Gateway, KEY, Plain, within},
+    over_tls::Stream,
     status::summary,
 };
 
@@ -122,7 +122,7 @@ async fn a_connection_outlives_any_number_of_refusals() {
 }
 
 /// Sends a ping and reads until it is answered; how many calls were refused meanwhile.
-async fn ping(stream: &mut TcpStream, unread: &mut Vec<u8>) -> u32 {
+async fn ping(stream: &mut Stream, unread: &mut Vec<u8>) -> u32 {
     stream.write_all(&frame(PING, 0, 0, &[0; 8])).await.unwrap();
     let (mut refusals, mut is_answered) = (0, false);
     while !is_answered {

@@ -4,7 +4,6 @@ use std::{ops::Range, time::Duration};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     time::{sleep, timeout},
 };
 
@@ -15,6 +14,7 @@ use crate::support::{
         call_to, field, frame, frames, greet,
     },
     gateway::{Call, Gateway, KEY, within},
+    over_tls::Stream,
 };
 
 const QUESTION: &str = "/autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion";
@@ -61,7 +61,7 @@ fn streams(numbers: Range<u32>) -> impl Iterator<Item = u32> {
 
 /// Makes a write on stream 1, does something else on the same connection while the API holds it, and checks that the write
 /// is answered and that the API saw it once. The client repeats a write whose connection breaks, as libraries do.
-async fn a_write_survives(what: &str, others: impl AsyncFn(&mut TcpStream)) {
+async fn a_write_survives(what: &str, others: impl AsyncFn(&mut Stream)) {
     let api = Api::start(Reply::By(hold_writes)).await;
     let gateway = Gateway::with(&api.url(), &["--app-key", KEY]);
     let mut is_answered = false;
@@ -112,7 +112,7 @@ type Frame = (u8, u8, u32, Vec<u8>);
 
 /// Reads until the frames are as wanted. `false` if the connection ends before.
 async fn read_until(
-    stream: &mut TcpStream,
+    stream: &mut Stream,
     received: &mut Vec<u8>,
     is_wanted: impl Fn(&[Frame]) -> bool,
 ) -> bool {

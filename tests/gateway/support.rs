@@ -23,3 +23,5 @@ pub mod certificates;
 pub mod tls_client;
 
 pub mod tls_gateway;
+
+pub mod over_tls;

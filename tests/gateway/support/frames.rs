@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
+    io::{AsyncRead, AsyncReadExt, AsyncWriteExt},
     time::timeout,
 };
 
-use crate::support::gateway::Gateway;
+use crate::support::{
+    gateway::Gateway,
+    over_tls::{Stream, open},
+};
 
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -90,21 +92,20 @@ pub fn text(text: &str) -> Vec<u8> {
 }
 
 /// A connection that has sent these bytes.
-pub async fn begin_with(gateway: &Gateway, bytes: &[u8]) -> TcpStream {
-    let mut stream = TcpStream::connect(gateway.address()).await.unwrap();
-    stream.set_nodelay(true).unwrap();
+pub async fn begin_with(gateway: &Gateway, bytes: &[u8]) -> Stream {
+    let mut stream = open(gateway).await;
     // The gateway may have had enough before the end.
     let _ = stream.write_all(bytes).await;
     stream
 }
 
 /// A connection that has sent the preface and its settings.
-pub async fn greet(gateway: &Gateway, settings: &[u8]) -> TcpStream {
+pub async fn greet(gateway: &Gateway, settings: &[u8]) -> Stream {
     begin_with(gateway, &[PREFACE, settings].concat()).await
 }
 
 /// All that the gateway sends until it closes the connection; it must do so within that time.
-pub async fn until_closed(stream: &mut TcpStream, most: Duration) -> Vec<u8> {
+pub async fn until_closed(stream: &mut (impl AsyncRead + Unpin), most: Duration) -> Vec<u8> {
     let mut received = Vec::new();
     let end = timeout(most, stream.read_to_end(&mut received)).await;
     assert!(

@@ -20,7 +20,10 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use crate::support::raw::framed;
+use crate::support::{
+    over_tls::{add_tls, client_for},
+    raw::framed,
+};
 
 /// A key that any test may use.
 pub const KEY: &str = "test-key";
@@ -94,6 +97,7 @@ impl Gateway {
         for option in free {
             command.args([option, "127.0.0.1:0"]);
         }
+        add_tls(&mut command);
         Self::spawn(command)
     }
 
@@ -247,6 +251,9 @@ impl Drop for Gateway {
 
 /// A channel to an address as the program announces it.
 pub async fn connect(address: &str) -> Channel {
+    if let Some(client) = client_for(address) {
+        return client.channel(address).await.unwrap();
+    }
     let uri = if address.starts_with("unix:") {
         address.to_owned()
     } else {

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, StatusCode};
-use tokio::net::TcpStream;
 
-use crate::support::{gateway::Gateway, status::summary};
+use crate::support::{gateway::Gateway, over_tls::open, status::summary};
 
 /// Sends one HTTP/2 request as it is, gives the status and the headers, trailers among them.
 pub async fn send(
@@ -25,7 +24,7 @@ async fn exchange(
     request: http::request::Builder,
     body: Option<Vec<u8>>,
 ) -> (StatusCode, HeaderMap) {
-    let stream = TcpStream::connect(gateway.address()).await.unwrap();
+    let stream = open(gateway).await;
     let (mut client, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     let (response, mut sender) = client

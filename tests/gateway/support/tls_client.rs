@@ -56,7 +56,12 @@ impl TlsClient {
 
     /// Connects. With TLS 1.3 a client that is refused sees that only when it reads.
     pub async fn connect(&self, address: &str) -> io::Result<TlsStream<TcpStream>> {
-        let stream = TcpStream::connect(address).await?;
+        self.secure(TcpStream::connect(address).await?).await
+    }
+
+    /// Makes TLS on a connection.
+    pub async fn secure(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        stream.set_nodelay(true)?;
         let name = ServerName::try_from("localhost").unwrap();
         let connector = TlsConnector::from(Arc::clone(&self.0));
         connector.connect(name, stream).await
