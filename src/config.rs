@@ -13,12 +13,15 @@ use std::{env, ffi::OsString, net::IpAddr};
 use clap::{CommandFactory, FromArgMatches};
 use reqwest::Url;
 
-pub(crate) use self::telemetry::Telemetry;
 pub use self::{
-    cli::{AppKeyOptions, AttemptRate, Attempts, Command, Explain, Limits, Probe, Sandbox, Serve},
+    cli::{
+        AppKeyOptions, AttemptRate, Attempts, ClientAuth, Command, Explain, Limits, Probe, Sandbox,
+        Serve, TlsOptions, TlsVersion,
+    },
     error::ConfigError,
     telemetry::LogFormat,
 };
+pub(crate) use self::{parse::parse_app_key, telemetry::Telemetry};
 use crate::address::Address;
 
 /// Reads the command line and the environment.
@@ -119,6 +122,17 @@ impl Serve {
             seen.push(address);
         }
         Ok(())
+    }
+}
+
+impl Probe {
+    /// Whether gRPC calls over TCP need TLS.
+    pub(crate) fn needs_tls(&self) -> bool {
+        #[cfg(feature = "self-signed")]
+        let is_self_signed = self.tls_self_signed.is_some();
+        #[cfg(not(feature = "self-signed"))]
+        let is_self_signed = false;
+        self.tls_cert.is_some() || is_self_signed
     }
 }
 

@@ -1,6 +1,7 @@
 //! A value that is made from files, and made again when they change.
 
 use std::{
+    fmt::Display,
     fs::{self, File},
     hash::{BuildHasher, RandomState},
     io::{self, Read},
@@ -11,6 +12,8 @@ use std::{
 use tokio::{sync::watch, task::spawn_blocking};
 use tracing::{info, warn};
 
+use crate::config::ConfigError;
+
 /// How often the files are read. Kubernetes replaces a mounted secret by swapping a symbolic link, which a watch on the
 /// file itself would not see.
 const READ_INTERVAL: Duration = Duration::from_secs(1);
@@ -20,14 +23,26 @@ const TOLERATED_FAILURES: u32 = 2;
 /// The longest that a file may be, in bytes.
 const MAX_LEN: u64 = 1024 * 1024;
 
-/// Makes the value from the contents of the files. An error says what is wrong with them.
-type Parse<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync>;
+/// A file and the setting that names it.
+#[derive(Debug)]
+pub(crate) struct SettingFile {
+    pub(crate) flag: &'static str,
+    /// What the setting takes: `a file with an application key`.
+    pub(crate) takes: &'static str,
+    pub(crate) path: PathBuf,
+}
+
+/// What is wrong with the contents of the files: which file it is, and why.
+pub(crate) type Fault = (usize, String);
+
+/// Makes the value from the contents of the files, which are in the order of the files.
+type Parse<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, Fault> + Send + Sync>;
 
 /// The files, and the value that was made from them last.
 pub(crate) struct FollowedFiles<T> {
     /// What the files hold, for the log: `the application key`.
     name: &'static str,
-    paths: Vec<PathBuf>,
+    files: Vec<SettingFile>,
     parse: Parse<T>,
     /// Contents are compared by their hashes with this key, so that no secret is kept for that alone.
     hasher: RandomState,
@@ -43,19 +58,25 @@ impl<T: Send + Sync + 'static> FollowedFiles<T> {
     /// Why a file cannot be read, or what is wrong with its contents.
     pub(crate) fn open(
         name: &'static str,
-        paths: Vec<PathBuf>,
-        parse: impl Fn(&[Vec<u8>]) -> Result<T, String> + Send + Sync + 'static,
-    ) -> Result<Self, String> {
+        files: Vec<SettingFile>,
+        parse: impl Fn(&[Vec<u8>]) -> Result<T, Fault> + Send + Sync + 'static,
+    ) -> Result<Self, ConfigError> {
         let hasher = RandomState::new();
-        let contents = read_all(&paths)?;
+        let contents = read_all(&files)?;
+        let value = parse(&contents).map_err(|(file, why)| files[file].error(why))?;
         Ok(Self {
             name,
-            paths,
+            files,
             hash: hasher.hash_one(&contents),
-            value: watch::channel(parse(&contents)?).0,
+            value: watch::channel(value).0,
             parse: Box::new(parse),
             hasher,
         })
+    }
+
+    /// The value, now and in the future.
+    pub(crate) fn subscribe(&self) -> watch::Receiver<T> {
+        self.value.subscribe()
     }
 
     /// Follows the files as long as the value is in use: reads them every second and at each `reload`. While they are
@@ -90,9 +111,9 @@ impl<T: Send + Sync + 'static> FollowedFiles<T> {
                         failures = Failures::default();
                     }
                     Ok(false) => failures = Failures::default(),
-                    Err(error) if failures.is_news(&error, self.paths.len()) => {
+                    Err(error) if failures.is_news(&error.to_string(), self.files.len()) => {
                         warn!(
-                            error,
+                            %error,
                             "{} cannot be read again; the last one stays", self.name
                         );
                         on_reload(false);
@@ -105,13 +126,14 @@ impl<T: Send + Sync + 'static> FollowedFiles<T> {
     }
 
     /// Whether the files have changed, and with them the value.
-    fn read_again(&mut self) -> Result<bool, String> {
-        let contents = read_all(&self.paths)?;
+    fn read_again(&mut self) -> Result<bool, ConfigError> {
+        let contents = read_all(&self.files)?;
         let hash = self.hasher.hash_one(&contents);
         if hash == self.hash {
             return Ok(false);
         }
-        self.value.send_replace((self.parse)(&contents)?);
+        let value = (self.parse)(&contents).map_err(|(file, why)| self.files[file].error(why))?;
+        self.value.send_replace(value);
         self.hash = hash;
         Ok(true)
     }
@@ -137,14 +159,15 @@ impl Failures {
     }
 }
 
-fn read_all(paths: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
-    let read = |path: &PathBuf| {
-        read(path).map_err(|error| match paths.len() {
-            1 => error.to_string(),
-            _ => format!("{}: {error}", path.display()),
-        })
-    };
-    paths.iter().map(read).collect()
+impl SettingFile {
+    fn error(&self, why: impl Display) -> ConfigError {
+        ConfigError::new(self.flag, format!("takes {} ({why})", self.takes))
+    }
+}
+
+fn read_all(files: &[SettingFile]) -> Result<Vec<Vec<u8>>, ConfigError> {
+    let read = |file: &SettingFile| read(&file.path).map_err(|error| file.error(error));
+    files.iter().map(read).collect()
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -166,11 +189,10 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn text(contents: &[Vec<u8>]) -> Result<String, String> {
+    fn text(contents: &[Vec<u8>]) -> Result<String, Fault> {
         let text = String::from_utf8_lossy(&contents.concat()).into_owned();
-        (text != "bad")
-            .then_some(text)
-            .ok_or_else(|| "it is bad".to_owned())
+        let fault = (0, "it is bad".to_owned());
+        (text != "bad").then_some(text).ok_or(fault)
     }
 
     #[tokio::test(start_paused = true)]
@@ -178,7 +200,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "first").unwrap();
-        let files = FollowedFiles::open("the text", vec![path.clone()], text).unwrap();
+        let file = SettingFile {
+            flag: "--text",
+            takes: "a text",
+            path: path.clone(),
+        };
+        let files = FollowedFiles::open("the text", vec![file], text).unwrap();
         let (reload, reloads) = watch::channel(());
         let (changed, mut changes) = watch::channel(true);
         let mut values = files.follow(reloads, move |result| {

@@ -73,6 +73,8 @@ mod address;
 
 mod followed_files;
 
+mod tls;
+
 pub mod config;
 
 mod signals;
@@ -89,6 +91,10 @@ mod explain;
 mod probe;
 
 mod sandbox;
+
+#[cfg(feature = "self-signed")]
+#[cfg_attr(not(test), allow(dead_code, reason = "its option follows"))]
+mod self_signed;
 
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]

@@ -1,26 +1,67 @@
-//! `probe`: asks a running gateway's health service, for containers that have no shell.
+//! `probe`: asks a running gateway whether it serves, for containers that have no shell.
 
-use std::time::Duration;
+use std::{fmt::Display, net::SocketAddr, time::Duration};
 
+use http::StatusCode;
+use reqwest::Client;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
 
-use crate::address::Address;
+use crate::{
+    address::Address,
+    config::{ConfigError, Probe},
+    error::chain,
+};
 
 /// The longest wait for the response, which the gateway gives from memory.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Asks whether the gateway at the address serves.
+/// Asks the health service, or where that needs TLS the admin listener, whether the gateway serves.
 ///
 /// # Errors
 ///
 /// Why it does not serve, or cannot be asked.
-pub(crate) async fn probe(address: &Address) -> Result<(), String> {
-    let checked = tokio::time::timeout(TIMEOUT, check(address)).await;
-    let result = checked.unwrap_or_else(|_| Err("no answer".to_owned()));
+pub(crate) async fn probe(config: &Probe) -> Result<(), String> {
+    let is_unix = |address: &&Address| matches!(address, Address::Unix(_));
+    let socket = config.listen.iter().find(is_unix);
+    if socket.is_none() && config.needs_tls() {
+        let admin = config.admin_listen.ok_or_else(admin_is_off)?;
+        return within_timeout(&admin, ready(admin)).await;
+    }
+    let first = || config.listen.first().expect("there is a default");
+    let address = socket.unwrap_or_else(first);
+    within_timeout(address, check(address)).await
+}
+
+fn admin_is_off() -> String {
+    let why = "must not be off: where gRPC calls need TLS, the probe asks /readyz there";
+    ConfigError::new("--admin-listen", why).to_string()
+}
+
+async fn within_timeout(
+    address: &impl Display,
+    asked: impl Future<Output = Result<(), String>>,
+) -> Result<(), String> {
+    let asked = tokio::time::timeout(TIMEOUT, asked).await;
+    let result = asked.unwrap_or_else(|_| Err("no answer".to_owned()));
     result.map_err(|why| format!("{address}: {why}"))
+}
+
+/// Asks `/readyz`.
+async fn ready(admin: SocketAddr) -> Result<(), String> {
+    // Without certificates, which the system may lack: the admin listener has no TLS.
+    let client = Client::builder().no_proxy().tls_certs_only([]).build();
+    let client = client.map_err(|error| chain(&error))?;
+    let response = client.get(format!("http://{admin}/readyz")).send().await;
+    let response = response.map_err(|_| "cannot connect".to_owned())?;
+    let status = response.status();
+    if status == StatusCode::OK {
+        return Ok(());
+    }
+    let why = response.text().await.unwrap_or_default();
+    Err(format!("{status}: {}", why.trim_end()))
 }
 
 async fn check(address: &Address) -> Result<(), String> {

@@ -25,15 +25,21 @@ use crate::{
     config::{self, AppKeyOptions, Command, ConfigError},
     endpoint::Endpoint,
     error::chain,
-    explain, output, probe,
+    explain,
+    followed_files::FollowedFiles,
+    output, probe,
     readiness::Readiness,
     request_ids::RequestIds,
     rpc::{API_VERSION, Rpc},
     sandbox,
-    server::{self, Listeners, admin::Admin, listener::Listener},
+    server::{self, Listeners, admin::Admin, listener::Listener, tls_handshake::TlsHandshakes},
     service::Service,
     signals,
-    telemetry::{Telemetry, call_log::CallObserver, log_writer, logging, metrics::Metrics},
+    telemetry::{
+        Telemetry, call_log::CallObserver, log_writer, logging, metrics::Metrics,
+        tls_metrics::TlsMetrics,
+    },
+    tls::{self, ServerTls},
     upstream::{self, Upstream},
 };
 
@@ -73,13 +79,14 @@ type Key = watch::Receiver<HeaderValue>;
 fn serve(config: &config::Serve) -> Result<(), Failure> {
     config.check()?;
     let settings = config::Telemetry::from_environment(config.log_format)?;
+    let tls = tls::open(&config.tls)?;
     let client = upstream::client(config).map_err(|_| {
         let expected =
             "takes a PEM file of certificates, and must be given where the system has none";
         ConfigError::new("--upstream-ca", expected)
     })?;
     let runtime = runtime(config.worker_threads)?;
-    let result = runtime.block_on(serve_until_signal(config, settings, client));
+    let result = runtime.block_on(serve_until_signal(config, settings, client, tls));
     // A host name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
     result
@@ -89,6 +96,7 @@ async fn serve_until_signal(
     config: &config::Serve,
     settings: config::Telemetry,
     client: Client,
+    tls: Option<FollowedFiles<Arc<ServerTls>>>,
 ) -> Result<(), Failure> {
     let readiness = Readiness::default();
     let key_readiness = readiness.clone();
@@ -100,6 +108,7 @@ async fn serve_until_signal(
     if config.is_upstream_in_clear() {
         warn!("--upstream-url is http and not on this machine: keys and passwords travel in clear");
     }
+    let tls = tls.map(|files| follow_tls(files, reload));
     let observer = CallObserver {
         metrics: Arc::new(Metrics::new()),
         propagates_trace_context,
@@ -127,11 +136,20 @@ async fn serve_until_signal(
         request_ids: RequestIds::default(),
         readiness,
     });
-    let running = server::start(listeners, service, limits, observer, admin).await;
+    let running = server::start(listeners, tls, service, limits, observer, admin).await;
     output::print(io::stdout(), text);
     running.serve_until(stop).await;
     telemetry.finish().await;
     Ok(())
+}
+
+/// Starts to follow the files of the listeners' TLS.
+fn follow_tls(files: FollowedFiles<Arc<ServerTls>>, reload: watch::Receiver<()>) -> TlsHandshakes {
+    let current = files.subscribe();
+    let metrics = TlsMetrics::new(move || current.borrow().not_after_seconds());
+    let reloads = metrics.clone();
+    let current = files.follow(reload, move |is_usable| reloads.count_reload(is_usable));
+    TlsHandshakes::new(current, metrics)
 }
 
 /// The URL of the API, and the keys for it. The stand-in API is started here: it asks for the configured key, and without
@@ -166,8 +184,7 @@ fn sandbox(config: &config::Sandbox) -> Result<(), Failure> {
 }
 
 fn probe(config: &config::Probe) -> Result<(), Failure> {
-    let address = config.listen.first().expect("there is a default");
-    let probed = runtime(None)?.block_on(probe::probe(address));
+    let probed = runtime(None)?.block_on(probe::probe(config));
     probed.map_err(Failure::Other)
 }
 
@@ -227,10 +244,7 @@ fn app_key(
     let Some(path) = &options.app_key_file else {
         return Ok(options.app_key.clone().map(|key| watch::channel(key).1));
     };
-    let file = app_key::open(path).map_err(|error| {
-        let expected = format!("takes a file with an application key ({error})");
-        ConfigError::new("--app-key-file", expected)
-    })?;
+    let file = app_key::open(path)?;
     let on_reload = move |is_usable| {
         if is_usable {
             on_change();

@@ -20,6 +20,16 @@ mod connection;
 
 mod monitored_io;
 
+pub(crate) mod tls_handshake;
+
+mod handshake_failure;
+
+mod trust;
+
+mod preface;
+
+mod rewind;
+
 mod call_layer;
 
 mod write_batching;
@@ -53,6 +63,7 @@ use self::{
     health::Reporter,
     listener::{Listener, Stream},
     reading_limit::ReadingLimit,
+    tls_handshake::TlsHandshakes,
     write_batching::batch_writes,
 };
 use crate::{
@@ -99,6 +110,7 @@ pub(crate) struct RunningServer {
 /// Starts to serve. When this completes, calls are accepted and health says so.
 pub(crate) async fn start(
     listeners: Listeners,
+    tls: Option<TlsHandshakes>,
     service: Arc<Service>,
     limits: Limits,
     observer: CallObserver,
@@ -122,7 +134,7 @@ pub(crate) async fn start(
     );
     let (routes, health) = routes(service).await;
     let (drain, connections) = (CancellationToken::new(), TaskTracker::new());
-    let serve = serve(Arc::clone(&shared), routes, limits);
+    let serve = serve(Arc::clone(&shared), routes, limits, tls);
     let mut accepting = JoinSet::new();
     for listener in listeners.grpc {
         let (limit, connections, drain) = (limit.clone(), connections.clone(), drain.clone());
@@ -146,16 +158,19 @@ fn serve(
     shared: Arc<Shared>,
     routes: Routes,
     limits: Limits,
+    tls: Option<TlsHandshakes>,
 ) -> impl Fn(Stream, ConnectInfo, ConnectionPermit) -> BoxFuture<'static, ()> + Clone {
-    let settings = ConnectionServer::new(limits.max_connection_age, limits.timeout);
+    let server = ConnectionServer::new(limits.max_connection_age, limits.timeout, tls);
     move |stream, client, permit| {
-        let service = CallLayer {
-            shared: Arc::clone(&shared),
+        let (shared, connection) = (Arc::clone(&shared), Arc::clone(&permit.state));
+        let inner = routes.clone();
+        let service = |client| CallLayer {
+            shared,
             client,
-            connection: Arc::clone(&permit.state),
-            inner: routes.clone(),
+            connection,
+            inner,
         };
-        let connection = settings.clone().serve(stream, service, permit);
+        let connection = server.clone().serve(stream, client, service, permit);
         Box::pin(batch_writes(connection))
     }
 }

@@ -13,6 +13,8 @@ pub(crate) mod spans;
 
 pub(crate) mod metrics;
 
+pub(crate) mod tls_metrics;
+
 pub(crate) mod prometheus;
 
 pub(crate) mod logging;

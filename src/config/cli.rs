@@ -14,9 +14,9 @@ use reqwest::Url;
 
 use super::{
     parse::{
-        COUNT, Certificates, api_version, certificates, duration, duration_or_zero, key,
-        log_format, metadata_name, number, or_off, parse_bool, rate, seconds, socket_address,
-        upstream_release, upstream_url,
+        COUNT, Certificates, api_version, certificates, client_auth, duration, duration_or_zero,
+        key, log_format, metadata_name, number, or_off, parse_bool, rate, seconds, socket_address,
+        tls_version, upstream_release, upstream_url,
     },
     telemetry::LogFormat,
 };
@@ -43,7 +43,7 @@ pub enum Command {
     Serve(Box<Serve>),
     /// Run only the stand-in REST API
     Sandbox(Sandbox),
-    /// Ask a running gateway's health service; exit status 0 if it serves
+    /// Ask a running gateway whether it serves; exit status 0 if it does
     Probe(Probe),
     /// Print the gRPC status that a response of the API becomes
     Explain(Explain),
@@ -79,6 +79,8 @@ pub struct Serve {
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     pub connect_timeout: Duration,
     #[command(flatten)]
+    pub tls: TlsOptions,
+    #[command(flatten)]
     pub key: AppKeyOptions,
     #[command(flatten)]
     pub limits: Limits,
@@ -96,6 +98,53 @@ pub struct Serve {
     /// Format of log lines, text or json; by default text on a terminal, else json
     #[arg(long, value_name = "FORMAT", value_parser = log_format)]
     pub log_format: Option<LogFormat>,
+}
+
+#[derive(Args, Clone, Debug)]
+pub struct TlsOptions {
+    /// PEM file of the certificate, and its intermediates, that TCP listeners for gRPC calls serve TLS with; like all
+    /// files of these options it is reloaded when it changes
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// PEM file of the certificate's private key
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// PEM file of the authorities that clients' certificates come from; asks clients for a certificate
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_client_ca: Option<PathBuf>,
+    /// Whether clients must send a certificate, required or optional [default: required]
+    #[arg(long, value_name = "WHETHER", requires = "tls_client_ca", value_parser = client_auth)]
+    pub tls_client_auth: Option<ClientAuth>,
+    /// PEM file of the authorities' certificate revocation lists
+    #[arg(long, value_name = "FILE", requires = "tls_client_ca")]
+    pub tls_client_crl: Option<PathBuf>,
+    /// Oldest version of TLS for clients, 1.2 or 1.3 [default: 1.3]
+    #[arg(long, value_name = "VERSION", requires = "tls_cert", value_parser = tls_version)]
+    pub tls_min_version: Option<TlsVersion>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    #[default]
+    Required,
+    Optional,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TlsVersion {
+    V1_2,
+    #[default]
+    V1_3,
+}
+
+impl TlsOptions {
+    pub(crate) fn client_auth(&self) -> ClientAuth {
+        self.tls_client_auth.unwrap_or_default()
+    }
+
+    pub(crate) fn min_version(&self) -> TlsVersion {
+        self.tls_min_version.unwrap_or_default()
+    }
 }
 
 #[derive(Args, Debug)]
@@ -172,10 +221,21 @@ pub struct Sandbox {
 
 #[derive(Args, Debug)]
 pub struct Probe {
-    /// Address of the gateway, as in serve; the first one if there are several
+    /// Addresses of the gateway, as in serve; a Unix socket is asked if there is one, else the first
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
     #[arg(value_delimiter = ',')]
     pub listen: Vec<Address>,
+    /// Address for /readyz, as in serve; it is asked where gRPC calls need TLS
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
+    #[arg(value_parser = or_off(socket_address))]
+    pub admin_listen: OrOff<SocketAddr>,
+    /// As in serve: gRPC calls over TCP need TLS
+    #[arg(long, value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// As in serve: gRPC calls over TCP need TLS
+    #[cfg(feature = "self-signed")]
+    #[arg(long, value_name = "DIRECTORY")]
+    pub tls_self_signed: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

@@ -6,8 +6,11 @@ use std::{fmt::Display, fs, net::SocketAddr, ops::RangeInclusive, str::FromStr, 
 use http::{HeaderName, HeaderValue};
 use reqwest::{Certificate, Url};
 
-use super::{cli::AttemptRate, telemetry::LogFormat};
-use crate::{app_key, rpc::UpstreamRelease};
+use super::{
+    cli::{AttemptRate, ClientAuth, TlsVersion},
+    telemetry::LogFormat,
+};
+use crate::rpc::UpstreamRelease;
 
 /// The certificates of one file. It is an alias because clap makes an option repeatable if its type is
 /// spelt `Vec`.
@@ -111,7 +114,17 @@ pub(super) fn certificates(path: &str) -> Result<Certificates, String> {
 }
 
 pub(super) fn key(text: &str) -> Result<HeaderValue, &'static str> {
-    app_key::parse(text).ok_or(app_key::EXPECTED)
+    parse_app_key(text)
+        .ok_or("takes an application key: 1 to 1024 printable ASCII characters, no spaces")
+}
+
+/// The key as a sensitive header value; `None` if the text is no key.
+pub(crate) fn parse_app_key(text: &str) -> Option<HeaderValue> {
+    let has_length = (1..=1024).contains(&text.len());
+    let is_key = has_length && text.bytes().all(|b| b.is_ascii_graphic());
+    let mut key = HeaderValue::from_str(text).ok().filter(|_| is_key)?;
+    key.set_sensitive(true);
+    Some(key)
 }
 
 pub(super) fn metadata_name(text: &str) -> Result<HeaderName, &'static str> {
@@ -121,6 +134,22 @@ pub(super) fn metadata_name(text: &str) -> Result<HeaderName, &'static str> {
     name.ok_or(
         "takes the name of metadata: small letters, digits, hyphens, dots and underscores, such as x-application",
     )
+}
+
+pub(super) fn client_auth(text: &str) -> Result<ClientAuth, &'static str> {
+    match text {
+        "required" => Ok(ClientAuth::Required),
+        "optional" => Ok(ClientAuth::Optional),
+        _ => Err("takes required or optional"),
+    }
+}
+
+pub(super) fn tls_version(text: &str) -> Result<TlsVersion, &'static str> {
+    match text {
+        "1.2" => Ok(TlsVersion::V1_2),
+        "1.3" => Ok(TlsVersion::V1_3),
+        _ => Err("takes 1.2 or 1.3"),
+    }
 }
 
 pub(super) fn log_format(text: &str) -> Result<LogFormat, &'static str> {
@@ -136,5 +165,23 @@ pub(super) fn parse_bool(text: &str) -> Result<bool, &'static str> {
         "true" | "1" => Ok(true),
         "false" | "0" => Ok(false),
         _ => Err("takes true or false"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_does_not_show_a_key() {
+        let key = parse_app_key("the-key").unwrap();
+        assert!(key.is_sensitive());
+        assert!(!format!("{key:?}").contains("the-key"));
+        assert!(
+            parse_app_key("").is_none()
+                && parse_app_key("a key").is_none()
+                && parse_app_key("k\n").is_none()
+                && parse_app_key("ключ").is_none()
+        );
     }
 }

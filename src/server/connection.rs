@@ -1,27 +1,32 @@
-//! One connection: its first bytes, HTTP/2 with its bounds, and a graceful end.
+//! One connection: TLS and its first bytes, HTTP/2 with its bounds, and a graceful end.
 
-use std::{convert::Infallible, future::pending, io, pin::pin, time::Duration};
+use std::{convert::Infallible, future::pending, pin::pin, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http2::Builder};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    time::{sleep, timeout},
-};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 use tonic::body::Body;
 use tower::Service;
+use tracing::info;
 
 use super::{
     connection_limit::{ConnectionPermit, ConnectionState},
+    listener::Stream,
     monitored_io::MonitoredIo,
+    preface::expect_http2,
+    rewind::Rewind,
+    tls_handshake::TlsHandshakes,
+    trust::Trust,
 };
+use crate::connect_info::{ConnectInfo, Transport};
 
-/// How long a peer has to send the HTTP/2 preface, so that it cannot hold a connection open for free.
+/// How long a peer has for the TLS handshake and the HTTP/2 preface, so that it cannot hold a connection open for free.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the drain waits for the preface of a connection that has just been accepted.
 const DRAIN_HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(200);
@@ -30,11 +35,8 @@ const EVICTION_GRACE: Duration = Duration::from_secs(1);
 /// How much longer than the call timeout an aged or evicted connection waits for its calls.
 const AGE_GRACE: Duration = Duration::from_secs(5);
 
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The answer to a peer that speaks HTTP/1.
-const NOT_HTTP_1: &[u8] = b"HTTP/1.1 415 Unsupported Media Type\r\n\
-    content-type: text/plain\r\ncontent-length: 84\r\nconnection: close\r\n\r\n\
-    this is a gRPC server: it takes POST over HTTP/2 with content-type application/grpc\n";
+/// A connection without TLS, or with it. Bytes are counted and stalls are noticed below TLS, which buffers what it writes.
+type OpenStream = Either<MonitoredIo<Stream>, Box<TlsStream<MonitoredIo<Stream>>>>;
 
 /// Settings that all connections share.
 #[derive(Clone, Debug)]
@@ -44,22 +46,31 @@ pub(super) struct ConnectionServer {
     max_age: Option<Duration>,
     /// The longest that a call takes.
     call_timeout: Duration,
+    /// `None` if TCP listeners speak no TLS.
+    tls: Option<TlsHandshakes>,
 }
 
 impl ConnectionServer {
-    pub(super) fn new(max_age: Option<Duration>, call_timeout: Duration) -> Self {
+    pub(super) fn new(
+        max_age: Option<Duration>,
+        call_timeout: Duration,
+        tls: Option<TlsHandshakes>,
+    ) -> Self {
         Self {
             http: http2(),
             max_age,
             call_timeout,
+            tls,
         }
     }
 
-    /// Serves a connection until it closes. Errors of the connection are not reported.
+    /// Serves a connection until it closes, with the service that `service` makes for its client. Errors of the connection
+    /// are not reported.
     pub(super) async fn serve<S>(
         self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        service: S,
+        stream: Stream,
+        client: ConnectInfo,
+        service: impl FnOnce(ConnectInfo) -> S,
         permit: ConnectionPermit,
     ) where
         S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible>
@@ -69,32 +80,58 @@ impl ConnectionServer {
         S::Future: Send,
     {
         let state = &*permit.state;
-        let stream = MonitoredIo::new(stream, permit.state.clone());
-        let Some(stream) = handshake(stream, state).await else {
+        let opened = tokio::select! {
+            opened = Box::pin(self.open(stream, client, &permit.state)) => opened,
+            () = until_handshake_ends(state) => None,
+        };
+        let Some((stream, client, trust)) = opened else {
             return;
         };
-        let service = TowerToHyperService::new(service);
+        let service = TowerToHyperService::new(service(client.clone()));
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
-        let is_aged = tokio::select! {
+        let must_end_calls = tokio::select! {
             _ = connection.as_mut() => return,
             () = state.end.cancelled() => false,
             () = until_aged(self.max_age) => true,
+            () = until_distrusted(trust, &client) => true,
         };
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             _ = connection => {}
-            () = self.until_grace_ends(state, is_aged) => {}
+            () = self.until_grace_ends(state, must_end_calls) => {}
         }
     }
 
+    /// Makes TLS, where the listener speaks it, and reads the first bytes. `None` if the peer does not speak HTTP/2, or is
+    /// refused or too slow.
+    async fn open(
+        &self,
+        stream: Stream,
+        mut client: ConnectInfo,
+        state: &Arc<ConnectionState>,
+    ) -> Option<(Rewind<OpenStream>, ConnectInfo, Option<Trust>)> {
+        let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
+        let stream = MonitoredIo::new(stream, Arc::clone(state));
+        let (stream, trust) = match (&self.tls, client.transport) {
+            (Some(tls), Transport::Tcp { remote, .. }) => {
+                let secured = tls.accept(stream, remote, deadline, state).await?;
+                client.identity = Arc::new(secured.identity);
+                (Either::Right(secured.stream), secured.trust)
+            }
+            _ => (Either::Left(stream), None),
+        };
+        let stream = timeout_at(deadline, expect_http2(stream)).await.ok()??;
+        Some((stream, client, trust))
+    }
+
     /// Completes when the connection's grace period ends.
-    async fn until_grace_ends(&self, state: &ConnectionState, is_aged: bool) {
+    async fn until_grace_ends(&self, state: &ConnectionState, must_end_calls: bool) {
         let calls = self.call_timeout + AGE_GRACE;
         if state.is_evicted() {
             let _ = timeout(EVICTION_GRACE, state.grace_over.cancelled()).await;
             // A write that was sent must be answered.
             let _ = timeout(calls, until_idle(state)).await;
-        } else if is_aged {
+        } else if must_end_calls {
             sleep(calls).await;
         } else {
             pending::<()>().await;
@@ -123,43 +160,16 @@ fn http2() -> Builder<TokioExecutor> {
     http
 }
 
-/// Reads the first bytes. `None` if the peer does not speak HTTP/2 or sends nothing in time.
-async fn handshake<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: MonitoredIo<S>,
-    state: &ConnectionState,
-) -> Option<MonitoredIo<S>> {
-    let mut first_bytes = Vec::with_capacity(PREFACE.len());
-    let speaks_http2 = tokio::select! {
-        read = read_preface(&mut stream, &mut first_bytes) => read.ok()?,
-        () = sleep(HANDSHAKE_TIMEOUT) => return None,
-        () = until_handshake_ends(state) => return None,
-    };
-    if speaks_http2 {
-        stream.rewind(Bytes::from_static(PREFACE));
-        return Some(stream);
-    }
-    if first_bytes.first().is_some_and(u8::is_ascii_uppercase) {
-        // A peer that has gone does not read the answer.
-        let _ = timeout(EVICTION_GRACE, refuse_http1(stream)).await;
-    }
-    None
-}
-
-/// Reads until the bytes are HTTP/2's preface, or can't become it.
-async fn read_preface(
-    stream: &mut (impl AsyncRead + Unpin),
-    first_bytes: &mut Vec<u8>,
-) -> io::Result<bool> {
-    while first_bytes.len() < PREFACE.len() {
-        let missing = (PREFACE.len() - first_bytes.len()) as u64;
-        if (&mut *stream).take(missing).read_buf(first_bytes).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+/// Completes when the client is no longer trusted.
+async fn until_distrusted(trust: Option<Trust>, client: &ConnectInfo) {
+    match trust {
+        Some(mut trust) => {
+            let why = trust.until_ended().await;
+            let principal = client.identity.principal();
+            info!(principal, "a client's connection ends: {why}");
         }
-        if !PREFACE.starts_with(first_bytes) {
-            return Ok(false);
-        }
+        None => pending().await,
     }
-    Ok(true)
 }
 
 /// Completes when a connection without a preface has to close.
@@ -168,15 +178,6 @@ async fn until_handshake_ends(state: &ConnectionState) {
     if !state.is_evicted() {
         sleep(DRAIN_HANDSHAKE_TIMEOUT).await;
     }
-}
-
-async fn refuse_http1(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<()> {
-    const MAX_DISCARDED: u64 = 64 * 1024;
-    stream.write_all(NOT_HTTP_1).await?;
-    stream.shutdown().await?;
-    // Closing a socket with unread bytes resets it, and the peer might lose the answer.
-    tokio::io::copy(&mut stream.take(MAX_DISCARDED), &mut tokio::io::sink()).await?;
-    Ok(())
 }
 
 async fn until_idle(state: &ConnectionState) {
@@ -191,17 +192,5 @@ async fn until_aged(max_age: Option<Duration>) {
     match max_age {
         Some(max_age) => sleep(max_age.mul_f64(rand::random_range(0.9..1.1))).await,
         None => pending().await,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_answer_to_http_1_says_its_length() {
-        let text = std::str::from_utf8(NOT_HTTP_1).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
     }
 }

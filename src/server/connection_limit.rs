@@ -138,6 +138,11 @@ impl ConnectionState {
         self.last_read.store(event, Ordering::Relaxed);
     }
 
+    /// Whether the peer has ever sent something.
+    pub(super) fn has_read(&self) -> bool {
+        self.last_read.load(Ordering::Relaxed) != self.id
+    }
+
     /// Notes that a call has begun. It ends when the token is dropped.
     pub(super) fn begin_call(&self) -> TaskTrackerToken {
         self.had_call.store(true, Ordering::Relaxed);

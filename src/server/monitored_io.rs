@@ -9,7 +9,6 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Sleep, sleep},
@@ -22,8 +21,6 @@ pub(super) const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(10);
 
 pub(super) struct MonitoredIo<S> {
     stream: S,
-    /// Bytes that were read ahead and are handed out again.
-    prefix: Bytes,
     state: Arc<ConnectionState>,
     /// Runs while a write makes no progress.
     stall: Option<Pin<Box<Sleep>>>,
@@ -33,15 +30,9 @@ impl<S> MonitoredIo<S> {
     pub(super) fn new(stream: S, state: Arc<ConnectionState>) -> Self {
         Self {
             stream,
-            prefix: Bytes::new(),
             state,
             stall: None,
         }
-    }
-
-    /// Hands these bytes out before what the peer sends next.
-    pub(super) fn rewind(&mut self, prefix: Bytes) {
-        self.prefix = prefix;
     }
 
     fn check_progress(
@@ -67,13 +58,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for MonitoredIo<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.prefix.has_remaining() {
-            let length = self.prefix.len().min(buf.remaining());
-            buf.put_slice(&self.prefix.split_to(length));
-            return Poll::Ready(Ok(()));
-        }
+        let filled = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        self.state.record_read();
+        if buf.filled().len() > filled {
+            self.state.record_read();
+        }
         Poll::Ready(Ok(()))
     }
 }

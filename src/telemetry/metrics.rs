@@ -50,7 +50,7 @@ pub(crate) struct Metrics {
     retries: Counter<u64>,
 }
 
-fn meter() -> Meter {
+pub(super) fn meter() -> Meter {
     global::meter("reset-gateway")
 }
 
@@ -216,7 +216,7 @@ pub(crate) fn register_gauges(
         .build();
 }
 
-fn gauge<'a>(
+pub(super) fn gauge<'a>(
     meter: &'a Meter,
     name: &'static str,
     value: impl Fn() -> u64 + Send + Sync + 'static,

@@ -28,6 +28,10 @@ mod open_files;
 
 mod admin;
 
+mod probe;
+
+mod tls;
+
 mod overload;
 
 mod shutdown;

@@ -17,3 +17,7 @@ pub mod attack;
 pub mod status;
 
 pub mod tls;
+
+pub mod certificates;
+
+pub mod tls_client;

@@ -1,0 +1,80 @@
+//! Why a TLS handshake failed, in the words of the log and the metrics. Clients learn little of it.
+
+use std::io;
+
+use rustls::{CertificateError, Error, InvalidMessage, PeerIncompatible};
+
+/// A handshake that failed.
+#[derive(Debug)]
+pub(super) struct HandshakeFailure {
+    /// The cause, which is one of [`RESULTS`](crate::telemetry::tls_metrics::RESULTS).
+    pub(super) result: &'static str,
+    pub(super) error: String,
+}
+
+impl HandshakeFailure {
+    pub(super) fn too_slow() -> Self {
+        Self::new("too_slow", "it took longer than 10 s")
+    }
+
+    pub(super) fn no_alpn() -> Self {
+        Self::new(
+            "no_alpn",
+            "the client did not ask for h2, the protocol of gRPC, by ALPN",
+        )
+    }
+
+    pub(super) fn bad_identity(why: &str) -> Self {
+        Self::new("bad_identity", why)
+    }
+
+    pub(super) fn of(error: &io::Error) -> Self {
+        let source = error.get_ref().and_then(|error| error.downcast_ref());
+        match source {
+            Some(error) => Self::new(result(error), &error.to_string()),
+            // The connection broke.
+            None => Self::new("closed", &error.to_string()),
+        }
+    }
+
+    fn new(result: &'static str, error: &str) -> Self {
+        Self {
+            result,
+            error: error.to_owned(),
+        }
+    }
+}
+
+fn result(error: &Error) -> &'static str {
+    match error {
+        Error::NoCertificatesPresented => "no_certificate",
+        Error::InvalidCertificate(error) => certificate_result(error),
+        Error::NoApplicationProtocol => "no_alpn",
+        Error::PeerIncompatible(
+            PeerIncompatible::Tls12NotOffered
+            | PeerIncompatible::Tls12NotOfferedOrEnabled
+            | PeerIncompatible::SupportedVersionsExtensionRequired,
+        ) => "old_version",
+        Error::InvalidMessage(
+            InvalidMessage::InvalidContentType
+            | InvalidMessage::UnknownProtocolVersion
+            | InvalidMessage::MessageTooLarge,
+        ) => "not_tls",
+        Error::AlertReceived(_) => "refused_by_client",
+        _ => "other",
+    }
+}
+
+fn certificate_result(error: &CertificateError) -> &'static str {
+    use CertificateError as E;
+    match error {
+        E::UnknownIssuer => "unknown_ca",
+        E::Expired | E::ExpiredContext { .. } => "expired",
+        E::NotValidYet | E::NotValidYetContext { .. } => "not_yet_valid",
+        E::Revoked => "revoked",
+        E::UnknownRevocationStatus => "unknown_revocation_status",
+        E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. } => "crl_expired",
+        E::InvalidPurpose | E::InvalidPurposeContext { .. } => "wrong_purpose",
+        _ => "bad_certificate",
+    }
+}

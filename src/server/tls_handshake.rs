@@ -1,0 +1,152 @@
+//! The TLS handshake of a connection: who the client is, or why it is refused.
+
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::Arc,
+    task::ready,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::{Semaphore, watch},
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::PollSemaphore;
+use tracing::warn;
+
+use super::{
+    connection_limit::ConnectionState, handshake_failure::HandshakeFailure, preface::close,
+    trust::Trust,
+};
+use crate::{
+    identity::Identity,
+    telemetry::tls_metrics::TlsMetrics,
+    tls::{self, ServerTls},
+};
+
+/// How many handshakes are computed at a time, each for about a millisecond. The calls of open connections wait for no more.
+const MAX_COMPUTED: usize = 1;
+
+/// Makes TLS connections.
+#[derive(Clone, Debug)]
+pub(crate) struct TlsHandshakes {
+    current: watch::Receiver<Arc<ServerTls>>,
+    computing: PollSemaphore,
+    metrics: TlsMetrics,
+}
+
+/// A connection after its handshake.
+pub(super) struct Secured<S> {
+    pub(super) stream: Box<TlsStream<S>>,
+    pub(super) identity: Identity,
+    /// `None` if the client sent no certificate.
+    pub(super) trust: Option<Trust>,
+}
+
+impl TlsHandshakes {
+    pub(crate) fn new(current: watch::Receiver<Arc<ServerTls>>, metrics: TlsMetrics) -> Self {
+        Self {
+            current,
+            computing: PollSemaphore::new(Arc::new(Semaphore::new(MAX_COMPUTED))),
+            metrics,
+        }
+    }
+
+    /// Makes a connection; `None` if that fails, which is logged and counted by its cause.
+    pub(super) async fn accept<S>(
+        &self,
+        stream: S,
+        remote: SocketAddr,
+        deadline: Instant,
+        state: &ConnectionState,
+    ) -> Option<Secured<S>>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let mut current = self.current.clone();
+        let config = Arc::clone(&current.borrow_and_update().config);
+        let handshake = TlsAcceptor::from(config).accept(stream).into_fallible();
+        let accepted = timeout_at(deadline, self.within_capacity(handshake)).await;
+        let failure = match accepted {
+            Ok(Ok(stream)) => match secure(Box::new(stream), current) {
+                Ok(secured) => {
+                    self.metrics.count_handshake("ok");
+                    return Some(secured);
+                }
+                Err((failure, stream)) => {
+                    close(stream).await;
+                    failure
+                }
+            },
+            Ok(Err((error, stream))) => {
+                close(stream).await;
+                HandshakeFailure::of(&error)
+            }
+            Err(_) => HandshakeFailure::too_slow(),
+        };
+        // Load balancers connect to see whether somebody listens.
+        if state.has_read() {
+            self.report(&failure, remote);
+        }
+        None
+    }
+
+    /// Polls a handshake while few others are computing.
+    async fn within_capacity<F: Future>(&self, handshake: F) -> F::Output {
+        let (mut handshake, mut computing) = (pin!(handshake), self.computing.clone());
+        poll_fn(|cx| {
+            let _permit = ready!(computing.poll_acquire(cx));
+            Pin::as_mut(&mut handshake).poll(cx)
+        })
+        .await
+    }
+
+    fn report(&self, failure: &HandshakeFailure, remote: SocketAddr) {
+        self.metrics.count_handshake(failure.result);
+        let (result, error) = (failure.result, failure.error.as_str());
+        let address = remote.ip().to_canonical();
+        warn!(result, error, %address, "TLS handshake failed");
+    }
+}
+
+/// Demands HTTP/2 from a client whose handshake has succeeded, and finds out who it is.
+fn secure<S>(
+    stream: Box<TlsStream<S>>,
+    current: watch::Receiver<Arc<ServerTls>>,
+) -> Result<Secured<S>, (HandshakeFailure, Box<TlsStream<S>>)> {
+    let session = stream.get_ref().1;
+    // rustls lets in a client that offers no protocol at all.
+    if session.alpn_protocol().is_none() {
+        return Err((HandshakeFailure::no_alpn(), stream));
+    }
+    let Some([leaf, intermediates @ ..]) = session.peer_certificates() else {
+        let (identity, trust) = (Identity::of_anonymous_client(), None);
+        return Ok(Secured {
+            stream,
+            identity,
+            trust,
+        });
+    };
+    let read = Identity::of_certificate(leaf).and_then(|identity| {
+        let not_after = tls::not_after(leaf).map_err(|_| "the certificate cannot be read")?;
+        Ok((identity, not_after))
+    });
+    let (identity, not_after) = match read {
+        Ok(read) => read,
+        Err(why) => return Err((HandshakeFailure::bad_identity(why), stream)),
+    };
+    let chain = [leaf].into_iter().chain(intermediates).cloned().collect();
+    let trust = Trust {
+        chain,
+        not_after,
+        current,
+    };
+    Ok(Secured {
+        stream,
+        identity,
+        trust: Some(trust),
+    })
+}

@@ -1,0 +1,74 @@
+//! Facts about certificates and revocation lists that rustls does not check.
+
+use std::time::SystemTime;
+
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use x509_cert::{
+    Certificate,
+    crl::CertificateList,
+    der::{Decode, Error},
+    ext::pkix::BasicConstraints,
+};
+
+/// When a certificate ends.
+///
+/// # Errors
+///
+/// If it cannot be read.
+pub(crate) fn not_after(certificate: &CertificateDer<'_>) -> Result<SystemTime, Error> {
+    let certificate = Certificate::from_der(certificate)?;
+    Ok(certificate
+        .tbs_certificate
+        .validity
+        .not_after
+        .to_system_time())
+}
+
+/// Checks that a server's certificate can be used now: rustls serves with one that has expired.
+/// Returns when it ends.
+pub(super) fn check_server(certificate: &CertificateDer<'_>) -> Result<SystemTime, String> {
+    let certificate = Certificate::from_der(certificate)
+        .map_err(|_| "its first certificate cannot be read".to_owned())?;
+    let validity = certificate.tbs_certificate.validity;
+    let (from, to) = (validity.not_before, validity.not_after);
+    if SystemTime::now() >= to.to_system_time() {
+        return Err(format!("the certificate expired at {to}"));
+    }
+    if SystemTime::now() < from.to_system_time() {
+        return Err(format!("the certificate is not valid before {from}"));
+    }
+    Ok(to.to_system_time())
+}
+
+/// Checks that a certificate may sign others: rustls takes any as an authority.
+pub(super) fn check_authority(certificate: &CertificateDer<'_>) -> Result<(), String> {
+    let certificate = Certificate::from_der(certificate)
+        .map_err(|_| "a certificate in it cannot be read".to_owned())?;
+    let subject = &certificate.tbs_certificate.subject;
+    let constraints = certificate.tbs_certificate.get::<BasicConstraints>();
+    let is_authority = matches!(
+        constraints,
+        Ok(Some((_, BasicConstraints { ca: true, .. })))
+    );
+    match is_authority {
+        true => Ok(()),
+        false => Err(format!(
+            "{subject} is no authority's certificate: it lacks CA:TRUE"
+        )),
+    }
+}
+
+/// Checks that a revocation list is not out of date: with one that is, every certificate is refused.
+pub(super) fn check_revocation_list(list: &CertificateRevocationListDer<'_>) -> Result<(), String> {
+    let list = CertificateList::from_der(list)
+        .map_err(|_| "a revocation list in it cannot be read".to_owned())?;
+    match list.tbs_cert_list.next_update {
+        Some(end) if SystemTime::now() >= end.to_system_time() => {
+            let issuer = &list.tbs_cert_list.issuer;
+            Err(format!(
+                "the list of {issuer} is out of date: its next update was due at {end}"
+            ))
+        }
+        _ => Ok(()),
+    }
+}

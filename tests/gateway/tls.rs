@@ -1,0 +1,212 @@
+//! TLS on the listeners of gRPC calls: who gets in, and what the gateway says of the others.
+
+use std::{fs, path::PathBuf};
+
+use rcgen::{PKCS_ECDSA_P256_SHA256, SignatureAlgorithm};
+use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::rustls::{
+    HandshakeKind, SupportedProtocolVersion,
+    version::{TLS12, TLS13},
+};
+
+use crate::support::{
+    api::{Api, Reply},
+    certificates::{Authority, BadClient, CLIENT, Clients, KEY_TYPES, Leaf},
+    gateway::{Call, Gateway, KEY, Plain, get, within},
+    tls_client::TlsClient,
+};
+use reset_gateway::proto::password_reset_service_client::PasswordResetServiceClient;
+
+/// A gateway that speaks TLS, and the authorities of its certificate and its clients'.
+struct TlsGateway {
+    gateway: Gateway,
+    authority: Authority,
+    clients: Clients,
+    _api: Api,
+    _folder: TempDir,
+}
+
+impl TlsGateway {
+    /// One that demands a certificate of its clients.
+    async fn start(algorithm: &'static SignatureAlgorithm, options: &[&str]) -> Self {
+        let authority = Authority::root("servers");
+        let clients = Clients::new();
+        let folder = tempfile::tempdir().unwrap();
+        let server = authority.server(algorithm);
+        let file = |name: &str, pem: &str| write(&folder, name, pem);
+        let files = [
+            ("--tls-cert", file("server.pem", &server.pem)),
+            ("--tls-key", file("server-key.pem", &server.key_pem())),
+            ("--tls-client-ca", file("ca.pem", &clients.authorities())),
+            (
+                "--tls-client-crl",
+                file("crl.pem", &clients.revocation_list()),
+            ),
+        ];
+        let files = files.map(|(flag, path)| format!("{flag}={}", path.display()));
+        let files = files.each_ref().map(String::as_str);
+        let api = Api::start(Reply::json(200, Call::Question.success())).await;
+        let options = [&files, options, &["--app-key", KEY]].concat();
+        Self {
+            gateway: Gateway::with(&api.url(), &options),
+            authority,
+            clients,
+            _api: api,
+            _folder: folder,
+        }
+    }
+
+    fn client(&self, certificate: Option<&Leaf>) -> TlsClient {
+        TlsClient::new(&self.authority, certificate)
+    }
+
+    /// Makes a call on a connection of its own; whether it succeeds.
+    async fn serves(&self, client: &TlsClient) -> bool {
+        let Ok(channel) = client.channel(self.gateway.address()).await else {
+            return false;
+        };
+        let mut client = PasswordResetServiceClient::new(channel);
+        Call::Question.make(&mut client, Plain).await.is_ok()
+    }
+
+    /// How many handshakes ended so.
+    async fn handshakes(&self, result: &str) -> u64 {
+        let metrics = format!("{}/metrics", self.gateway.announced("admin on "));
+        let (_, page) = get(&metrics).await;
+        let result = format!("result=\"{result}\"");
+        let is_counted = |line: &&str| {
+            line.starts_with("reset_gateway_tls_handshakes_total{") && line.contains(&result)
+        };
+        let line = page.lines().find(is_counted);
+        line.map_or(0, |line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
+    }
+
+    /// Asserts that one more handshake has ended so since `before`, and that one line says so.
+    async fn assert_failed(&self, what: &str, result: &str, before: &str) {
+        let entry = format!("\"result\":\"{result}\"");
+        let lines = || {
+            let log = self.gateway.log();
+            let new = log.strip_prefix(before).unwrap().to_owned();
+            new.matches(&entry).count()
+        };
+        within(|| lines() > 0).await;
+        let log = self.gateway.log();
+        let new = log.strip_prefix(before).unwrap();
+        assert_eq!(new.matches("\"result\":").count(), 1, "{what}: {new}");
+        assert_eq!(lines(), 1, "{what}: {new}");
+    }
+}
+
+fn write(folder: &TempDir, name: &str, pem: &str) -> PathBuf {
+    let path = folder.path().join(name);
+    fs::write(&path, pem).unwrap();
+    path
+}
+
+const VERSIONS: [&[&SupportedProtocolVersion]; 2] = [&[&TLS12], &[&TLS13]];
+
+#[tokio::test]
+async fn clients_with_a_good_certificate_get_in_with_keys_of_all_types() {
+    for (server, algorithm) in KEY_TYPES {
+        let tls = TlsGateway::start(algorithm, &["--tls-min-version", "1.2"]).await;
+        for (client, algorithm) in KEY_TYPES {
+            let certificate = tls.clients.root().client_for(algorithm);
+            for versions in VERSIONS {
+                let client_settings =
+                    TlsClient::with_versions(&tls.authority, Some(&certificate), versions);
+                let what = format!("server {server}, client {client}, {versions:?}");
+                assert!(tls.serves(&client_settings).await, "{what}");
+            }
+        }
+        assert_eq!(tls.handshakes("ok").await, 6);
+        let log = tls.gateway.stopped().await;
+        let named = format!("\"principal\":\"{CLIENT}\"");
+        assert_eq!(log.matches(&named).count(), 6, "{log}");
+    }
+}
+
+#[tokio::test]
+async fn clients_with_a_bad_certificate_are_refused_and_the_log_and_the_metric_say_why() {
+    for auth in ["required", "optional"] {
+        let options = ["--tls-min-version", "1.2", "--tls-client-auth", auth];
+        let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &options).await;
+        for kind in BadClient::ALL {
+            let certificate = tls.clients.bad(kind);
+            for versions in VERSIONS {
+                let what = format!("{kind:?}, {auth}, {versions:?}");
+                let client =
+                    TlsClient::with_versions(&tls.authority, certificate.as_ref(), versions);
+                let (before, count) = (tls.gateway.log(), tls.handshakes(kind.result()).await);
+                if kind == BadClient::NoCertificate && auth == "optional" {
+                    assert!(tls.serves(&client).await, "{what}");
+                    continue;
+                }
+                assert!(!tls.serves(&client).await, "{what}");
+                tls.assert_failed(&what, kind.result(), &before).await;
+                assert_eq!(tls.handshakes(kind.result()).await, count + 1, "{what}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_older_version_is_refused_by_default() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let certificate = tls.clients.root().client();
+    let client = TlsClient::with_versions(&tls.authority, Some(&certificate), &[&TLS12]);
+    let before = tls.gateway.log();
+    assert!(client.connect(tls.gateway.address()).await.is_err());
+    tls.assert_failed("TLS 1.2", "old_version", &before).await;
+    assert!(tls.serves(&tls.client(Some(&certificate))).await);
+}
+
+#[tokio::test]
+async fn clients_that_do_not_negotiate_http_2_are_refused() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let certificate = tls.clients.root().client();
+    let client = tls.client(Some(&certificate));
+    for protocols in [&[][..], &["http/1.1"]] {
+        let before = tls.gateway.log();
+        let client = client.with_alpn(protocols);
+        assert!(!tls.serves(&client).await, "{protocols:?}");
+        let what = format!("{protocols:?}");
+        tls.assert_failed(&what, "no_alpn", &before).await;
+    }
+    assert!(tls.serves(&client.with_alpn(&["http/1.1", "h2"])).await);
+}
+
+#[tokio::test]
+async fn a_client_without_tls_is_refused() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let before = tls.gateway.log();
+    let mut stream = TcpStream::connect(tls.gateway.address()).await.unwrap();
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    // It may be closed by a reset.
+    let _ = stream.read_to_end(&mut answer).await;
+    tls.assert_failed("HTTP/2 in clear", "not_tls", &before)
+        .await;
+}
+
+#[tokio::test]
+async fn a_session_is_never_resumed() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &["--tls-min-version", "1.2"]).await;
+    let certificate = tls.clients.root().client();
+    for versions in VERSIONS {
+        // Clients of one configuration share their sessions.
+        let client = TlsClient::with_versions(&tls.authority, Some(&certificate), versions);
+        for _ in 0..3 {
+            assert!(tls.serves(&client).await);
+            let stream = client.connect(tls.gateway.address()).await.unwrap();
+            let kind = stream.get_ref().1.handshake_kind();
+            assert_eq!(kind, Some(HandshakeKind::Full), "{versions:?}");
+        }
+    }
+}
