@@ -9,14 +9,15 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser};
+use clap_complete::Shell;
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
 use super::{
     parse::{
         COUNT, Certificates, api_version, certificates, client_auth, duration, duration_or_zero,
-        key, log_format, metadata_name, number, or_off, parse_bool, rate, seconds, socket_address,
-        tls_version, upstream_release, upstream_url,
+        key, log_format, metadata_name, number, or_off, parse_bool, rate, seconds, shell,
+        socket_address, tls_version, upstream_release, upstream_url,
     },
     telemetry::LogFormat,
 };
@@ -47,6 +48,8 @@ pub enum Command {
     Probe(Probe),
     /// Print the gRPC status that a response of the API becomes
     Explain(Explain),
+    /// Print a script by which a shell completes commands and options
+    Completions(Completions),
     /// The text that `--help` or `--version` asks for.
     #[command(skip)]
     Help(String),
@@ -58,45 +61,56 @@ pub struct Serve {
     /// variable
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
     #[arg(value_delimiter = ',')]
+    #[arg(help_heading = "Listeners")]
     pub listen: Vec<Address>,
     /// Address for /livez, /readyz and /metrics, IP:port, or off
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
     #[arg(value_parser = or_off(socket_address))]
+    #[arg(help_heading = "Listeners")]
     pub admin_listen: OrOff<SocketAddr>,
     /// Base URL of the API; required without --sandbox
     #[arg(long, value_name = "URL", value_parser = upstream_url)]
+    #[arg(help_heading = "API")]
     pub upstream_url: Option<Url>,
     /// Version in the API's paths
     #[arg(long, value_name = "VERSION", default_value = API_VERSION, value_parser = api_version)]
+    #[arg(help_heading = "API")]
     pub upstream_api_version: String,
     /// Release of the API: autoshares, or etna for newer ones, where step 3 has another path and body
     #[arg(long, value_name = "RELEASE", default_value = "autoshares", value_parser = upstream_release)]
+    #[arg(help_heading = "API")]
     pub upstream_release: UpstreamRelease,
     /// PEM file of certificates to trust beside the system's
     #[arg(long, value_name = "FILE", value_parser = certificates)]
+    #[arg(help_heading = "API")]
     pub upstream_ca: Option<Certificates>,
     /// Longest time to connect to the API
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    #[arg(help_heading = "API")]
     pub connect_timeout: Duration,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "TLS")]
     pub tls: TlsOptions,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "API")]
     pub key: AppKeyOptions,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Calls and connections")]
     pub limits: Limits,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Limits on guesses and mails")]
     pub attempts: Attempts,
     /// Threads that handle calls; by default as many as the CPUs that the program may use
     #[arg(long, value_name = "NUMBER", value_parser = number(1..=1024_u16))]
+    #[arg(help_heading = "Calls and connections")]
     pub worker_threads: Option<u16>,
     /// Put the stand-in API behind the gateway, in the same process
     #[arg(long, action = ArgAction::SetTrue, value_parser = parse_bool)]
+    #[arg(help_heading = "Sandbox")]
     pub sandbox: bool,
     /// Address of the stand-in API, IP:port [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
+    #[arg(help_heading = "Sandbox")]
     pub sandbox_listen: Option<SocketAddr>,
     /// Format of log lines, text or json; by default text on a terminal, else json
     #[arg(long, value_name = "FORMAT", value_parser = log_format)]
+    #[arg(help_heading = "Logs")]
     pub log_format: Option<LogFormat>,
 }
 
@@ -174,9 +188,11 @@ pub struct Limits {
     pub max_connection_age: OrOff<Duration>,
     /// How long calls are still taken after the signal to stop, while health says NOT_SERVING
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration_or_zero)]
+    #[arg(help_heading = "Stopping")]
     pub drain_delay: Duration,
     /// Longest time that calls get after the signal to stop, the delay included
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration_or_zero)]
+    #[arg(help_heading = "Stopping")]
     pub drain_timeout: Duration,
 }
 
@@ -261,4 +277,11 @@ pub struct Explain {
     /// File with the body of the response; by default standard input
     #[arg(value_name = "FILE")]
     pub body: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// The shell: bash, elvish, fish, powershell or zsh
+    #[arg(value_parser = shell)]
+    pub shell: Shell,
 }

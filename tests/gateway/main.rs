@@ -60,6 +60,7 @@ mod export;
 
 mod settings;
 
+mod documents;
 mod explain;
 
 mod contract;
