@@ -1,6 +1,8 @@
 //! The settings: read from the command line and the environment, and checked before a port is bound.
 //! Apart from the OpenTelemetry SDK, which reads its own variables, nothing else reads the environment.
 
+mod access;
+mod check;
 mod cli;
 mod environment;
 mod error;
@@ -8,22 +10,21 @@ pub(crate) mod otel;
 mod parse;
 pub(crate) mod telemetry;
 
-use std::{env, ffi::OsString, net::IpAddr};
+use std::{env, ffi::OsString};
 
 use clap::{CommandFactory, FromArgMatches};
 use clap_complete::Shell;
-use reqwest::Url;
 
 pub use self::{
+    access::{AuthzMode, AuthzOptions, ClientAuth, SelfSigned, TlsOptions, TlsVersion},
     cli::{
-        AppKeyOptions, AttemptRate, Attempts, ClientAuth, Command, Explain, Limits, Probe, Sandbox,
-        Serve, TlsOptions, TlsVersion,
+        AppKeyOptions, AttemptRate, Attempts, Authz, Command, Explain, Limits, Probe, Sandbox,
+        Serve,
     },
     error::ConfigError,
     telemetry::LogFormat,
 };
 pub(crate) use self::{parse::parse_app_key, telemetry::Telemetry};
-use crate::address::Address;
 
 /// Reads the command line and the environment.
 ///
@@ -88,65 +89,9 @@ fn with_default_command(args: impl IntoIterator<Item = OsString>) -> Vec<OsStrin
     args
 }
 
-impl Serve {
-    /// Checks the options against each other.
-    ///
-    /// # Errors
-    ///
-    /// The first option that does not go with the others, or that they require.
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let (flag, expected) = match &self.upstream_url {
-            None if !self.sandbox => (
-                "--upstream-url",
-                "is missing: it takes the API's base URL, such as https://api.example.com; or use --sandbox",
-            ),
-            Some(_) if self.sandbox => {
-                ("--sandbox", "cannot be given together with --upstream-url")
-            }
-            Some(_) if self.sandbox_listen.is_some() => ("--sandbox-listen", "goes with --sandbox"),
-            _ => return self.check_addresses(),
-        };
-        Err(ConfigError::new(flag, expected))
-    }
-
-    /// Whether requests to the API leave this machine without TLS.
-    pub(crate) fn is_upstream_in_clear(&self) -> bool {
-        let url = self.upstream_url.as_ref();
-        url.is_some_and(|url| url.scheme() == "http" && !is_loopback(url))
-    }
-
-    /// Refuses an address that two listeners have.
-    fn check_addresses(&self) -> Result<(), ConfigError> {
-        let listen = self.listen.iter().cloned();
-        let grpc = listen.map(|address| ("--listen", address));
-        let tcp = |flag, address: Option<_>| Some((flag, Address::Tcp(address?)));
-        let admin = tcp("--admin-listen", self.admin_listen);
-        let sandbox = tcp("--sandbox-listen", self.sandbox_listen);
-        let mut seen = Vec::new();
-        for (flag, address) in grpc.chain(admin).chain(sandbox) {
-            if seen.iter().any(|other| address.overlaps(other)) {
-                let expected = "takes an address that no other listener has";
-                return Err(ConfigError::new(flag, expected));
-            }
-            seen.push(address);
-        }
-        Ok(())
-    }
-}
-
 impl Probe {
     /// Whether gRPC calls over TCP need TLS.
     pub(crate) fn needs_tls(&self) -> bool {
-        #[cfg(feature = "self-signed")]
-        let is_self_signed = self.tls_self_signed.is_some();
-        #[cfg(not(feature = "self-signed"))]
-        let is_self_signed = false;
-        self.tls_cert.is_some() || is_self_signed
+        self.tls_cert.is_some() || self.self_signed.is_given()
     }
-}
-
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default();
-    let ip: Result<IpAddr, _> = host.trim_matches(['[', ']']).parse();
-    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }

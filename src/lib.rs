@@ -53,12 +53,18 @@ mod connect_info;
 
 mod identity;
 
+mod policy;
+
 mod app_key;
+
+mod audit;
 
 // The response path.
 mod envelope;
 
 mod invisible;
+
+mod user_name;
 
 mod error;
 
@@ -88,12 +94,13 @@ pub mod run;
 // The other commands.
 mod explain;
 
+mod authz;
+
 mod probe;
 
 mod sandbox;
 
 #[cfg(feature = "self-signed")]
-#[cfg_attr(not(test), allow(dead_code, reason = "its option follows"))]
 mod self_signed;
 
 #[cfg(any(test, fuzzing))]

@@ -31,19 +31,19 @@ pub(crate) struct Files {
     pub(crate) client_key: PathBuf,
 }
 
-impl Files {
-    /// Makes the certificates and writes them to the directory. The server's is for this machine and for `addresses`.
-    ///
-    /// # Errors
-    ///
-    /// Why the directory cannot be used: it is not empty, or cannot be written to.
-    pub(crate) fn write(directory: &Path, addresses: &[IpAddr]) -> io::Result<Self> {
-        create_empty(directory)?;
-        let files = Self::at(directory);
-        files.fill(addresses)?;
-        Ok(files)
-    }
+/// Makes the certificates and writes them to the directory. The server's is for this machine and for `addresses`.
+///
+/// # Errors
+///
+/// Why the directory cannot be used: it is not empty, or cannot be written to.
+pub(crate) fn write(directory: &Path, addresses: &[IpAddr]) -> io::Result<Files> {
+    create_empty(directory)?;
+    let files = Files::at(directory);
+    files.fill(addresses)?;
+    Ok(files)
+}
 
+impl Files {
     fn at(directory: &Path) -> Self {
         Self {
             ca: directory.join("ca.pem"),
@@ -56,13 +56,13 @@ impl Files {
 
     fn fill(&self, addresses: &[IpAddr]) -> io::Result<()> {
         let ca = authority().map_err(io::Error::other)?;
-        write(&self.ca, 0o644, &ca.pem())?;
+        write_file(&self.ca, 0o644, &ca.pem())?;
         let (certificate, key) = issue(&ca, server(addresses)).map_err(io::Error::other)?;
-        write(&self.server, 0o644, &certificate)?;
-        write(&self.server_key, 0o600, &key)?;
+        write_file(&self.server, 0o644, &certificate)?;
+        write_file(&self.server_key, 0o600, &key)?;
         let (certificate, key) = issue(&ca, client()).map_err(io::Error::other)?;
-        write(&self.client, 0o644, &certificate)?;
-        write(&self.client_key, 0o600, &key)
+        write_file(&self.client, 0o644, &certificate)?;
+        write_file(&self.client_key, 0o600, &key)
     }
 }
 
@@ -75,7 +75,7 @@ fn create_empty(directory: &Path) -> io::Result<()> {
     }
 }
 
-fn write(path: &Path, mode: u32, pem: &str) -> io::Result<()> {
+fn write_file(path: &Path, mode: u32, pem: &str) -> io::Result<()> {
     let mut options = OpenOptions::new();
     let mut file = options.write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(pem.as_bytes())
@@ -168,7 +168,7 @@ mod tests {
     #[test]
     fn the_certificates_are_for_their_own_use_only_and_for_some_days() {
         let folder = tempfile::tempdir().unwrap();
-        let files = Files::write(&folder.path().join("not/yet"), &[]).unwrap();
+        let files = write(&folder.path().join("not/yet"), &[]).unwrap();
         let (server, client) = (KeyUsage::server_auth(), KeyUsage::client_auth());
         let now = Duration::ZERO;
         assert!(is_trusted(&files.ca, &files.server, server, now));
@@ -185,7 +185,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let elsewhere = IpAddr::from([192, 0, 2, 7]);
         let listening = [elsewhere, Ipv4Addr::LOCALHOST.into()];
-        let files = Files::write(folder.path(), &listening).unwrap();
+        let files = write(folder.path(), &listening).unwrap();
         let server = read(&files.server);
         let server = EndEntityCert::try_from(&server).unwrap();
         let is_valid_for = |name: &str| {
@@ -205,7 +205,7 @@ mod tests {
     #[test]
     fn only_the_owner_can_read_the_keys() {
         let folder = tempfile::tempdir().unwrap();
-        let files = Files::write(folder.path(), &[]).unwrap();
+        let files = write(folder.path(), &[]).unwrap();
         for (certificate, key) in [
             (&files.server, &files.server_key),
             (&files.client, &files.client_key),
@@ -228,9 +228,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("of-somebody");
         fs::write(&file, "text").unwrap();
-        assert!(Files::write(folder.path(), &[]).is_err());
+        assert!(write(folder.path(), &[]).is_err());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
-        assert!(Files::write(&file, &[]).is_err());
+        assert!(write(&file, &[]).is_err());
         assert_eq!(fs::read(&file).unwrap(), b"text");
     }
 }

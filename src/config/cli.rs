@@ -14,10 +14,11 @@ use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
 use super::{
+    access::{AuthzOptions, SelfSigned, TlsOptions},
     parse::{
-        COUNT, Certificates, api_version, certificates, client_auth, duration, duration_or_zero,
-        key, log_format, metadata_name, number, or_off, parse_bool, rate, seconds, shell,
-        socket_address, tls_version, upstream_release, upstream_url,
+        COUNT, api_version, duration, duration_or_zero, header, key, log_format, metadata_name,
+        number, or_off, parse_bool, rate, rpc_path, seconds, shell, socket_address,
+        upstream_release, upstream_url,
     },
     telemetry::LogFormat,
 };
@@ -48,6 +49,8 @@ pub enum Command {
     Probe(Probe),
     /// Print the gRPC status that a response of the API becomes
     Explain(Explain),
+    /// Print what a policy says about a call; exit status 0 if it allows the call, 1 if it does not
+    Authz(Authz),
     /// Print a script by which a shell completes commands and options
     Completions(Completions),
     /// The text that `--help` or `--version` asks for.
@@ -80,22 +83,34 @@ pub struct Serve {
     #[arg(long, value_name = "RELEASE", default_value = "autoshares", value_parser = upstream_release)]
     #[arg(help_heading = "API")]
     pub upstream_release: UpstreamRelease,
-    /// PEM file of certificates to trust beside the system's
-    #[arg(long, value_name = "FILE", value_parser = certificates)]
+    /// PEM file of certificates to trust beside the system's; it is reloaded when it changes
+    #[arg(long, value_name = "FILE")]
     #[arg(help_heading = "API")]
-    pub upstream_ca: Option<Certificates>,
+    pub upstream_ca: Option<PathBuf>,
+    /// PEM file with the certificate to show to the API, and those that its issuer needs; it is reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "API")]
+    pub upstream_cert: Option<PathBuf>,
+    /// PEM file with the private key of that certificate; it is reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "API")]
+    pub upstream_key: Option<PathBuf>,
     /// Longest time to connect to the API
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     #[arg(help_heading = "API")]
     pub connect_timeout: Duration,
     #[command(flatten, next_help_heading = "TLS")]
     pub tls: TlsOptions,
+    #[command(flatten, next_help_heading = "TLS")]
+    pub self_signed: SelfSigned,
     #[command(flatten, next_help_heading = "API")]
     pub key: AppKeyOptions,
     #[command(flatten, next_help_heading = "Calls and connections")]
     pub limits: Limits,
     #[command(flatten, next_help_heading = "Limits on guesses and mails")]
     pub attempts: Attempts,
+    #[command(flatten, next_help_heading = "Who may call")]
+    pub authz: AuthzOptions,
     /// Threads that handle calls; by default as many as the CPUs that the program may use
     #[arg(long, value_name = "NUMBER", value_parser = number(1..=1024_u16))]
     #[arg(help_heading = "Calls and connections")]
@@ -108,57 +123,15 @@ pub struct Serve {
     #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
     #[arg(help_heading = "Sandbox")]
     pub sandbox_listen: Option<SocketAddr>,
+    /// File with a secret of at least 32 bytes; with it, log lines have hashes that tell users and tokens apart; it is
+    /// reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Logs")]
+    pub audit_key_file: Option<PathBuf>,
     /// Format of log lines, text or json; by default text on a terminal, else json
     #[arg(long, value_name = "FORMAT", value_parser = log_format)]
     #[arg(help_heading = "Logs")]
     pub log_format: Option<LogFormat>,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct TlsOptions {
-    /// PEM file of the certificate, and its intermediates, that TCP listeners for gRPC calls serve TLS with; like all
-    /// files of these options it is reloaded when it changes
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    pub tls_cert: Option<PathBuf>,
-    /// PEM file of the certificate's private key
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub tls_key: Option<PathBuf>,
-    /// PEM file of the authorities that clients' certificates come from; asks clients for a certificate
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub tls_client_ca: Option<PathBuf>,
-    /// Whether clients must send a certificate, required or optional [default: required]
-    #[arg(long, value_name = "WHETHER", requires = "tls_client_ca", value_parser = client_auth)]
-    pub tls_client_auth: Option<ClientAuth>,
-    /// PEM file of the authorities' certificate revocation lists
-    #[arg(long, value_name = "FILE", requires = "tls_client_ca")]
-    pub tls_client_crl: Option<PathBuf>,
-    /// Oldest version of TLS for clients, 1.2 or 1.3 [default: 1.3]
-    #[arg(long, value_name = "VERSION", requires = "tls_cert", value_parser = tls_version)]
-    pub tls_min_version: Option<TlsVersion>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientAuth {
-    #[default]
-    Required,
-    Optional,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TlsVersion {
-    V1_2,
-    #[default]
-    V1_3,
-}
-
-impl TlsOptions {
-    pub(crate) fn client_auth(&self) -> ClientAuth {
-        self.tls_client_auth.unwrap_or_default()
-    }
-
-    pub(crate) fn min_version(&self) -> TlsVersion {
-        self.tls_min_version.unwrap_or_default()
-    }
 }
 
 #[derive(Args, Debug)]
@@ -248,10 +221,8 @@ pub struct Probe {
     /// As in serve: gRPC calls over TCP need TLS
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
-    /// As in serve: gRPC calls over TCP need TLS
-    #[cfg(feature = "self-signed")]
-    #[arg(long, value_name = "DIRECTORY")]
-    pub tls_self_signed: Option<PathBuf>,
+    #[command(flatten)]
+    pub self_signed: SelfSigned,
 }
 
 #[derive(Args, Debug)]
@@ -277,6 +248,23 @@ pub struct Explain {
     /// File with the body of the response; by default standard input
     #[arg(value_name = "FILE")]
     pub body: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Authz {
+    /// File with the policy, in the format of gRFC A43
+    #[arg(long, value_name = "FILE")]
+    pub policy: PathBuf,
+    /// A name of the caller; repeatable, for callers that have several. Without one, the caller is connected by TCP
+    /// without TLS; an empty one stands for TLS without a certificate
+    #[arg(long, value_name = "NAME")]
+    pub principal: Vec<String>,
+    /// Path of the call, /package.Service/Method
+    #[arg(long, value_name = "PATH", value_parser = rpc_path)]
+    pub path: String,
+    /// A header of the call, NAME=VALUE; repeatable
+    #[arg(long, value_name = "HEADER", value_parser = header)]
+    pub header: Vec<(HeaderName, HeaderValue)>,
 }
 
 #[derive(Args, Debug)]

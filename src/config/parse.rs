@@ -1,21 +1,18 @@
 //! Parsers of the options' values. An error says what the option takes and never repeats the value,
 //! which may be a secret in the wrong place.
 
-use std::{fmt::Display, fs, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use clap_complete::Shell;
 use http::{HeaderName, HeaderValue};
-use reqwest::{Certificate, Url};
+use reqwest::Url;
 
 use super::{
-    cli::{AttemptRate, ClientAuth, TlsVersion},
+    access::{AuthzMode, ClientAuth, TlsVersion},
+    cli::AttemptRate,
     telemetry::LogFormat,
 };
 use crate::rpc::UpstreamRelease;
-
-/// The certificates of one file. It is an alias because clap makes an option repeatable if its type is
-/// spelt `Vec`.
-pub(super) type Certificates = Vec<Certificate>;
 
 /// The longest duration. A longer one is likely a mistake; a timer can hold far more.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -108,17 +105,6 @@ pub(super) fn upstream_release(text: &str) -> Result<UpstreamRelease, &'static s
     }
 }
 
-/// Reads the PEM file at the path.
-pub(super) fn certificates(path: &str) -> Result<Certificates, String> {
-    let expected = |why| format!("takes a PEM file of certificates ({why})");
-    let pem = fs::read(path).map_err(|error| expected(error.to_string()))?;
-    let certificates = Certificate::from_pem_bundle(&pem).unwrap_or_default();
-    if certificates.is_empty() {
-        return Err(expected("no certificate in it".to_owned()));
-    }
-    Ok(certificates)
-}
-
 pub(super) fn key(text: &str) -> Result<HeaderValue, &'static str> {
     parse_app_key(text)
         .ok_or("takes an application key: 1 to 1024 printable ASCII characters, no spaces")
@@ -156,6 +142,26 @@ pub(super) fn tls_version(text: &str) -> Result<TlsVersion, &'static str> {
         "1.3" => Ok(TlsVersion::V1_3),
         _ => Err("takes 1.2 or 1.3"),
     }
+}
+
+pub(super) fn authz_mode(text: &str) -> Result<AuthzMode, &'static str> {
+    match text {
+        "enforce" => Ok(AuthzMode::Enforce),
+        "audit" => Ok(AuthzMode::Audit),
+        _ => Err("takes enforce or audit"),
+    }
+}
+
+pub(super) fn rpc_path(text: &str) -> Result<String, &'static str> {
+    let path = text.starts_with('/').then(|| text.to_owned());
+    path.ok_or("takes the path of a call, such as /grpc.health.v1.Health/Check")
+}
+
+pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
+    let header = text
+        .split_once('=')
+        .and_then(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)));
+    header.ok_or("takes NAME=VALUE, such as x-team=web")
 }
 
 pub(super) fn log_format(text: &str) -> Result<LogFormat, &'static str> {

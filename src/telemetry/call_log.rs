@@ -8,14 +8,17 @@ use std::{
 use http::HeaderMap;
 use opentelemetry::{Context, trace::TraceContextExt};
 use tonic::Code;
+use tracing::Level;
 
 use super::{
     metrics::{Metrics, rpc_name},
+    security_event::security_event,
     spans::{self, extract_trace_context},
 };
 use crate::{
     call::{CallRecord, Failure},
     connect_info::ConnectInfo,
+    policy::Decision,
     rpc::Rpc,
     status::{Fault, Outcome, code_name},
 };
@@ -40,20 +43,30 @@ pub(crate) struct CallObservation {
     client: ConnectInfo,
     /// Where the call's handler notes what happens.
     pub(crate) record: Arc<CallRecord>,
+    /// What the policy says about the call; `None` without a policy.
+    pub(crate) decision: Option<Decision>,
     /// The status that the caller gets, and how long that took; `None` until it is finished.
     end: Option<(Code, Duration)>,
 }
 
-/// Logs an event at the level that the fault calls for: INFO for success and the caller's faults, WARN for the API's,
-/// ERROR for the gateway's.
-macro_rules! log_by_fault {
-    ($fault:expr, $($fields:tt)*) => {
-        match $fault {
-            None | Some(Fault::Caller) => tracing::info!($($fields)*),
-            Some(Fault::Upstream) => tracing::warn!($($fields)*),
-            Some(Fault::Gateway) => tracing::error!($($fields)*),
+/// Logs at INFO, WARN or ERROR. The macros of `tracing` take only a constant level.
+macro_rules! log_at {
+    ($level:expr, $($fields:tt)*) => {
+        match $level {
+            Level::INFO => tracing::info!($($fields)*),
+            Level::WARN => tracing::warn!($($fields)*),
+            _ => tracing::error!($($fields)*),
         }
     };
+}
+
+/// The level that a fault calls for: INFO for success and the caller's faults, WARN for the API's, ERROR for the gateway's.
+const fn level(fault: Option<Fault>) -> Level {
+    match fault {
+        None | Some(Fault::Caller) => Level::INFO,
+        Some(Fault::Upstream) => Level::WARN,
+        Some(Fault::Gateway) => Level::ERROR,
+    }
 }
 
 impl CallObserver {
@@ -75,6 +88,7 @@ impl CallObserver {
             arrival,
             client: client.clone(),
             record: Arc::default(),
+            decision: None,
             end: None,
         }
     }
@@ -91,10 +105,17 @@ impl CallObservation {
         let classification = failure.map(|failure| failure.classification);
         let cancelled = (code == Code::Cancelled).then(|| Outcome::if_sent(self.record.abandon()));
         let outcome = classification.map(|it| it.outcome).or(cancelled);
+        let audited = self.decision.as_ref().filter(|it| it.is_audited);
         let span = self.span.span();
         let ids = Some(span.span_context()).filter(|ids| ids.is_valid());
-        log_by_fault!(
-            classification.map(|it| it.fault),
+        let event = security_event(self.rpc, code, classification.map(|it| it.reason));
+        let subject = self.record.subject();
+        log_at!(
+            event.map_or_else(
+                || level(classification.map(|it| it.fault)),
+                |(_, level)| level
+            ),
+            event = event.map(|(name, _)| name),
             rpc = rpc_name(self.rpc),
             code = code_name(code),
             reason = classification.map(|it| it.reason.as_str_name()),
@@ -104,6 +125,11 @@ impl CallObservation {
             duration_ms = duration.as_micros() as f64 / 1000.0,
             peer = self.client.transport.as_str(),
             principal = self.client.identity.principal(),
+            policy = audited.map(|it| &*it.policy),
+            rule = audited.and_then(|it| it.rule.as_deref()),
+            authorized = audited.map(|it| it.is_allowed),
+            user_hash = subject.and_then(|it| Some(it.user()?.to_string())),
+            token_hash = subject.and_then(|it| Some(it.token()?.to_string())),
             trace_id = ids.map(|ids| ids.trace_id().to_string()),
             span_id = ids.map(|ids| ids.span_id().to_string()),
             error = failure.map(|failure| failure.error.as_str()),

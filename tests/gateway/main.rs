@@ -32,6 +32,10 @@ mod probe;
 
 mod tls;
 
+mod tls_files;
+
+mod tls_trust;
+
 mod overload;
 
 mod shutdown;
@@ -42,6 +46,8 @@ mod restart;
 
 mod reload;
 
+mod upstream_tls;
+
 mod faults;
 
 mod retries;
@@ -50,11 +56,15 @@ mod breaker;
 
 mod guessing;
 
+mod authorization;
+
 mod traces;
 
 mod metrics;
 
 mod logs;
+
+mod security_events;
 
 mod export;
 

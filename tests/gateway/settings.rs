@@ -67,6 +67,7 @@ fn a_wrong_flag_is_named_with_what_it_takes() {
             &[VALUE, "example.com:50051", "127.0.0.1", "unix:relative", ""][..],
             address,
         ),
+        ("--authz-mode", &[VALUE, ""], "takes enforce or audit"),
         (
             "--upstream-release",
             &[VALUE, "Etna", ""],
@@ -233,6 +234,10 @@ fn a_missing_or_contradictory_setting_is_named() {
             "--sandbox-listen (RESET_GATEWAY_SANDBOX_LISTEN) goes with --sandbox",
         ),
         (
+            &[url[0], url[1], "--authz-mode", "audit"],
+            "--authz-mode (RESET_GATEWAY_AUTHZ_MODE) goes with --authz-policy",
+        ),
+        (
             &[url[0], url[1], "--timeout"],
             "--timeout (RESET_GATEWAY_TIMEOUT) takes a value",
         ),
@@ -242,7 +247,7 @@ fn a_missing_or_contradictory_setting_is_named() {
         ),
         (
             &[url[0], url[1], VALUE],
-            "arguments are a command (serve, sandbox, probe, explain, completions) and options as --name VALUE; --help lists them",
+            "arguments are a command (serve, sandbox, probe, explain, authz, completions) and options as --name VALUE; --help lists them",
         ),
     ] {
         assert_misconfigured(&serve(&taken, "", args).output().unwrap(), expected);
@@ -275,6 +280,7 @@ fn a_file_that_cannot_be_used_is_named_by_its_setting() {
         path.to_str().unwrap().to_owned()
     };
     let key = "--app-key-file (RESET_GATEWAY_APP_KEY_FILE) takes a file with an application key";
+    let audit_key = "--audit-key-file (RESET_GATEWAY_AUDIT_KEY_FILE) takes a file with a secret of at least 32 bytes";
     let ca = "--upstream-ca (RESET_GATEWAY_UPSTREAM_CA) takes a PEM file of certificates";
     for (flag, path, expected) in [
         (
@@ -301,6 +307,16 @@ fn a_file_that_cannot_be_used_is_named_by_its_setting() {
             "--app-key-file",
             file("two", "s3cret-value\ns3cret-value\n"),
             format!("{key} (no key in it)"),
+        ),
+        (
+            "--audit-key-file",
+            "/no/such/file".to_owned(),
+            format!("{audit_key} (No such file or directory (os error 2))"),
+        ),
+        (
+            "--audit-key-file",
+            file("short", &format!("{}\n\r\n", "x".repeat(31))),
+            format!("{audit_key} (the one in it is shorter)"),
         ),
         (
             "--upstream-ca",
@@ -660,9 +676,26 @@ fn the_other_commands_check_their_settings_too() {
             &["sandbox", "--sandbox-listen", VALUE],
             "--sandbox-listen (RESET_GATEWAY_SANDBOX_LISTEN) takes IP:port, such as 127.0.0.1:9464",
         ),
+        (&["authz"], "--policy (RESET_GATEWAY_POLICY) is missing"),
+        (
+            &["authz", "--policy", "/dev/null", "--path", VALUE],
+            "--path (RESET_GATEWAY_PATH) takes the path of a call, such as /grpc.health.v1.Health/Check",
+        ),
+        (
+            &[
+                "authz",
+                "--policy",
+                "/dev/null",
+                "--path",
+                "/",
+                "--header",
+                VALUE,
+            ],
+            "--header (RESET_GATEWAY_HEADER) takes NAME=VALUE, such as x-team=web",
+        ),
         (
             &["s3cret-value"],
-            "arguments are a command (serve, sandbox, probe, explain, completions) and options as --name VALUE; --help lists them",
+            "arguments are a command (serve, sandbox, probe, explain, authz, completions) and options as --name VALUE; --help lists them",
         ),
     ] {
         assert_misconfigured(&run(args), expected);
@@ -720,6 +753,8 @@ fn help_shows_every_option_and_no_value() {
         "--upstream-api-version",
         "--upstream-release",
         "--upstream-ca",
+        "--upstream-cert",
+        "--upstream-key",
         "--app-key",
         "--app-key-file",
         "--timeout",
@@ -734,8 +769,11 @@ fn help_shows_every_option_and_no_value() {
         "--code-attempts-total",
         "--answer-attempts",
         "--caller-metadata",
+        "--authz-policy",
+        "--authz-mode",
         "--sandbox",
         "--sandbox-listen",
+        "--audit-key-file",
         "--log-format",
     ] {
         assert!(

@@ -1,9 +1,6 @@
 //! TLS on the listeners of gRPC calls: who gets in, and what the gateway says of the others.
 
-use std::{fs, path::PathBuf};
-
-use rcgen::{PKCS_ECDSA_P256_SHA256, SignatureAlgorithm};
-use tempfile::TempDir;
+use rcgen::PKCS_ECDSA_P256_SHA256;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -14,98 +11,10 @@ use tokio_rustls::rustls::{
 };
 
 use crate::support::{
-    api::{Api, Reply},
-    certificates::{Authority, BadClient, CLIENT, Clients, KEY_TYPES, Leaf},
-    gateway::{Call, Gateway, KEY, Plain, get, within},
+    certificates::{BadClient, CLIENT, KEY_TYPES},
     tls_client::TlsClient,
+    tls_gateway::TlsGateway,
 };
-use reset_gateway::proto::password_reset_service_client::PasswordResetServiceClient;
-
-/// A gateway that speaks TLS, and the authorities of its certificate and its clients'.
-struct TlsGateway {
-    gateway: Gateway,
-    authority: Authority,
-    clients: Clients,
-    _api: Api,
-    _folder: TempDir,
-}
-
-impl TlsGateway {
-    /// One that demands a certificate of its clients.
-    async fn start(algorithm: &'static SignatureAlgorithm, options: &[&str]) -> Self {
-        let authority = Authority::root("servers");
-        let clients = Clients::new();
-        let folder = tempfile::tempdir().unwrap();
-        let server = authority.server(algorithm);
-        let file = |name: &str, pem: &str| write(&folder, name, pem);
-        let files = [
-            ("--tls-cert", file("server.pem", &server.pem)),
-            ("--tls-key", file("server-key.pem", &server.key_pem())),
-            ("--tls-client-ca", file("ca.pem", &clients.authorities())),
-            (
-                "--tls-client-crl",
-                file("crl.pem", &clients.revocation_list()),
-            ),
-        ];
-        let files = files.map(|(flag, path)| format!("{flag}={}", path.display()));
-        let files = files.each_ref().map(String::as_str);
-        let api = Api::start(Reply::json(200, Call::Question.success())).await;
-        let options = [&files, options, &["--app-key", KEY]].concat();
-        Self {
-            gateway: Gateway::with(&api.url(), &options),
-            authority,
-            clients,
-            _api: api,
-            _folder: folder,
-        }
-    }
-
-    fn client(&self, certificate: Option<&Leaf>) -> TlsClient {
-        TlsClient::new(&self.authority, certificate)
-    }
-
-    /// Makes a call on a connection of its own; whether it succeeds.
-    async fn serves(&self, client: &TlsClient) -> bool {
-        let Ok(channel) = client.channel(self.gateway.address()).await else {
-            return false;
-        };
-        let mut client = PasswordResetServiceClient::new(channel);
-        Call::Question.make(&mut client, Plain).await.is_ok()
-    }
-
-    /// How many handshakes ended so.
-    async fn handshakes(&self, result: &str) -> u64 {
-        let metrics = format!("{}/metrics", self.gateway.announced("admin on "));
-        let (_, page) = get(&metrics).await;
-        let result = format!("result=\"{result}\"");
-        let is_counted = |line: &&str| {
-            line.starts_with("reset_gateway_tls_handshakes_total{") && line.contains(&result)
-        };
-        let line = page.lines().find(is_counted);
-        line.map_or(0, |line| line.rsplit_once(' ').unwrap().1.parse().unwrap())
-    }
-
-    /// Asserts that one more handshake has ended so since `before`, and that one line says so.
-    async fn assert_failed(&self, what: &str, result: &str, before: &str) {
-        let entry = format!("\"result\":\"{result}\"");
-        let lines = || {
-            let log = self.gateway.log();
-            let new = log.strip_prefix(before).unwrap().to_owned();
-            new.matches(&entry).count()
-        };
-        within(|| lines() > 0).await;
-        let log = self.gateway.log();
-        let new = log.strip_prefix(before).unwrap();
-        assert_eq!(new.matches("\"result\":").count(), 1, "{what}: {new}");
-        assert_eq!(lines(), 1, "{what}: {new}");
-    }
-}
-
-fn write(folder: &TempDir, name: &str, pem: &str) -> PathBuf {
-    let path = folder.path().join(name);
-    fs::write(&path, pem).unwrap();
-    path
-}
 
 const VERSIONS: [&[&SupportedProtocolVersion]; 2] = [&[&TLS12], &[&TLS13]];
 
@@ -127,6 +36,18 @@ async fn clients_with_a_good_certificate_get_in_with_keys_of_all_types() {
         let named = format!("\"principal\":\"{CLIENT}\"");
         assert_eq!(log.matches(&named).count(), 6, "{log}");
     }
+}
+
+#[tokio::test]
+async fn a_client_sends_the_intermediates_of_its_certificate() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let certificate = tls.clients.by_intermediate("client.example.com");
+    assert!(tls.serves(&tls.client(Some(&certificate))).await);
+    let log = tls.gateway.stopped().await;
+    assert!(
+        log.contains("\"principal\":\"client.example.com\""),
+        "{log}"
+    );
 }
 
 #[tokio::test]

@@ -210,6 +210,8 @@ impl BadClient {
 /// The authorities of clients, what they have signed, and what they have revoked.
 pub struct Clients {
     root: Authority,
+    /// An intermediate, for names in `example.com` alone.
+    constrained: Authority,
     without_list: Authority,
     revoked: Leaf,
 }
@@ -219,6 +221,7 @@ impl Clients {
         let root = Authority::root("clients");
         Self {
             revoked: root.client(),
+            constrained: root.intermediate("clients of example.com", only_example_com),
             without_list: Authority::root("clients without a revocation list"),
             root,
         }
@@ -234,9 +237,17 @@ impl Clients {
         self.root.pem() + &self.without_list.pem()
     }
 
-    /// For `--tls-client-crl`. A list is needed only for the authority that has signed the client's own certificate.
-    pub fn revocation_list(&self) -> String {
-        self.root.crl(&[&self.revoked], Duration::ZERO)
+    /// For `--tls-client-crl`: the lists of the authorities that sign clients' certificates.
+    pub fn revocation_lists(&self) -> String {
+        let list = self.constrained.crl(&[], Duration::ZERO);
+        self.root.crl(&[&self.revoked], Duration::ZERO) + &list
+    }
+
+    /// The certificate of a client with that DNS name, by an intermediate for `example.com`.
+    pub fn by_intermediate(&self, name: &str) -> Leaf {
+        self.constrained.client_with(|client| {
+            client.subject_alt_names = vec![SanType::DnsName(name.try_into().unwrap())];
+        })
     }
 
     /// The certificate of a client that must not get in; `None` for one without.
@@ -244,7 +255,7 @@ impl Clients {
         let root = &self.root;
         Some(match kind {
             BadClient::NoCertificate => return None,
-            BadClient::OtherAuthority => Authority::root("clients").client(),
+            BadClient::OtherAuthority => Authority::root("others").client(),
             BadClient::SelfSigned => Leaf::self_signed(client()),
             BadClient::Expired => root.client_with(expired),
             BadClient::NotYetValid => root.client_with(|client| {
@@ -264,12 +275,7 @@ impl Clients {
                 client
             }
             BadClient::ExpiredIntermediate => root.intermediate("clients 3", expired).client(),
-            BadClient::OutsideNameConstraints => root
-                .intermediate("clients 4", only_example_com)
-                .client_with(|client| {
-                    let name = "client.example.org".try_into().unwrap();
-                    client.subject_alt_names = vec![SanType::DnsName(name)];
-                }),
+            BadClient::OutsideNameConstraints => self.by_intermediate("client.example.org"),
         })
     }
 }
