@@ -274,6 +274,7 @@ mod tests {
             Error::Undecodable(Code::Internal),
             Error::Undecodable(Code::Unimplemented),
             Error::KeyMissing,
+            Error::NotAllowed,
             Error::TooManyAttempts { retry_after },
             Error::TooManyResets { retry_after },
             Error::TooLarge { http_status: 200 },

@@ -128,25 +128,35 @@ fn the_observability_page_lists_the_metrics_of_the_dashboard() {
     assert_eq!(listed("### Always"), known);
 }
 
-#[tokio::test]
-async fn the_observability_page_lists_the_metrics_of_tls() {
-    let certificate = SelfSigned::new();
-    let folder = tempfile::tempdir().unwrap();
-    let path = |name: &str, pem: &str| {
-        let path = folder.path().join(name);
-        fs::write(&path, pem).unwrap();
-        path.to_str().unwrap().to_owned()
-    };
-    let certificate_file = path("cert.pem", &certificate.certificate);
-    let key_file = path("key.pem", &certificate.key);
-    let options = ["--tls-cert", &certificate_file, "--tls-key", &key_file];
-    let gateway = Gateway::with("http://127.0.0.1:1", &options);
+/// The metrics that a gateway with these options has beside those of every gateway.
+async fn further(options: &[&str]) -> BTreeSet<String> {
+    let gateway = Gateway::with("http://127.0.0.1:1", options);
     let (_, text) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
     let names = text.lines().filter_map(|line| {
         let name = line.strip_prefix("# TYPE ")?.split(' ').next()?;
         Some(name.to_owned())
     });
-    let known: BTreeSet<_> = METRICS.lines().map(str::to_owned).collect();
-    let own: BTreeSet<_> = names.filter(|name| !known.contains(name)).collect();
-    assert_eq!(listed("### With TLS"), own);
+    let known: BTreeSet<_> = METRICS.lines().collect();
+    names.filter(|name| !known.contains(&name[..])).collect()
+}
+
+#[tokio::test]
+async fn the_observability_page_lists_the_metrics_of_tls_and_of_a_policy() {
+    let certificate = SelfSigned::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let certificate_file = file("cert.pem", &certificate.certificate);
+    let key_file = file("key.pem", &certificate.key);
+    let policy = file(
+        "policy.json",
+        r#"{"name": "all", "allow_rules": [{"name": "all"}]}"#,
+    );
+    let tls = ["--tls-cert", &certificate_file, "--tls-key", &key_file];
+    assert_eq!(listed("### With TLS"), further(&tls).await);
+    let with_policy = ["--authz-policy", &policy];
+    assert_eq!(listed("### With a policy"), further(&with_policy).await);
 }
