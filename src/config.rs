@@ -13,6 +13,7 @@ pub(crate) mod telemetry;
 use std::{env, ffi::OsString};
 
 use clap::{CommandFactory, FromArgMatches};
+use clap_complete::Shell;
 
 pub use self::{
     access::{AuthzMode, AuthzOptions, ClientAuth, SelfSigned, TlsOptions, TlsVersion},
@@ -39,6 +40,14 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, Config
             false => Ok(Command::Help(error.render().to_string())),
             true => Err(ConfigError::from_clap(&error)),
         })
+}
+
+/// The script by which the shell completes commands and options.
+pub(crate) fn completions(shell: Shell) -> String {
+    let mut script = Vec::new();
+    let mut command = Command::command();
+    clap_complete::generate(shell, &mut command, "reset-gateway", &mut script);
+    String::from_utf8(script).expect("clap_complete writes UTF-8")
 }
 
 /// Gives each flag its variable: `RESET_GATEWAY_TIMEOUT` for `--timeout`.

@@ -53,6 +53,9 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
         Command::Probe(config) => probe(&config)?,
         Command::Explain(config) => explain(&config)?,
         Command::Authz(config) => authz(&config)?,
+        Command::Completions(config) => {
+            output::print(io::stdout(), config::completions(config.shell));
+        }
         Command::Help(text) => output::print(io::stdout(), format!("{}\n", text.trim_end())),
     }
     Ok(())

@@ -214,3 +214,115 @@ const fn declined_row(status: Option<u16>) -> Row {
     };
     (code, ErrorReason::UpstreamRefused, fault, outcome)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The code, the reason, the fault and the outcome, by name.
+    type Named = [String; 4];
+
+    const PAGE: &str = include_str!("../docs/errors.md");
+
+    fn transport_error() -> reqwest::Error {
+        reqwest::Identity::from_pem(b"").unwrap_err()
+    }
+
+    fn api_errors() -> impl Iterator<Item = ApiErrorKind> {
+        use ApiErrorKind as K;
+        let statuses = [400, 403, 404, 405, 408, 409, 429, 500].map(Some);
+        let declined = statuses.into_iter().chain([None]).map(K::Declined);
+        declined.chain([
+            K::AnswerRequired,
+            K::IncorrectAnswer,
+            K::Unexplained,
+            K::BadRequest,
+            K::Validation,
+            K::KeyRejected,
+            K::CallersKeyRejected,
+            K::Forbidden,
+            K::NotFound,
+            K::EndpointMissing,
+            K::Conflict,
+            K::RateLimited,
+            K::Unavailable,
+            K::BadGateway,
+            K::Timeout,
+            K::Failed,
+            K::Redirected,
+            K::Malformed,
+        ])
+    }
+
+    fn other_errors() -> impl Iterator<Item = Error> {
+        let retry_after = std::time::Duration::ZERO;
+        let depends = [true, false].into_iter().flat_map(|sent| {
+            let panicked = Error::Panicked { sent };
+            [
+                Error::TimedOut { sent },
+                Error::ShuttingDown { sent },
+                panicked,
+            ]
+        });
+        depends.chain([
+            Error::Invalid(Vec::new()),
+            Error::TooMuchMetadata,
+            Error::UnknownMethod,
+            Error::Undecodable(Code::OutOfRange),
+            Error::Undecodable(Code::Internal),
+            Error::Undecodable(Code::Unimplemented),
+            Error::KeyMissing,
+            Error::NotAllowed,
+            Error::TooManyAttempts { retry_after },
+            Error::TooManyResets { retry_after },
+            Error::TooLarge { http_status: 200 },
+            Error::Unreachable(transport_error()),
+            Error::CircuitOpen { pause: retry_after },
+            Error::ConnectionLost(transport_error()),
+            Error::Overloaded,
+        ])
+    }
+
+    /// Every row that the code has.
+    fn in_code() -> BTreeSet<Named> {
+        let named = |(code, reason, fault, outcome): Row| {
+            let names = [code_name(code), reason.as_str_name(), fault.as_str()];
+            let [code, reason, fault] = names.map(str::to_owned);
+            [code, reason, fault, outcome.as_str().to_owned()]
+        };
+        let of_both = |is_read_only| {
+            let api = api_errors().map(move |kind| api_error_row(kind, is_read_only));
+            let other = other_errors().map(move |error| row(&error, is_read_only));
+            api.chain(other)
+        };
+        let rows = of_both(true).chain(of_both(false));
+        rows.map(named).collect()
+    }
+
+    /// Every row of the page; one with several codes or outcomes counts once for each.
+    fn in_page() -> BTreeSet<Named> {
+        let (_, table) = PAGE.split_once("\n## All statuses\n").unwrap();
+        let table = table.split("\n## ").next().unwrap();
+        let mut found = BTreeSet::new();
+        for row in table.lines().filter(|line| line.starts_with("| ")).skip(2) {
+            let cells: Vec<_> = row.split(" | ").map(str::trim).collect();
+            let [_, codes, reason, fault, outcomes, ..] = cells[..] else {
+                panic!("{row}");
+            };
+            for code in codes.split("; ") {
+                for outcome in outcomes.split(" or ") {
+                    let reason = reason.trim_matches('`');
+                    found.insert([code, reason, fault, outcome].map(str::to_owned));
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn the_error_page_has_the_rows_of_the_code_and_no_other() {
+        assert_eq!(in_page(), in_code());
+    }
+}

@@ -9,6 +9,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{ArgAction, Args, Parser};
+use clap_complete::Shell;
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
@@ -16,8 +17,8 @@ use super::{
     access::{AuthzOptions, SelfSigned, TlsOptions},
     parse::{
         COUNT, api_version, duration, duration_or_zero, header, key, log_format, metadata_name,
-        number, or_off, parse_bool, rate, rpc_path, seconds, socket_address, upstream_release,
-        upstream_url,
+        number, or_off, parse_bool, rate, rpc_path, seconds, shell, socket_address,
+        upstream_release, upstream_url,
     },
     telemetry::LogFormat,
 };
@@ -50,6 +51,8 @@ pub enum Command {
     Explain(Explain),
     /// Print what a policy says about a call; exit status 0 if it allows the call, 1 if it does not
     Authz(Authz),
+    /// Print a script by which a shell completes commands and options
+    Completions(Completions),
     /// The text that `--help` or `--version` asks for.
     #[command(skip)]
     Help(String),
@@ -61,59 +64,73 @@ pub struct Serve {
     /// variable
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
     #[arg(value_delimiter = ',')]
+    #[arg(help_heading = "Listeners")]
     pub listen: Vec<Address>,
     /// Address for /livez, /readyz and /metrics, IP:port, or off
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
     #[arg(value_parser = or_off(socket_address))]
+    #[arg(help_heading = "Listeners")]
     pub admin_listen: OrOff<SocketAddr>,
     /// Base URL of the API; required without --sandbox
     #[arg(long, value_name = "URL", value_parser = upstream_url)]
+    #[arg(help_heading = "API")]
     pub upstream_url: Option<Url>,
     /// Version in the API's paths
     #[arg(long, value_name = "VERSION", default_value = API_VERSION, value_parser = api_version)]
+    #[arg(help_heading = "API")]
     pub upstream_api_version: String,
     /// Release of the API: autoshares, or etna for newer ones, where step 3 has another path and body
     #[arg(long, value_name = "RELEASE", default_value = "autoshares", value_parser = upstream_release)]
+    #[arg(help_heading = "API")]
     pub upstream_release: UpstreamRelease,
     /// PEM file of certificates to trust beside the system's; it is reloaded when it changes
     #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "API")]
     pub upstream_ca: Option<PathBuf>,
     /// PEM file with the certificate to show to the API, and those that its issuer needs; it is reloaded when it changes
     #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "API")]
     pub upstream_cert: Option<PathBuf>,
     /// PEM file with the private key of that certificate; it is reloaded when it changes
     #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "API")]
     pub upstream_key: Option<PathBuf>,
     /// Longest time to connect to the API
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
+    #[arg(help_heading = "API")]
     pub connect_timeout: Duration,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "TLS")]
     pub tls: TlsOptions,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "TLS")]
     pub self_signed: SelfSigned,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "API")]
     pub key: AppKeyOptions,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Calls and connections")]
     pub limits: Limits,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Limits on guesses and mails")]
     pub attempts: Attempts,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Who may call")]
     pub authz: AuthzOptions,
     /// Threads that handle calls; by default as many as the CPUs that the program may use
     #[arg(long, value_name = "NUMBER", value_parser = number(1..=1024_u16))]
+    #[arg(help_heading = "Calls and connections")]
     pub worker_threads: Option<u16>,
     /// Put the stand-in API behind the gateway, in the same process
     #[arg(long, action = ArgAction::SetTrue, value_parser = parse_bool)]
+    #[arg(help_heading = "Sandbox")]
     pub sandbox: bool,
     /// Address of the stand-in API, IP:port [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
+    #[arg(help_heading = "Sandbox")]
     pub sandbox_listen: Option<SocketAddr>,
     /// File with a secret of at least 32 bytes; with it, log lines have hashes that tell users and tokens apart; it is
     /// reloaded when it changes
     #[arg(long, value_name = "FILE")]
+    #[arg(help_heading = "Logs")]
     pub audit_key_file: Option<PathBuf>,
     /// Format of log lines, text or json; by default text on a terminal, else json
     #[arg(long, value_name = "FORMAT", value_parser = log_format)]
+    #[arg(help_heading = "Logs")]
     pub log_format: Option<LogFormat>,
 }
 
@@ -144,9 +161,11 @@ pub struct Limits {
     pub max_connection_age: OrOff<Duration>,
     /// How long calls are still taken after the signal to stop, while health says NOT_SERVING
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = duration_or_zero)]
+    #[arg(help_heading = "Stopping")]
     pub drain_delay: Duration,
     /// Longest time that calls get after the signal to stop, the delay included
     #[arg(long, value_name = "DURATION", default_value = "25s", value_parser = duration_or_zero)]
+    #[arg(help_heading = "Stopping")]
     pub drain_timeout: Duration,
 }
 
@@ -246,4 +265,11 @@ pub struct Authz {
     /// A header of the call, NAME=VALUE; repeatable
     #[arg(long, value_name = "HEADER", value_parser = header)]
     pub header: Vec<(HeaderName, HeaderValue)>,
+}
+
+#[derive(Args, Debug)]
+pub struct Completions {
+    /// The shell: bash, elvish, fish, powershell or zsh
+    #[arg(value_parser = shell)]
+    pub shell: Shell,
 }

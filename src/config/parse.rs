@@ -3,6 +3,7 @@
 
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
+use clap_complete::Shell;
 use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
@@ -89,6 +90,11 @@ pub(super) fn api_version(text: &str) -> Result<String, &'static str> {
     let is_number = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
     let version = text.split('.').all(is_number).then(|| text.to_owned());
     version.ok_or("takes numbers and dots, such as 1.0")
+}
+
+pub(super) fn shell(text: &str) -> Result<Shell, &'static str> {
+    text.parse()
+        .map_err(|_| "takes bash, elvish, fish, powershell or zsh")
 }
 
 pub(super) fn upstream_release(text: &str) -> Result<UpstreamRelease, &'static str> {

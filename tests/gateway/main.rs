@@ -70,6 +70,7 @@ mod export;
 
 mod settings;
 
+mod documents;
 mod explain;
 
 mod contract;

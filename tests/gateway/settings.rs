@@ -247,7 +247,7 @@ fn a_missing_or_contradictory_setting_is_named() {
         ),
         (
             &[url[0], url[1], VALUE],
-            "arguments are a command (serve, sandbox, probe, explain, authz) and options as --name VALUE; --help lists them",
+            "arguments are a command (serve, sandbox, probe, explain, authz, completions) and options as --name VALUE; --help lists them",
         ),
     ] {
         assert_misconfigured(&serve(&taken, "", args).output().unwrap(), expected);
@@ -695,7 +695,7 @@ fn the_other_commands_check_their_settings_too() {
         ),
         (
             &["s3cret-value"],
-            "arguments are a command (serve, sandbox, probe, explain, authz) and options as --name VALUE; --help lists them",
+            "arguments are a command (serve, sandbox, probe, explain, authz, completions) and options as --name VALUE; --help lists them",
         ),
     ] {
         assert_misconfigured(&run(args), expected);
@@ -714,6 +714,27 @@ fn a_port_in_use_is_exit_status_1() {
         "reset-gateway: cannot listen on {address}: Address already in use (os error 98)\n"
     );
     assert_eq!(String::from_utf8(output.stderr).unwrap(), expected);
+}
+
+#[test]
+fn completions_know_every_command_of_every_shell() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let output = run(&["completions", shell]);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{shell}");
+        for word in ["serve", "explain", "completions", "max-in-flight"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    for (args, expected) in [
+        (
+            &["completions", "s3cret-value"][..],
+            "<SHELL> takes bash, elvish, fish, powershell or zsh",
+        ),
+        (&["completions"], "<SHELL> is missing"),
+    ] {
+        assert_misconfigured(&run(args), expected);
+    }
 }
 
 #[test]
