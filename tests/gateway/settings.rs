@@ -233,6 +233,22 @@ fn a_missing_or_contradictory_setting_is_named() {
             "--sandbox-listen (RESET_GATEWAY_SANDBOX_LISTEN) goes with --sandbox",
         ),
         (
+            &[url[0], url[1], "--tls-self-signed", "/none"],
+            "--tls-self-signed (RESET_GATEWAY_TLS_SELF_SIGNED) goes with --sandbox",
+        ),
+        (
+            &[
+                "--sandbox",
+                "--tls-self-signed",
+                "/none",
+                "--tls-cert",
+                "/a",
+                "--tls-key",
+                "/b",
+            ],
+            "--tls-self-signed (RESET_GATEWAY_TLS_SELF_SIGNED) cannot be given together with --tls-cert (RESET_GATEWAY_TLS_CERT)",
+        ),
+        (
             &[url[0], url[1], "--timeout"],
             "--timeout (RESET_GATEWAY_TIMEOUT) takes a value",
         ),

@@ -16,10 +16,9 @@ use tokio_rustls::rustls::{
 use crate::support::{
     api::{Api, Reply},
     certificates::{Authority, BadClient, CLIENT, Clients, KEY_TYPES, Leaf},
-    gateway::{Call, Gateway, KEY, Plain, get, within},
+    gateway::{Call, Gateway, KEY, get, within},
     tls_client::TlsClient,
 };
-use reset_gateway::proto::password_reset_service_client::PasswordResetServiceClient;
 
 /// A gateway that speaks TLS, and the authorities of its certificate and its clients'.
 struct TlsGateway {
@@ -64,13 +63,9 @@ impl TlsGateway {
         TlsClient::new(&self.authority, certificate)
     }
 
-    /// Makes a call on a connection of its own; whether it succeeds.
+    /// Whether a call of that client is served.
     async fn serves(&self, client: &TlsClient) -> bool {
-        let Ok(channel) = client.channel(self.gateway.address()).await else {
-            return false;
-        };
-        let mut client = PasswordResetServiceClient::new(channel);
-        Call::Question.make(&mut client, Plain).await.is_ok()
+        client.is_served(self.gateway.address()).await
     }
 
     /// How many handshakes ended so.
