@@ -96,9 +96,44 @@ impl Serve {
             }
             Some(_) if self.sandbox_listen.is_some() => ("--sandbox-listen", "goes with --sandbox"),
             Some(_) if self.self_signed.is_given() => ("--tls-self-signed", "goes with --sandbox"),
-            _ => return self.check_addresses(),
+            _ => return self.check_tls().and_then(|()| self.check_addresses()),
         };
         Err(ConfigError::new(flag, expected))
+    }
+
+    /// Refuses an option of TLS without the one that it goes with.
+    fn check_tls(&self) -> Result<(), ConfigError> {
+        let tls = &self.tls;
+        let (cert, key) = (tls.tls_cert.is_some(), tls.tls_key.is_some());
+        let ca = tls.tls_client_ca.is_some();
+        for (flag, is_given, other, is_other_given) in [
+            ("--tls-cert", cert, "--tls-key", key),
+            ("--tls-key", key, "--tls-cert", cert),
+            ("--tls-client-ca", ca, "--tls-cert", cert),
+            (
+                "--tls-client-auth",
+                tls.tls_client_auth.is_some(),
+                "--tls-client-ca",
+                ca,
+            ),
+            (
+                "--tls-client-crl",
+                tls.tls_client_crl.is_some(),
+                "--tls-client-ca",
+                ca,
+            ),
+            (
+                "--tls-min-version",
+                tls.tls_min_version.is_some(),
+                "--tls-cert",
+                cert,
+            ),
+        ] {
+            if is_given && !is_other_given {
+                return Err(ConfigError::new(flag, format!("goes with {other}")));
+            }
+        }
+        Ok(())
     }
 
     /// Whether requests to the API leave this machine without TLS.

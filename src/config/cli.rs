@@ -106,22 +106,22 @@ pub struct Serve {
 pub struct TlsOptions {
     /// PEM file of the certificate, and its intermediates, that TCP listeners for gRPC calls serve TLS with; like all
     /// files of these options it is reloaded when it changes
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
     /// PEM file of the certificate's private key
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
     /// PEM file of the authorities that clients' certificates come from; asks clients for a certificate
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    #[arg(long, value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
     /// Whether clients must send a certificate, required or optional [default: required]
-    #[arg(long, value_name = "WHETHER", requires = "tls_client_ca", value_parser = client_auth)]
+    #[arg(long, value_name = "WHETHER", value_parser = client_auth)]
     pub tls_client_auth: Option<ClientAuth>,
     /// PEM file of the authorities' certificate revocation lists
-    #[arg(long, value_name = "FILE", requires = "tls_client_ca")]
+    #[arg(long, value_name = "FILE")]
     pub tls_client_crl: Option<PathBuf>,
     /// Oldest version of TLS for clients, 1.2 or 1.3 [default: 1.3]
-    #[arg(long, value_name = "VERSION", requires = "tls_cert", value_parser = tls_version)]
+    #[arg(long, value_name = "VERSION", value_parser = tls_version)]
     pub tls_min_version: Option<TlsVersion>,
 }
 

@@ -68,7 +68,8 @@ fn result(error: &Error) -> &'static str {
 fn certificate_result(error: &CertificateError) -> &'static str {
     use CertificateError as E;
     match error {
-        E::UnknownIssuer => "unknown_ca",
+        // A signature is bad if an authority has the name of the issuer, but is another one.
+        E::UnknownIssuer | E::BadSignature => "unknown_ca",
         E::Expired | E::ExpiredContext { .. } => "expired",
         E::NotValidYet | E::NotValidYetContext { .. } => "not_yet_valid",
         E::Revoked => "revoked",

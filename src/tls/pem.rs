@@ -20,11 +20,9 @@ pub(super) fn revocation_lists(
 
 /// The private key of a file, in the form of PKCS #8, PKCS #1 or SEC 1.
 pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
-        Error::NoItemsFound if is_encrypted(pem) => {
-            "the key is encrypted; openssl pkey writes one that is not".to_owned()
-        }
-        error => unreadable(&error, "private key"),
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match is_encrypted(pem) {
+        true => "the key is encrypted; openssl pkey writes one that is not".to_owned(),
+        false => unreadable(&error, "private key"),
     })
 }
 

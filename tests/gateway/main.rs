@@ -34,6 +34,10 @@ mod tls;
 
 mod self_signed;
 
+mod tls_files;
+
+mod tls_trust;
+
 mod overload;
 
 mod shutdown;

@@ -21,3 +21,5 @@ pub mod tls;
 pub mod certificates;
 
 pub mod tls_client;
+
+pub mod tls_gateway;

@@ -1,0 +1,144 @@
+//! The end of trust in a client: it ends that client's connections, and no other.
+
+use std::time::{Duration, SystemTime};
+
+use rcgen::PKCS_ECDSA_P256_SHA256;
+use reset_gateway::proto::password_reset_service_client::PasswordResetServiceClient;
+use tokio::task::JoinHandle;
+
+use crate::support::{
+    api::{Reply, bytes},
+    certificates::{Authority, Leaf},
+    gateway::{Call, Plain, within},
+    tls_gateway::TlsGateway,
+};
+
+const CHANGED: &str = "TLS of the listeners has changed";
+
+/// An idle connection, which is finished when the gateway has closed it.
+async fn connection(tls: &TlsGateway, certificate: &Leaf) -> JoinHandle<()> {
+    let client = tls.client(Some(certificate));
+    let stream = client.connect(tls.gateway.address()).await.unwrap();
+    let (sender, connection) = h2::client::handshake(stream).await.unwrap();
+    let connection = tokio::spawn(async move {
+        // It would end without one.
+        let _sender = sender;
+        let _ = connection.await;
+    });
+    // The client's side is there before the gateway has verified its certificate.
+    assert!(tls.serves(&client).await);
+    connection
+}
+
+/// Has the gateway read its files, which have changed `nth` times.
+async fn reload(tls: &TlsGateway, nth: usize) {
+    tls.gateway.signal("HUP");
+    within(|| tls.gateway.log().matches(CHANGED).count() == nth).await;
+}
+
+#[tokio::test]
+async fn a_connection_ends_with_the_certificate_of_its_client() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let end = SystemTime::now() + Duration::from_secs(4);
+    let root = tls.clients.root();
+    let short = root.client_with(|client| client.not_after = end.into());
+    let (short, long) = (
+        connection(&tls, &short).await,
+        connection(&tls, &root.client()).await,
+    );
+    within(|| short.is_finished()).await;
+    // Certificates end at whole seconds.
+    assert!(SystemTime::now() > end - Duration::from_secs(1));
+    assert!(!long.is_finished());
+    tls.gateway
+        .logged("a client's connection ends: its certificate has expired")
+        .await;
+}
+
+#[tokio::test]
+async fn an_authority_that_is_removed_ends_its_clients_connections() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let second = Authority::root("second");
+    let lists = tls.clients.revocation_lists() + &second.crl(&[], Duration::ZERO);
+    tls.write("crl.pem", &lists);
+    reload(&tls, 1).await;
+    tls.write("ca.pem", &(tls.clients.authorities() + &second.pem()));
+    reload(&tls, 2).await;
+    let (stays, goes) = (tls.clients.root().client(), second.client());
+    let stays = [
+        connection(&tls, &stays).await,
+        connection(&tls, &stays).await,
+    ];
+    let goes = [connection(&tls, &goes).await, connection(&tls, &goes).await];
+
+    tls.write("ca.pem", &tls.clients.authorities());
+    reload(&tls, 3).await;
+    within(|| goes.iter().all(JoinHandle::is_finished)).await;
+    assert!(!stays.iter().any(JoinHandle::is_finished));
+    let ended = tls.gateway.log();
+    assert_eq!(
+        ended
+            .matches("its certificate is no longer trusted")
+            .count(),
+        2,
+        "{ended}"
+    );
+    assert!(!tls.serves(&tls.client(Some(&second.client()))).await);
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_revoked_ends_its_connections() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let root = tls.clients.root();
+    let (kept, revoked) = (root.client(), root.client());
+    let stays = connection(&tls, &kept).await;
+    let goes = connection(&tls, &revoked).await;
+    tls.write("crl.pem", &root.crl(&[&revoked], Duration::ZERO));
+    reload(&tls, 1).await;
+    within(|| goes.is_finished()).await;
+    assert!(!stays.is_finished());
+}
+
+#[tokio::test]
+async fn a_renewed_server_certificate_ends_no_connection() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let stays = connection(&tls, &tls.clients.root().client()).await;
+    for nth in 1..=2 {
+        let server = tls.authority.server(&PKCS_ECDSA_P256_SHA256);
+        tls.write("server-key.pem", &server.key_pem());
+        tls.write("server.pem", &server.pem);
+        reload(&tls, nth).await;
+    }
+    assert!(
+        tls.serves(&tls.client(Some(&tls.clients.root().client())))
+            .await
+    );
+    assert!(!stays.is_finished());
+}
+
+#[tokio::test]
+async fn a_write_in_flight_is_answered_when_trust_ends() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let success = Call::Password.success();
+    let json = [("Content-Type", "application/json")];
+    tls.api
+        .reply(Reply::Held(bytes(200, &json, success.as_bytes())));
+    let certificate = tls.clients.root().client();
+    let client = tls.client(Some(&certificate));
+    let channel = client.channel(tls.gateway.address()).await.unwrap();
+    let mut writer = PasswordResetServiceClient::new(channel);
+    let write = tokio::spawn(async move { Call::Password.make(&mut writer, Plain).await });
+    within(|| tls.api.waiting() == 1).await;
+    tls.write(
+        "crl.pem",
+        &tls.clients.root().crl(&[&certificate], Duration::ZERO),
+    );
+    reload(&tls, 1).await;
+    tls.gateway
+        .logged("its certificate is no longer trusted")
+        .await;
+    tls.api.release();
+    write.await.unwrap().unwrap();
+    assert_eq!(tls.api.requests().len(), 1);
+    assert!(!tls.serves(&client).await);
+}
