@@ -15,8 +15,8 @@ use reqwest::Url;
 
 pub use self::{
     cli::{
-        AppKeyOptions, AttemptRate, Attempts, ClientAuth, Command, Explain, Limits, Probe, Sandbox,
-        SelfSigned, Serve, TlsOptions, TlsVersion,
+        AppKeyOptions, AttemptRate, Attempts, Authz, AuthzMode, AuthzOptions, ClientAuth, Command,
+        Explain, Limits, Probe, Sandbox, SelfSigned, Serve, TlsOptions, TlsVersion,
     },
     error::ConfigError,
     telemetry::LogFormat,
@@ -96,6 +96,9 @@ impl Serve {
             }
             Some(_) if self.sandbox_listen.is_some() => ("--sandbox-listen", "goes with --sandbox"),
             Some(_) if self.self_signed.is_given() => ("--tls-self-signed", "goes with --sandbox"),
+            _ if self.authz.authz_mode == AuthzMode::Audit && self.authz.authz_policy.is_none() => {
+                ("--authz-mode", "goes with --authz-policy")
+            }
             _ => return self.check_tls().and_then(|()| self.check_addresses()),
         };
         Err(ConfigError::new(flag, expected))

@@ -13,6 +13,9 @@ pub(crate) enum Error {
     /// The request has more metadata than a call may have.
     #[error("the request has too much metadata")]
     TooMuchMetadata,
+    /// The policy does not allow it.
+    #[error("the policy does not allow the call")]
+    NotAllowed,
     /// There is no such method.
     #[error("the method is unknown")]
     UnknownMethod,

@@ -53,6 +53,8 @@ mod connect_info;
 
 mod identity;
 
+mod policy;
+
 mod app_key;
 
 // The response path.
@@ -87,6 +89,8 @@ pub mod run;
 
 // The other commands.
 mod explain;
+
+mod authz;
 
 mod probe;
 

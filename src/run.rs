@@ -23,7 +23,7 @@ use crate::{
     address::Address,
     app_key::{self, AppKeys},
     attempt_limiter::AttemptLimiter,
-    banner,
+    authz, banner,
     config::{self, AppKeyOptions, Command, ConfigError},
     endpoint::Endpoint,
     error::chain,
@@ -34,7 +34,10 @@ use crate::{
     request_ids::RequestIds,
     rpc::{API_VERSION, Rpc},
     sandbox,
-    server::{self, Listeners, admin::Admin, listener::Listener, tls_handshake::TlsHandshakes},
+    server::{
+        self, Listeners, admin::Admin, authorization::Authorization, listener::Listener,
+        tls_handshake::TlsHandshakes,
+    },
     service::Service,
     signals,
     telemetry::{
@@ -69,6 +72,7 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
         Command::Sandbox(config) => sandbox(&config)?,
         Command::Probe(config) => probe(&config)?,
         Command::Explain(config) => explain(&config)?,
+        Command::Authz(config) => authz(&config)?,
         Command::Help(text) => output::print(io::stdout(), format!("{}\n", text.trim_end())),
     }
     Ok(())
@@ -132,11 +136,12 @@ async fn serve_until_signal(
     if config.is_upstream_in_clear() {
         warn!("--upstream-url is http and not on this machine: keys and passwords travel in clear");
     }
-    let tls = tls.map(|files| follow_tls(files, reload));
+    let tls = tls.map(|files| follow_tls(files, reload.clone()));
     let observer = CallObserver {
         metrics: Arc::new(Metrics::new()),
         propagates_trace_context,
     };
+    let authorization = Authorization::open(&config.authz, &reload, &observer.metrics)?;
     let admin = Admin {
         readiness: readiness.clone(),
         metrics: telemetry.page.clone(),
@@ -160,7 +165,16 @@ async fn serve_until_signal(
         request_ids: RequestIds::default(),
         readiness,
     });
-    let running = server::start(listeners, tls, service, limits, observer, admin).await;
+    let running = server::start(
+        listeners,
+        tls,
+        authorization,
+        service,
+        limits,
+        observer,
+        admin,
+    )
+    .await;
     output::print(io::stdout(), text);
     running.serve_until(stop).await;
     telemetry.finish().await;
@@ -215,6 +229,13 @@ fn probe(config: &config::Probe) -> Result<(), Failure> {
 fn explain(config: &config::Explain) -> Result<(), Failure> {
     let status = explain::explain(config).map_err(failed_to("read the body"))?;
     writeln!(io::stdout(), "{status}").map_err(failed_to("write the status"))
+}
+
+fn authz(config: &config::Authz) -> Result<(), Failure> {
+    let (is_allowed, decision) = authz::authz(config)?;
+    writeln!(io::stdout(), "{decision}").map_err(failed_to("write the decision"))?;
+    let refusal = || Failure::Other("the policy does not allow the call".to_owned());
+    is_allowed.then_some(()).ok_or_else(refusal)
 }
 
 /// Builds a runtime with that many threads; by default one for each CPU that the process may use.

@@ -32,6 +32,8 @@ mod rewind;
 
 mod call_layer;
 
+pub(crate) mod authorization;
+
 mod write_batching;
 
 mod grpc;
@@ -57,6 +59,7 @@ use tracing::{info, warn};
 
 use self::{
     admin::Admin,
+    authorization::Authorization,
     call_layer::{CallLayer, Shared},
     connection::ConnectionServer,
     connection_limit::{ConnectionLimit, ConnectionPermit},
@@ -111,6 +114,7 @@ pub(crate) struct RunningServer {
 pub(crate) async fn start(
     listeners: Listeners,
     tls: Option<TlsHandshakes>,
+    authorization: Option<Authorization>,
     service: Arc<Service>,
     limits: Limits,
     observer: CallObserver,
@@ -121,6 +125,7 @@ pub(crate) async fn start(
         reading: ReadingLimit::new(limits.max_in_flight.max(MIN_READING) as usize),
         open: TaskTracker::new(),
         shutdown: CancellationToken::new(),
+        authorization,
         observer,
     });
     let limit = ConnectionLimit::new(limits.max_connections as usize);

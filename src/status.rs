@@ -9,6 +9,7 @@
 //! | the message is too large; too much metadata | RESOURCE_EXHAUSTED | `INVALID_REQUEST` |
 //! | the message cannot be decoded | INTERNAL | `INVALID_REQUEST` |
 //! | no such method; unsupported compression | UNIMPLEMENTED | `INVALID_REQUEST` |
+//! | the policy does not allow the call | PERMISSION_DENIED | `CALLER_NOT_ALLOWED` |
 //! | `ErrorIncorrectAnswer`, the caller gave no answer | FAILED_PRECONDITION | `SECRET_QUESTION_ANSWER_REQUIRED` |
 //! | `ErrorIncorrectAnswer`, the caller gave an answer | INVALID_ARGUMENT | `SECRET_QUESTION_ANSWER_INCORRECT` |
 //! | any other entry in `Errors` of a 2xx | FAILED_PRECONDITION, or by `StatusCode` | `UPSTREAM_REFUSED` |
@@ -130,6 +131,7 @@ fn row(error: &Error, is_read_only: bool) -> Row {
     match *error {
         Error::Invalid(_) => invalid(C::InvalidArgument),
         Error::TooMuchMetadata => invalid(C::ResourceExhausted),
+        Error::NotAllowed => not_sent(C::PermissionDenied, R::CallerNotAllowed, Caller),
         Error::UnknownMethod => invalid(C::Unimplemented),
         // The specification's code for a message over the limit; tonic reports OUT_OF_RANGE.
         Error::Undecodable(C::OutOfRange) => invalid(C::ResourceExhausted),

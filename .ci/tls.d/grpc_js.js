@@ -17,7 +17,12 @@ function call({ target, ca, cert, key }) {
     const credentials = cert
       ? grpc.credentials.createSsl(readFileSync(ca), readFileSync(key), readFileSync(cert))
       : grpc.credentials.createSsl(readFileSync(ca));
-    const client = new PasswordResetService(target, credentials, { "grpc.use_local_subchannel_pool": 1 });
+    const client = new PasswordResetService(target, credentials, {
+      "grpc.use_local_subchannel_pool": 1,
+      // So that it does not connect again, even when it is closed.
+      "grpc.initial_reconnect_backoff_ms": 600_000,
+      "grpc.max_reconnect_backoff_ms": 600_000,
+    });
     const options = { deadline: Date.now() + 10_000 };
     client.getSecretQuestion({ username: "robert.zak" }, options, (error) => {
       client.close();

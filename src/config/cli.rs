@@ -14,9 +14,9 @@ use reqwest::Url;
 
 use super::{
     parse::{
-        COUNT, Certificates, api_version, certificates, client_auth, duration, duration_or_zero,
-        key, log_format, metadata_name, number, or_off, parse_bool, rate, seconds, socket_address,
-        tls_version, upstream_release, upstream_url,
+        COUNT, Certificates, api_version, authz_mode, certificates, client_auth, duration,
+        duration_or_zero, header, key, log_format, metadata_name, number, or_off, parse_bool, rate,
+        rpc_path, seconds, socket_address, tls_version, upstream_release, upstream_url,
     },
     telemetry::LogFormat,
 };
@@ -47,6 +47,8 @@ pub enum Command {
     Probe(Probe),
     /// Print the gRPC status that a response of the API becomes
     Explain(Explain),
+    /// Print what a policy says about a call; exit status 0 if it allows the call, 1 if it does not
+    Authz(Authz),
     /// The text that `--help` or `--version` asks for.
     #[command(skip)]
     Help(String),
@@ -88,6 +90,8 @@ pub struct Serve {
     pub limits: Limits,
     #[command(flatten)]
     pub attempts: Attempts,
+    #[command(flatten)]
+    pub authz: AuthzOptions,
     /// Threads that handle calls; by default as many as the CPUs that the program may use
     #[arg(long, value_name = "NUMBER", value_parser = number(1..=1024_u16))]
     pub worker_threads: Option<u16>,
@@ -231,6 +235,23 @@ pub struct Attempts {
 }
 
 #[derive(Args, Debug)]
+pub struct AuthzOptions {
+    /// File that says who may call what, in the format of gRFC A43; it is reloaded when it changes. Without it, every
+    /// caller may make every call
+    #[arg(long, value_name = "FILE")]
+    pub authz_policy: Option<PathBuf>,
+    /// What happens to calls that the policy does not allow: enforce refuses them, audit only logs and counts them
+    #[arg(long, value_name = "MODE", default_value = "enforce", value_parser = authz_mode)]
+    pub authz_mode: AuthzMode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthzMode {
+    Enforce,
+    Audit,
+}
+
+#[derive(Args, Debug)]
 pub struct Sandbox {
     /// Address of the stand-in API, IP:port [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
@@ -282,4 +303,21 @@ pub struct Explain {
     /// File with the body of the response; by default standard input
     #[arg(value_name = "FILE")]
     pub body: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Authz {
+    /// File with the policy, in the format of gRFC A43
+    #[arg(long, value_name = "FILE")]
+    pub policy: PathBuf,
+    /// A name of the caller; repeatable, for callers that have several. Without one, the caller is connected by TCP
+    /// without TLS; an empty one stands for TLS without a certificate
+    #[arg(long, value_name = "NAME")]
+    pub principal: Vec<String>,
+    /// Path of the call, /package.Service/Method
+    #[arg(long, value_name = "PATH", value_parser = rpc_path)]
+    pub path: String,
+    /// A header of the call, NAME=VALUE; repeatable
+    #[arg(long, value_name = "HEADER", value_parser = header)]
+    pub header: Vec<(HeaderName, HeaderValue)>,
 }

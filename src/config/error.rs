@@ -43,7 +43,7 @@ impl ConfigError {
     }
 }
 
-const USAGE: &str = "arguments are a command (serve, sandbox, probe, explain) and options as --name VALUE; --help lists them";
+const USAGE: &str = "arguments are a command (serve, sandbox, probe, explain, authz) and options as --name VALUE; --help lists them";
 
 /// The variable of a flag, which is given without its dashes.
 pub(super) fn variable_of(flag: &str) -> String {

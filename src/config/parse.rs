@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue};
 use reqwest::{Certificate, Url};
 
 use super::{
-    cli::{AttemptRate, ClientAuth, TlsVersion},
+    cli::{AttemptRate, AuthzMode, ClientAuth, TlsVersion},
     telemetry::LogFormat,
 };
 use crate::rpc::UpstreamRelease;
@@ -150,6 +150,26 @@ pub(super) fn tls_version(text: &str) -> Result<TlsVersion, &'static str> {
         "1.3" => Ok(TlsVersion::V1_3),
         _ => Err("takes 1.2 or 1.3"),
     }
+}
+
+pub(super) fn authz_mode(text: &str) -> Result<AuthzMode, &'static str> {
+    match text {
+        "enforce" => Ok(AuthzMode::Enforce),
+        "audit" => Ok(AuthzMode::Audit),
+        _ => Err("takes enforce or audit"),
+    }
+}
+
+pub(super) fn rpc_path(text: &str) -> Result<String, &'static str> {
+    let path = text.starts_with('/').then(|| text.to_owned());
+    path.ok_or("takes the path of a call, such as /grpc.health.v1.Health/Check")
+}
+
+pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
+    let header = text
+        .split_once('=')
+        .and_then(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)));
+    header.ok_or("takes NAME=VALUE, such as x-team=web")
 }
 
 pub(super) fn log_format(text: &str) -> Result<LogFormat, &'static str> {

@@ -24,6 +24,7 @@ use tonic::{Status, body::Body};
 use tower::{BoxError, Service};
 
 use super::{
+    authorization::{Authorization, authorize, authorize_unobserved},
     connection_limit::ConnectionState,
     grpc::{code_of, header_list_size, is_grpc, is_health_or_reflection, not_grpc},
     reading_limit::ReadingLimit,
@@ -50,6 +51,8 @@ pub(super) struct Shared {
     pub(super) open: TaskTracker,
     /// Tells calls that the gateway cannot wait for them any longer.
     pub(super) shutdown: CancellationToken,
+    /// Who may call what; `None` if every caller may make every call.
+    pub(super) authorization: Option<Authorization>,
     pub(super) observer: CallObserver,
 }
 
@@ -103,6 +106,14 @@ where
         let Ok(permit) = Arc::clone(&self.connection.auxiliary_streams).try_acquire_owned() else {
             return ready(refuse_unobserved(&Error::Overloaded));
         };
+        let authorization = shared.authorization.as_ref();
+        if let Err(error) = authorize_unobserved(authorization, &request, &self.client) {
+            return Box::pin(async move {
+                let message = with_permit(permit, request.into_body());
+                discard(message, &Notify::new()).await;
+                Ok(refuse_unobserved(&error))
+            });
+        }
         let response = self.inner.call(request.map(Body::new));
         Box::pin(async move {
             Ok(match timeout(shared.timeout, response).await {
@@ -123,24 +134,30 @@ where
         }
         let open = self.connection.begin_call();
         let rpc = Rpc::by_path(request.uri().path());
-        let observation = shared
-            .observer
-            .begin(rpc, request.headers(), client, arrival.into_std());
+        let mut observation =
+            shared
+                .observer
+                .begin(rpc, request.headers(), client, arrival.into_std());
         if header_list_size(request.headers()) > MAX_METADATA {
             // At once and not in the future, so that the metadata's memory goes.
             return ready(observe_refusal(&Error::TooMuchMetadata, observation));
         }
+        let (decision, authorized) = authorize(shared.authorization.as_ref(), &request, client);
+        observation.decision = decision;
         let (permit, refused) = shared.reading.begin();
         // tonic drops the body, and with it the permit, when it has read the message.
         let guard = (permit, self.connection.begin_reading());
         let mut request = request.map(|body| with_permit(guard, body));
-        let Some(rpc) = rpc else {
-            let open = (open, shared.open.token());
-            return Box::pin(async move {
-                let _open = open;
-                discard(request.into_body(), &refused).await;
-                Ok(observe_refusal(&Error::UnknownMethod, observation))
-            });
+        let rpc = match authorized.and(rpc.ok_or(Error::UnknownMethod)) {
+            Ok(rpc) => rpc,
+            Err(error) => {
+                let open = (open, shared.open.token());
+                return Box::pin(async move {
+                    let _open = open;
+                    discard(request.into_body(), &refused).await;
+                    Ok(observe_refusal(&error, observation))
+                });
+            }
         };
         let call = shared.new_call(rpc, client, arrival, request.headers(), &observation);
         request.extensions_mut().insert(Arc::clone(&call));

@@ -16,6 +16,8 @@ use super::{
 use crate::{
     call::{CallRecord, Failure},
     connect_info::ConnectInfo,
+    policy::Decision,
+    proto::ErrorReason,
     rpc::Rpc,
     status::{Fault, Outcome, code_name},
 };
@@ -40,17 +42,19 @@ pub(crate) struct CallObservation {
     client: ConnectInfo,
     /// Where the call's handler notes what happens.
     pub(crate) record: Arc<CallRecord>,
+    /// What the policy says about the call; `None` without a policy.
+    pub(crate) decision: Option<Decision>,
     /// The status that the caller gets, and how long that took; `None` until it is finished.
     end: Option<(Code, Duration)>,
 }
 
 /// Logs an event at the level that the fault calls for: INFO for success and the caller's faults, WARN for the API's,
-/// ERROR for the gateway's.
+/// ERROR for the gateway's. A security event is at least a WARN.
 macro_rules! log_by_fault {
-    ($fault:expr, $($fields:tt)*) => {
+    ($fault:expr, $event:expr, $($fields:tt)*) => {
         match $fault {
-            None | Some(Fault::Caller) => tracing::info!($($fields)*),
-            Some(Fault::Upstream) => tracing::warn!($($fields)*),
+            None | Some(Fault::Caller) if $event.is_none() => tracing::info!($($fields)*),
+            None | Some(Fault::Caller | Fault::Upstream) => tracing::warn!($($fields)*),
             Some(Fault::Gateway) => tracing::error!($($fields)*),
         }
     };
@@ -75,6 +79,7 @@ impl CallObserver {
             arrival,
             client: client.clone(),
             record: Arc::default(),
+            decision: None,
             end: None,
         }
     }
@@ -91,10 +96,13 @@ impl CallObservation {
         let classification = failure.map(|failure| failure.classification);
         let cancelled = (code == Code::Cancelled).then(|| Outcome::if_sent(self.record.abandon()));
         let outcome = classification.map(|it| it.outcome).or(cancelled);
+        let event = classification.and_then(|it| security_event(it.reason));
+        let audited = self.decision.as_ref().filter(|it| it.is_audited);
         let span = self.span.span();
         let ids = Some(span.span_context()).filter(|ids| ids.is_valid());
         log_by_fault!(
             classification.map(|it| it.fault),
+            event,
             rpc = rpc_name(self.rpc),
             code = code_name(code),
             reason = classification.map(|it| it.reason.as_str_name()),
@@ -104,12 +112,21 @@ impl CallObservation {
             duration_ms = duration.as_micros() as f64 / 1000.0,
             peer = self.client.transport.as_str(),
             principal = self.client.identity.principal(),
+            event,
+            policy = audited.map(|it| &*it.policy),
+            rule = audited.and_then(|it| it.rule.as_deref()),
+            authorized = audited.map(|it| it.is_allowed),
             trace_id = ids.map(|ids| ids.trace_id().to_string()),
             span_id = ids.map(|ids| ids.span_id().to_string()),
             error = failure.map(|failure| failure.error.as_str()),
             "call"
         );
     }
+}
+
+/// The name of a failure in OWASP's vocabulary of security events.
+fn security_event(reason: ErrorReason) -> Option<&'static str> {
+    (reason == ErrorReason::CallerNotAllowed).then_some("authz_fail")
 }
 
 impl Drop for CallObservation {

@@ -48,6 +48,7 @@ pub(crate) struct Metrics {
     contract_broken: Counter<u64>,
     shed: Counter<u64>,
     retries: Counter<u64>,
+    authz_decisions: Counter<u64>,
 }
 
 pub(super) fn meter() -> Meter {
@@ -87,6 +88,9 @@ impl Metrics {
                 .build(),
             retries: count("reset_gateway.retries", "{request}")
                 .with_description("Requests to the API that repeat another.")
+                .build(),
+            authz_decisions: count("reset_gateway.authz.decisions", "{call}")
+                .with_description("Calls that the policy has decided about.")
                 .build(),
         };
         metrics.initialize_series();
@@ -155,6 +159,22 @@ impl Metrics {
     /// Counts a request to the API that repeats another.
     pub(crate) fn count_retry(&self) {
         self.retries.add(1, &[]);
+    }
+
+    /// Counts calls that the policy has decided about; `rpc` and `decision` have few values.
+    pub(crate) fn count_authz_decisions(
+        &self,
+        count: u64,
+        rpc: &'static str,
+        decision: &'static str,
+        rule: Option<Arc<str>>,
+    ) {
+        let mut attributes = vec![
+            KeyValue::new("rpc", rpc),
+            KeyValue::new("decision", decision),
+        ];
+        attributes.extend(rule.map(|rule| KeyValue::new("rule", rule)));
+        self.authz_decisions.add(count, &attributes);
     }
 
     /// Measures a request to the API, however it ended.

@@ -56,6 +56,8 @@ mod breaker;
 
 mod guessing;
 
+mod authorization;
+
 mod traces;
 
 mod metrics;

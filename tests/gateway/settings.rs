@@ -67,6 +67,7 @@ fn a_wrong_flag_is_named_with_what_it_takes() {
             &[VALUE, "example.com:50051", "127.0.0.1", "unix:relative", ""][..],
             address,
         ),
+        ("--authz-mode", &[VALUE, ""], "takes enforce or audit"),
         (
             "--upstream-release",
             &[VALUE, "Etna", ""],
@@ -249,6 +250,10 @@ fn a_missing_or_contradictory_setting_is_named() {
             "--tls-self-signed (RESET_GATEWAY_TLS_SELF_SIGNED) cannot be given together with --tls-cert (RESET_GATEWAY_TLS_CERT)",
         ),
         (
+            &[url[0], url[1], "--authz-mode", "audit"],
+            "--authz-mode (RESET_GATEWAY_AUTHZ_MODE) goes with --authz-policy",
+        ),
+        (
             &[url[0], url[1], "--timeout"],
             "--timeout (RESET_GATEWAY_TIMEOUT) takes a value",
         ),
@@ -258,7 +263,7 @@ fn a_missing_or_contradictory_setting_is_named() {
         ),
         (
             &[url[0], url[1], VALUE],
-            "arguments are a command (serve, sandbox, probe, explain) and options as --name VALUE; --help lists them",
+            "arguments are a command (serve, sandbox, probe, explain, authz) and options as --name VALUE; --help lists them",
         ),
     ] {
         assert_misconfigured(&serve(&taken, "", args).output().unwrap(), expected);
@@ -676,9 +681,26 @@ fn the_other_commands_check_their_settings_too() {
             &["sandbox", "--sandbox-listen", VALUE],
             "--sandbox-listen (RESET_GATEWAY_SANDBOX_LISTEN) takes IP:port, such as 127.0.0.1:9464",
         ),
+        (&["authz"], "--policy (RESET_GATEWAY_POLICY) is missing"),
+        (
+            &["authz", "--policy", "/dev/null", "--path", VALUE],
+            "--path (RESET_GATEWAY_PATH) takes the path of a call, such as /grpc.health.v1.Health/Check",
+        ),
+        (
+            &[
+                "authz",
+                "--policy",
+                "/dev/null",
+                "--path",
+                "/",
+                "--header",
+                VALUE,
+            ],
+            "--header (RESET_GATEWAY_HEADER) takes NAME=VALUE, such as x-team=web",
+        ),
         (
             &["s3cret-value"],
-            "arguments are a command (serve, sandbox, probe, explain) and options as --name VALUE; --help lists them",
+            "arguments are a command (serve, sandbox, probe, explain, authz) and options as --name VALUE; --help lists them",
         ),
     ] {
         assert_misconfigured(&run(args), expected);
@@ -729,6 +751,8 @@ fn help_shows_every_option_and_no_value() {
         "--code-attempts-total",
         "--answer-attempts",
         "--caller-metadata",
+        "--authz-policy",
+        "--authz-mode",
         "--sandbox",
         "--sandbox-listen",
         "--log-format",

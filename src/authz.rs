@@ -1,0 +1,28 @@
+//! The `authz` command: prints what a policy says about a call, without making it.
+
+use serde_json::json;
+
+use crate::{
+    config::{self, ConfigError},
+    policy::{Policy, Request},
+};
+
+/// Returns whether the policy allows the call, and the decision as JSON.
+///
+/// # Errors
+///
+/// If the policy cannot be read or is invalid.
+pub(crate) fn authz(config: &config::Authz) -> Result<(bool, String), ConfigError> {
+    let file = Policy::open("--policy", &config.policy)?;
+    let decision = file.subscribe().borrow().decide(&Request {
+        principals: &config.principal,
+        path: &config.path,
+        headers: &config.header.iter().cloned().collect(),
+    });
+    let json = json!({
+        "authorized": decision.is_allowed,
+        "policy": *decision.policy,
+        "rule": decision.rule.as_deref(),
+    });
+    Ok((decision.is_allowed, format!("{json:#}")))
+}

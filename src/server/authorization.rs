@@ -1,0 +1,154 @@
+//! Refuses the calls that the policy does not allow, before anything is done for them.
+
+use std::sync::Arc;
+
+use http::Request;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::{
+    config::{AuthzMode, AuthzOptions, ConfigError},
+    connect_info::ConnectInfo,
+    error::Error,
+    policy::{self, Decision, Policy},
+    rpc::Rpc,
+    status::{Classification, code_name},
+    telemetry::metrics::Metrics,
+};
+
+/// The services beside ours, as metrics and the log name them.
+const AUXILIARY: [&str; 3] = [
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
+];
+/// The conventions' word for a method that does not exist: its name can hold anything.
+const OTHER: &str = "_OTHER";
+
+/// The policy, and what becomes of the calls that it does not allow.
+#[derive(Debug)]
+pub(crate) struct Authorization {
+    policy: watch::Receiver<Arc<Policy>>,
+    mode: AuthzMode,
+    metrics: Arc<Metrics>,
+}
+
+impl Authorization {
+    /// Reads the policy and starts to follow its file; `None` if there is none. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// If the policy cannot be read or is invalid.
+    pub(crate) fn open(
+        options: &AuthzOptions,
+        reload: &watch::Receiver<()>,
+        metrics: &Arc<Metrics>,
+    ) -> Result<Option<Self>, ConfigError> {
+        let Some(path) = &options.authz_policy else {
+            return Ok(None);
+        };
+        let file = Policy::open("--authz-policy", path)?;
+        let authorization = Self {
+            policy: file.follow(reload.clone(), |_| {}),
+            mode: options.authz_mode,
+            metrics: Arc::clone(metrics),
+        };
+        authorization.initialize_series();
+        Ok(Some(authorization))
+    }
+
+    /// Makes the series of refusals: Prometheus sees no increase in a counter that begins at one.
+    fn initialize_series(&self) {
+        let names = Rpc::ALL.map(Rpc::full_name).into_iter();
+        for name in names.chain(AUXILIARY).chain([OTHER]) {
+            self.count(0, name, false, None);
+        }
+    }
+
+    /// Decides about a call. The error refuses it.
+    fn decide<B>(
+        &self,
+        request: &Request<B>,
+        client: &ConnectInfo,
+    ) -> (Decision, Result<(), Error>) {
+        let path = request.uri().path();
+        let decision = self.policy.borrow().decide(&policy::Request {
+            principals: &client.identity.principals,
+            path,
+            headers: request.headers(),
+        });
+        self.count(1, name(path), decision.is_allowed, decision.rule.clone());
+        let is_served = decision.is_allowed || self.mode == AuthzMode::Audit;
+        (decision, is_served.then_some(()).ok_or(Error::NotAllowed))
+    }
+
+    fn count(&self, count: u64, rpc: &'static str, is_allowed: bool, rule: Option<Arc<str>>) {
+        let decision = match (is_allowed, self.mode) {
+            (true, _) => "allowed",
+            (false, AuthzMode::Enforce) => "denied",
+            (false, AuthzMode::Audit) => "would_deny",
+        };
+        self.metrics
+            .count_authz_decisions(count, rpc, decision, rule);
+    }
+}
+
+/// Decides about a call, if there is a policy. The error refuses it.
+pub(super) fn authorize<B>(
+    authorization: Option<&Authorization>,
+    request: &Request<B>,
+    client: &ConnectInfo,
+) -> (Option<Decision>, Result<(), Error>) {
+    let Some(authorization) = authorization else {
+        return (None, Ok(()));
+    };
+    let (decision, result) = authorization.decide(request, client);
+    (Some(decision), result)
+}
+
+/// The same for health and reflection. Their calls have no log line, but those that the policy does not allow get one.
+pub(super) fn authorize_unobserved<B>(
+    authorization: Option<&Authorization>,
+    request: &Request<B>,
+    client: &ConnectInfo,
+) -> Result<(), Error> {
+    let (decision, result) = authorize(authorization, request, client);
+    let refusal = result.as_ref().err();
+    let refusal = refusal.map(|error| Classification::of(error, false));
+    let audited = decision.filter(|it| it.is_audited && !it.is_allowed);
+    macro_rules! log {
+        ($level:ident) => {
+            $level!(
+                rpc = name(request.uri().path()),
+                code = refusal.map(|it| code_name(it.code)),
+                reason = refusal.map(|it| it.reason.as_str_name()),
+                fault = refusal.map(|it| it.fault.as_str()),
+                outcome = refusal.map(|it| it.outcome.as_str()),
+                peer = client.transport.as_str(),
+                principal = client.identity.principal(),
+                event = refusal.map(|_| "authz_fail"),
+                policy = audited.as_ref().map(|it| &*it.policy),
+                rule = audited.as_ref().and_then(|it| it.rule.as_deref()),
+                authorized = audited.as_ref().map(|it| it.is_allowed),
+                "call"
+            )
+        };
+    }
+    if refusal.is_some() {
+        log!(warn);
+    } else if audited.is_some() {
+        log!(info);
+    }
+    result
+}
+
+/// Our rpc's full name, the service of another call, or [`OTHER`].
+fn name(path: &str) -> &'static str {
+    let is_of = |service: &&str| {
+        let (of, _) = path.rsplit_once('/').unwrap_or_default();
+        of.strip_prefix('/') == Some(service)
+    };
+    let auxiliary = || AUXILIARY.into_iter().find(is_of);
+    let rpc = Rpc::by_path(path).map(Rpc::full_name);
+    rpc.or_else(auxiliary).unwrap_or(OTHER)
+}
