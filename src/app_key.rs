@@ -46,8 +46,8 @@ pub(crate) fn open(path: &Path) -> Result<FollowedFiles<HeaderValue>, ConfigErro
         path: path.to_owned(),
     };
     FollowedFiles::open("the application key", vec![file], |files| {
-        let text = str::from_utf8(&files[0]).unwrap_or_default();
+        let text = str::from_utf8(&files[0].bytes).unwrap_or_default();
         let key = parse_app_key(text.trim_end_matches(['\r', '\n']));
-        key.ok_or_else(|| (0, "no key in it".to_owned()))
+        key.ok_or_else(|| files[0].error("no key in it"))
     })
 }

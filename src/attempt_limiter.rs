@@ -13,7 +13,6 @@ mod token_bucket;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use http::HeaderName;
-use unicode_normalization::UnicodeNormalization;
 
 pub(crate) use self::client_id::ClientId;
 use self::limiter::KeyedLimiter;
@@ -22,8 +21,8 @@ use crate::{
     config::Attempts,
     envelope::{ApiError, ApiErrorKind},
     error::Error,
-    invisible::is_invisible,
     status::{Classification, Outcome},
+    user_name,
 };
 
 /// An attempt that is limited.
@@ -95,14 +94,10 @@ impl AttemptLimiter {
         result
     }
 
-    /// The same for all spellings of a user name that differ only in case, width, blanks or
-    /// invisible characters.
+    /// The same for all spellings of a user name.
     fn user_id(&self, name: &str) -> u64 {
         let mut hasher = self.hasher.build_hasher();
-        name.nfkc()
-            .filter(|c| !c.is_whitespace() && !is_invisible(*c))
-            .flat_map(char::to_lowercase)
-            .for_each(|c| hasher.write_u32(c.into()));
+        user_name::normalized(name).for_each(|c| hasher.write_u32(c.into()));
         hasher.finish()
     }
 }

@@ -16,6 +16,7 @@ use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 use tonic::Status;
 
 use crate::{
+    audit::SubjectHash,
     connect_info::ConnectInfo,
     error::{Error, chain},
     rpc::Rpc,
@@ -50,6 +51,7 @@ pub(crate) struct CallRecord {
     original: Mutex<Option<Arc<Self>>>,
     http_status: AtomicU16,
     failure: OnceLock<Failure>,
+    subject: OnceLock<SubjectHash>,
 }
 
 /// The values of [`CallRecord::send_state`]. A call that is sent is never abandoned, and the other way round.
@@ -135,6 +137,17 @@ impl CallRecord {
             error: chain(error),
         });
         classification.status(error, is_read_only, time_left)
+    }
+
+    /// Records the hash of whom the call is about.
+    pub(crate) fn set_subject(&self, subject: SubjectHash) {
+        // Each call is about one.
+        let _ = self.subject.set(subject);
+    }
+
+    /// The hash of whom the call is about, if it was recorded.
+    pub(crate) fn subject(&self) -> Option<SubjectHash> {
+        self.subject.get().copied()
     }
 
     /// How the call failed, if it did.

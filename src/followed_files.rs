@@ -32,11 +32,14 @@ pub(crate) struct SettingFile {
     pub(crate) path: PathBuf,
 }
 
-/// What is wrong with the contents of the files: which file it is, and why.
-pub(crate) type Fault = (usize, String);
+/// What a file holds.
+pub(crate) struct Contents<'a> {
+    pub(crate) bytes: Vec<u8>,
+    file: &'a SettingFile,
+}
 
-/// Makes the value from the contents of the files, which are in the order of the files.
-type Parse<T> = Box<dyn Fn(&[Vec<u8>]) -> Result<T, Fault> + Send + Sync>;
+/// Makes the value from the contents of the files, in their order.
+type Parse<T> = Box<dyn Fn(&[Contents<'_>]) -> Result<T, ConfigError> + Send + Sync>;
 
 /// The files, and the value that was made from them last.
 pub(crate) struct FollowedFiles<T> {
@@ -59,16 +62,17 @@ impl<T: Send + Sync + 'static> FollowedFiles<T> {
     pub(crate) fn open(
         name: &'static str,
         files: Vec<SettingFile>,
-        parse: impl Fn(&[Vec<u8>]) -> Result<T, Fault> + Send + Sync + 'static,
+        parse: impl Fn(&[Contents<'_>]) -> Result<T, ConfigError> + Send + Sync + 'static,
     ) -> Result<Self, ConfigError> {
         let hasher = RandomState::new();
         let contents = read_all(&files)?;
-        let value = parse(&contents).map_err(|(file, why)| files[file].error(why))?;
+        let hash = hash(&hasher, &contents);
+        let value = watch::channel(parse(&contents)?).0;
         Ok(Self {
             name,
             files,
-            hash: hasher.hash_one(&contents),
-            value: watch::channel(value).0,
+            hash,
+            value,
             parse: Box::new(parse),
             hasher,
         })
@@ -79,7 +83,7 @@ impl<T: Send + Sync + 'static> FollowedFiles<T> {
         self.value.subscribe()
     }
 
-    /// Follows the files as long as the value is in use: reads them every second and at each `reload`. While they are
+    /// Follows the files, if there are any, as long as the value is in use: reads them every second and at each `reload`. While they are
     /// unusable, the last value stays. `on_reload` is told of each new value (`true`), and of each failure that is logged.
     pub(crate) fn follow(
         mut self,
@@ -87,6 +91,9 @@ impl<T: Send + Sync + 'static> FollowedFiles<T> {
         on_reload: impl Fn(bool) + Send + 'static,
     ) -> watch::Receiver<T> {
         let receiver = self.value.subscribe();
+        if self.files.is_empty() {
+            return receiver;
+        }
         tokio::spawn(async move {
             let mut failures = Failures::default();
             loop {
@@ -128,12 +135,11 @@ impl<T: Send + Sync + 'static> FollowedFiles<T> {
     /// Whether the files have changed, and with them the value.
     fn read_again(&mut self) -> Result<bool, ConfigError> {
         let contents = read_all(&self.files)?;
-        let hash = self.hasher.hash_one(&contents);
+        let hash = hash(&self.hasher, &contents);
         if hash == self.hash {
             return Ok(false);
         }
-        let value = (self.parse)(&contents).map_err(|(file, why)| self.files[file].error(why))?;
-        self.value.send_replace(value);
+        self.value.send_replace((self.parse)(&contents)?);
         self.hash = hash;
         Ok(true)
     }
@@ -165,9 +171,25 @@ impl SettingFile {
     }
 }
 
-fn read_all(files: &[SettingFile]) -> Result<Vec<Vec<u8>>, ConfigError> {
-    let read = |file: &SettingFile| read(&file.path).map_err(|error| file.error(error));
-    files.iter().map(read).collect()
+impl Contents<'_> {
+    /// Says what is wrong with the file, and what its setting takes.
+    pub(crate) fn error(&self, why: impl Display) -> ConfigError {
+        self.file.error(why)
+    }
+}
+
+fn read_all(files: &[SettingFile]) -> Result<Vec<Contents<'_>>, ConfigError> {
+    files.iter().map(read_file).collect()
+}
+
+fn read_file(file: &SettingFile) -> Result<Contents<'_>, ConfigError> {
+    let bytes = read(&file.path).map_err(|error| file.error(error))?;
+    Ok(Contents { bytes, file })
+}
+
+fn hash(hasher: &RandomState, contents: &[Contents<'_>]) -> u64 {
+    let bytes: Vec<_> = contents.iter().map(|it| &it.bytes).collect();
+    hasher.hash_one(bytes)
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
@@ -189,10 +211,11 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
 mod tests {
     use super::*;
 
-    fn text(contents: &[Vec<u8>]) -> Result<String, Fault> {
-        let text = String::from_utf8_lossy(&contents.concat()).into_owned();
-        let fault = (0, "it is bad".to_owned());
-        (text != "bad").then_some(text).ok_or(fault)
+    fn text(files: &[Contents<'_>]) -> Result<String, ConfigError> {
+        match str::from_utf8(&files[0].bytes).unwrap() {
+            "bad" => Err(files[0].error("it is bad")),
+            text => Ok(text.to_owned()),
+        }
     }
 
     #[tokio::test(start_paused = true)]

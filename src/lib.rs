@@ -57,10 +57,14 @@ mod policy;
 
 mod app_key;
 
+mod audit;
+
 // The response path.
 mod envelope;
 
 mod invisible;
+
+mod user_name;
 
 mod error;
 

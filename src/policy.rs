@@ -102,8 +102,8 @@ impl Policy {
             path: path.to_owned(),
         };
         FollowedFiles::open("the policy", vec![file], |files| {
-            let policy = Self::parse(&files[0]).map(Arc::new);
-            policy.map_err(|error| (0, error))
+            let policy = Self::parse(&files[0].bytes).map(Arc::new);
+            policy.map_err(|error| files[0].error(error))
         })
     }
 

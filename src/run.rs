@@ -1,51 +1,31 @@
-//! Runs a command: starts its parts in order, and stops them in reverse.
+//! Runs a command.
+
+mod serve;
 
 use std::{
     ffi::OsString,
     io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
-    sync::Arc,
     thread,
 };
 
 use http::HeaderValue;
-use reqwest::{Client, Url};
+use reqwest::Url;
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
-    sync::{Semaphore, watch},
+    sync::watch,
 };
-use tracing::warn;
 
-#[cfg(feature = "self-signed")]
-use crate::self_signed;
+use self::serve::serve;
 use crate::{
-    address::Address,
-    app_key::{self, AppKeys},
-    attempt_limiter::AttemptLimiter,
-    authz, banner,
+    app_key, authz, banner,
     config::{self, AppKeyOptions, Command, ConfigError},
-    endpoint::Endpoint,
     error::chain,
-    explain,
-    followed_files::FollowedFiles,
-    output, probe,
-    readiness::Readiness,
-    request_ids::RequestIds,
-    rpc::{API_VERSION, Rpc},
-    sandbox,
-    server::{
-        self, Listeners, admin::Admin, authorization::Authorization, listener::Listener,
-        tls_handshake::TlsHandshakes,
-    },
-    service::Service,
-    signals,
-    telemetry::{
-        Telemetry, call_log::CallObserver, log_writer, logging, metrics::Metrics,
-        tls_metrics::TlsMetrics,
-    },
-    tls::{self, ServerTls},
-    upstream::{self, Upstream},
+    explain, output, probe,
+    rpc::API_VERSION,
+    sandbox, signals,
+    telemetry::{log_writer, logging},
 };
 
 /// Why a command failed.
@@ -80,129 +60,6 @@ pub fn run(args: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
 
 /// The application key, which changes with its file.
 type Key = watch::Receiver<HeaderValue>;
-
-/// Runs the gateway until a signal stops it.
-fn serve(config: config::Serve) -> Result<(), Failure> {
-    config.check()?;
-    #[cfg(feature = "self-signed")]
-    let config = with_certificates(config)?;
-    let config = &config;
-    let settings = config::Telemetry::from_environment(config.log_format)?;
-    let tls = tls::open(&config.tls)?;
-    let client = upstream::client(config).map_err(|_| {
-        let expected =
-            "takes a PEM file of certificates, and must be given where the system has none";
-        ConfigError::new("--upstream-ca", expected)
-    })?;
-    let runtime = runtime(config.worker_threads)?;
-    let result = runtime.block_on(serve_until_signal(config, settings, client, tls));
-    // A host name that is still being looked up must not hold up the end.
-    runtime.shutdown_background();
-    result
-}
-
-/// Makes the certificates of `--tls-self-signed`, and sets the options that take them.
-#[cfg(feature = "self-signed")]
-fn with_certificates(mut config: config::Serve) -> Result<config::Serve, ConfigError> {
-    let Some(directory) = &config.self_signed.tls_self_signed else {
-        return Ok(config);
-    };
-    let listening = config.listen.iter().flat_map(Address::socket_addresses);
-    let addresses: Vec<_> = listening.map(|socket| socket.ip()).collect();
-    let files = self_signed::write(directory, &addresses).map_err(|error| {
-        let expected = format!("takes a directory that is empty or does not exist yet ({error})");
-        ConfigError::new("--tls-self-signed", expected)
-    })?;
-    config.tls.tls_cert = Some(files.server);
-    config.tls.tls_key = Some(files.server_key);
-    config.tls.tls_client_ca = Some(files.ca);
-    config.self_signed.client = Some((files.client, files.client_key));
-    Ok(config)
-}
-
-async fn serve_until_signal(
-    config: &config::Serve,
-    settings: config::Telemetry,
-    client: Client,
-    tls: Option<FollowedFiles<Arc<ServerTls>>>,
-) -> Result<(), Failure> {
-    let readiness = Readiness::default();
-    let key_readiness = readiness.clone();
-    let reload = reload_signal()?;
-    let on_change = move || key_readiness.clear_key_rejection();
-    let key = app_key(&config.key, &reload, on_change)?;
-    let propagates_trace_context = settings.otel.propagates_trace_context;
-    let telemetry = Telemetry::start(settings);
-    if config.is_upstream_in_clear() {
-        warn!("--upstream-url is http and not on this machine: keys and passwords travel in clear");
-    }
-    let tls = tls.map(|files| follow_tls(files, reload.clone()));
-    let observer = CallObserver {
-        metrics: Arc::new(Metrics::new()),
-        propagates_trace_context,
-    };
-    let authorization = Authorization::open(&config.authz, &reload, &observer.metrics)?;
-    let admin = Admin {
-        readiness: readiness.clone(),
-        metrics: telemetry.page.clone(),
-        log_level: telemetry.log_level.clone(),
-    };
-    let stop = signals::shutdown().map_err(failed_to("listen for signals"))?;
-    let (base, app_keys) = api(config, key).await?;
-    let listeners = bind(config).await?;
-    let text = banner::gateway(&listeners, &base, config);
-    let text = text.map_err(failed_to("find the ports"))?;
-    let limits = server::open_files::fit_to_open_files(config.limits);
-    let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
-    let (version, release) = (&config.upstream_api_version, config.upstream_release);
-    let endpoints = Rpc::ALL.map(|rpc| Endpoint::new(rpc, &base, version, release));
-    let upstream = Upstream::new(client, endpoints, in_flight, &observer, &readiness);
-    let service = Arc::new(Service {
-        upstream: Arc::new(upstream),
-        upstream_release: release,
-        app_keys,
-        attempt_limiter: Arc::new(AttemptLimiter::new(&config.attempts)),
-        request_ids: RequestIds::default(),
-        readiness,
-    });
-    let running = server::start(
-        listeners,
-        tls,
-        authorization,
-        service,
-        limits,
-        observer,
-        admin,
-    )
-    .await;
-    output::print(io::stdout(), text);
-    running.serve_until(stop).await;
-    telemetry.finish().await;
-    Ok(())
-}
-
-/// Starts to follow the files of the listeners' TLS.
-fn follow_tls(files: FollowedFiles<Arc<ServerTls>>, reload: watch::Receiver<()>) -> TlsHandshakes {
-    let current = files.subscribe();
-    let metrics = TlsMetrics::new(move || current.borrow().not_after_seconds());
-    let reloads = metrics.clone();
-    let current = files.follow(reload, move |is_usable| reloads.count_reload(is_usable));
-    TlsHandshakes::new(current, metrics)
-}
-
-/// The URL of the API, and the keys for it. The stand-in API is started here: it asks for the configured key, and without
-/// one it accepts any key, so that callers need not send one.
-async fn api(config: &config::Serve, key: Option<Key>) -> Result<(Url, AppKeys), Failure> {
-    if let Some(url) = &config.upstream_url {
-        return Ok((url.clone(), key.map_or(AppKeys::Callers, AppKeys::Gateway)));
-    }
-    let (listener, url) = bind_sandbox(config.sandbox_listen).await?;
-    let any_key = || watch::channel(HeaderValue::from_static("sandbox")).1;
-    let sent = key.clone().unwrap_or_else(any_key);
-    let api_version = config.upstream_api_version.clone();
-    tokio::spawn(async move { sandbox::serve(listener, key, &api_version).await });
-    Ok((url, AppKeys::Gateway(sent)))
-}
 
 /// Runs the stand-in API until a signal stops it.
 fn sandbox(config: &config::Sandbox) -> Result<(), Failure> {
@@ -249,18 +106,6 @@ fn runtime(workers: Option<u16>) -> Result<Runtime, Failure> {
     };
     builder.worker_threads(workers).enable_all();
     builder.build().map_err(failed_to("start"))
-}
-
-async fn bind(config: &config::Serve) -> Result<Listeners, Failure> {
-    let admin = config.admin_listen.map(Address::Tcp);
-    let all: Vec<_> = config.listen.iter().chain(&admin).cloned().collect();
-    let mut grpc = Vec::new();
-    for address in &all {
-        let bound = Listener::bind(address, &all).await;
-        grpc.extend(bound.map_err(failed_to(&format!("listen on {address}")))?);
-    }
-    let admin = admin.and_then(|_| grpc.pop());
-    Ok(Listeners { grpc, admin })
 }
 
 /// Binds the listener of the stand-in API, and returns it with its URL.

@@ -13,6 +13,7 @@ use self::run_to_end::run_to_end;
 use crate::{
     app_key::AppKeys,
     attempt_limiter::AttemptLimiter,
+    audit::{AuditKey, HasSubject},
     call::Call,
     envelope::ApiErrorKind,
     error::Error,
@@ -33,6 +34,8 @@ pub(crate) struct Service {
     pub(crate) attempt_limiter: Arc<AttemptLimiter>,
     pub(crate) request_ids: RequestIds,
     pub(crate) readiness: Readiness,
+    /// Without it, nothing in the log tells users apart.
+    pub(crate) audit_key: Option<AuditKey>,
 }
 
 #[tonic::async_trait]
@@ -82,8 +85,8 @@ impl Service {
         step: MakeStep<Req, Res>,
     ) -> Result<Response<Res>, Status>
     where
-        Req: Send + Sync + 'static,
-        Res: Message + Default + 'static,
+        Req: HasSubject + Send + Sync + 'static,
+        Res: HasSubject + Message + Default + 'static,
     {
         let call: Arc<Call> = request
             .extensions_mut()
@@ -111,19 +114,30 @@ impl Service {
         call: &Arc<Call>,
     ) -> Result<Res, Arc<Error>>
     where
-        Res: Message + Default,
+        Req: HasSubject,
+        Res: HasSubject + Message + Default,
     {
         let context = self.context(request.metadata(), call)?;
         let step = step(request.get_ref())?;
+        self.record_subject(call, request.get_ref());
         let id = step.request_id().map(|id| {
             let callers_key = matches!(self.app_keys, AppKeys::Callers).then_some(&context.app_key);
             let content = (step.payload(), callers_key, context.client);
             self.request_ids.identify(call.rpc, id, content)
         });
         let send = async || self.record_key_result(&context.app_key, step.run(&context).await);
-        match id {
-            Some(id) => self.request_ids.send_once(id, call, send).await,
-            None => Ok(send().await?),
+        let response = match id {
+            Some(id) => self.request_ids.send_once(id, call, send).await?,
+            None => send().await?,
+        };
+        self.record_subject(call, &response);
+        Ok(response)
+    }
+
+    /// Records whom the message is about, for the call's log line.
+    fn record_subject(&self, call: &Call, message: &impl HasSubject) {
+        if let (Some(key), Some(subject)) = (&self.audit_key, message.subject()) {
+            call.record.set_subject(key.hash(subject));
         }
     }
 

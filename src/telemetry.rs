@@ -9,6 +9,8 @@
 
 pub(crate) mod call_log;
 
+mod security_event;
+
 pub(crate) mod spans;
 
 pub(crate) mod metrics;

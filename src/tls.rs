@@ -3,7 +3,7 @@
 
 mod certificate;
 
-mod pem;
+pub(crate) mod pem;
 
 mod server_config;
 

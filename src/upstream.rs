@@ -10,11 +10,12 @@ mod request;
 mod response;
 mod retry;
 pub(crate) mod retry_after;
+mod tls;
 
 use std::{sync::Arc, time::Instant};
 
 use reqwest::Client;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use self::{
     circuit_breaker::{Admission, CircuitBreaker},
@@ -42,7 +43,8 @@ const CALLS_PER_YIELD: usize = 64;
 /// The API, shared by all calls.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    client: Client,
+    /// The client, which changes with the files of its TLS.
+    client: watch::Receiver<Client>,
     observer: CallObserver,
     endpoints: [Endpoint; Rpc::ALL.len()],
     retry_budget: RetryBudget,
@@ -55,7 +57,7 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// The API at these endpoints. Whether it can be reached becomes part of `readiness`.
     pub(crate) fn new(
-        client: Client,
+        client: watch::Receiver<Client>,
         endpoints: [Endpoint; Rpc::ALL.len()],
         in_flight: Arc<Semaphore>,
         observer: &CallObserver,
@@ -173,8 +175,10 @@ impl Upstream {
         if self.observer.propagates_trace_context {
             span.inject(request.headers_mut());
         }
-        let response = self.client.execute(request).await;
-        let mut response = response.map_err(|error| connection_error(error, call))?;
+        let response = self.client.borrow().execute(request);
+        let mut response = response
+            .await
+            .map_err(|error| connection_error(error, call))?;
         call.record.record_http_status(response.status().as_u16());
         span.record_response(&response);
         response::read(&mut response, call).await

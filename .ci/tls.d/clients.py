@@ -106,16 +106,16 @@ class GrpcJs:
         self.process.wait()
 
 
-def sessions(target, version, session, options):
-    """Whether each of two handshakes was "New" or "Reused"; the second one offers the session of the first."""
-    kinds = [handshake(target, [version, "-sess_out", session, *options])]
+def handshakes(target, *options, session):
+    """Whether each of two handshakes was "New" or "Reused": the second one offers the session of the first, if that had one."""
+    kinds = [handshake(target, "-sess_out", session, *options)]
     if session.exists():
-        kinds.append(handshake(target, [version, "-sess_in", session, *options]))
+        kinds.append(handshake(target, "-sess_in", session, *options))
     return kinds
 
 
-def handshake(target, options):
+def handshake(target, *options):
     with s_client(target, *options, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as process:
         time.sleep(0.5)  # for tickets to come
-        output, _ = process.communicate()
-    return next((line.split(",")[0] for line in output.decode().splitlines() if line.startswith(("New,", "Reused,"))), output)
+        output = process.communicate()[0].decode()
+    return next((line.split(",")[0] for line in output.splitlines() if line.startswith(("New,", "Reused,"))), output)

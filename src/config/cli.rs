@@ -13,10 +13,11 @@ use http::{HeaderName, HeaderValue};
 use reqwest::Url;
 
 use super::{
+    access::{AuthzOptions, SelfSigned, TlsOptions},
     parse::{
-        COUNT, Certificates, api_version, authz_mode, certificates, client_auth, duration,
-        duration_or_zero, header, key, log_format, metadata_name, number, or_off, parse_bool, rate,
-        rpc_path, seconds, socket_address, tls_version, upstream_release, upstream_url,
+        COUNT, api_version, duration, duration_or_zero, header, key, log_format, metadata_name,
+        number, or_off, parse_bool, rate, rpc_path, seconds, socket_address, upstream_release,
+        upstream_url,
     },
     telemetry::LogFormat,
 };
@@ -74,9 +75,15 @@ pub struct Serve {
     /// Release of the API: autoshares, or etna for newer ones, where step 3 has another path and body
     #[arg(long, value_name = "RELEASE", default_value = "autoshares", value_parser = upstream_release)]
     pub upstream_release: UpstreamRelease,
-    /// PEM file of certificates to trust beside the system's
-    #[arg(long, value_name = "FILE", value_parser = certificates)]
-    pub upstream_ca: Option<Certificates>,
+    /// PEM file of certificates to trust beside the system's; it is reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    pub upstream_ca: Option<PathBuf>,
+    /// PEM file with the certificate to show to the API, and those that its issuer needs; it is reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    pub upstream_cert: Option<PathBuf>,
+    /// PEM file with the private key of that certificate; it is reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    pub upstream_key: Option<PathBuf>,
     /// Longest time to connect to the API
     #[arg(long, value_name = "DURATION", default_value = "2s", value_parser = duration)]
     pub connect_timeout: Duration,
@@ -101,77 +108,13 @@ pub struct Serve {
     /// Address of the stand-in API, IP:port [default: 127.0.0.1:0]
     #[arg(long, value_name = "ADDRESS", value_parser = socket_address)]
     pub sandbox_listen: Option<SocketAddr>,
+    /// File with a secret of at least 32 bytes; with it, log lines have hashes that tell users and tokens apart; it is
+    /// reloaded when it changes
+    #[arg(long, value_name = "FILE")]
+    pub audit_key_file: Option<PathBuf>,
     /// Format of log lines, text or json; by default text on a terminal, else json
     #[arg(long, value_name = "FORMAT", value_parser = log_format)]
     pub log_format: Option<LogFormat>,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct TlsOptions {
-    /// PEM file of the certificate, and its intermediates, that TCP listeners for gRPC calls serve TLS with; like all
-    /// files of these options it is reloaded when it changes
-    #[arg(long, value_name = "FILE")]
-    pub tls_cert: Option<PathBuf>,
-    /// PEM file of the certificate's private key
-    #[arg(long, value_name = "FILE")]
-    pub tls_key: Option<PathBuf>,
-    /// PEM file of the authorities that clients' certificates come from; asks clients for a certificate
-    #[arg(long, value_name = "FILE")]
-    pub tls_client_ca: Option<PathBuf>,
-    /// Whether clients must send a certificate, required or optional [default: required]
-    #[arg(long, value_name = "WHETHER", value_parser = client_auth)]
-    pub tls_client_auth: Option<ClientAuth>,
-    /// PEM file of the authorities' certificate revocation lists
-    #[arg(long, value_name = "FILE")]
-    pub tls_client_crl: Option<PathBuf>,
-    /// Oldest version of TLS for clients, 1.2 or 1.3 [default: 1.3]
-    #[arg(long, value_name = "VERSION", value_parser = tls_version)]
-    pub tls_min_version: Option<TlsVersion>,
-}
-
-#[derive(Args, Clone, Debug)]
-pub struct SelfSigned {
-    /// Directory, empty or not there yet, for certificates that are made at the start, to try TLS with --sandbox
-    #[cfg(feature = "self-signed")]
-    #[arg(long, value_name = "DIRECTORY", conflicts_with = "tls_cert")]
-    pub tls_self_signed: Option<PathBuf>,
-    /// The certificate and the key that were made for a client.
-    #[arg(skip)]
-    pub client: Option<(PathBuf, PathBuf)>,
-}
-
-impl SelfSigned {
-    /// Whether there is a directory. A build without the feature has no such option.
-    pub(crate) fn is_given(&self) -> bool {
-        #[cfg(feature = "self-signed")]
-        return self.tls_self_signed.is_some();
-        #[cfg(not(feature = "self-signed"))]
-        false
-    }
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ClientAuth {
-    #[default]
-    Required,
-    Optional,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum TlsVersion {
-    V1_2,
-    #[default]
-    V1_3,
-}
-
-impl TlsOptions {
-    pub(crate) fn client_auth(&self) -> ClientAuth {
-        self.tls_client_auth.unwrap_or_default()
-    }
-
-    pub(crate) fn min_version(&self) -> TlsVersion {
-        self.tls_min_version.unwrap_or_default()
-    }
 }
 
 #[derive(Args, Debug)]
@@ -232,23 +175,6 @@ pub struct Attempts {
     /// Metadata that tells callers apart; by default a caller is an IP address, or a Unix socket's user
     #[arg(long, value_name = "NAME", value_parser = metadata_name)]
     pub caller_metadata: Option<HeaderName>,
-}
-
-#[derive(Args, Debug)]
-pub struct AuthzOptions {
-    /// File that says who may call what, in the format of gRFC A43; it is reloaded when it changes. Without it, every
-    /// caller may make every call
-    #[arg(long, value_name = "FILE")]
-    pub authz_policy: Option<PathBuf>,
-    /// What happens to calls that the policy does not allow: enforce refuses them, audit only logs and counts them
-    #[arg(long, value_name = "MODE", default_value = "enforce", value_parser = authz_mode)]
-    pub authz_mode: AuthzMode,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AuthzMode {
-    Enforce,
-    Audit,
 }
 
 #[derive(Args, Debug)]

@@ -1,20 +1,17 @@
 //! Parsers of the options' values. An error says what the option takes and never repeats the value,
 //! which may be a secret in the wrong place.
 
-use std::{fmt::Display, fs, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
+use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use http::{HeaderName, HeaderValue};
-use reqwest::{Certificate, Url};
+use reqwest::Url;
 
 use super::{
-    cli::{AttemptRate, AuthzMode, ClientAuth, TlsVersion},
+    access::{AuthzMode, ClientAuth, TlsVersion},
+    cli::AttemptRate,
     telemetry::LogFormat,
 };
 use crate::rpc::UpstreamRelease;
-
-/// The certificates of one file. It is an alias because clap makes an option repeatable if its type is
-/// spelt `Vec`.
-pub(super) type Certificates = Vec<Certificate>;
 
 /// The longest duration. A longer one is likely a mistake; a timer can hold far more.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -100,17 +97,6 @@ pub(super) fn upstream_release(text: &str) -> Result<UpstreamRelease, &'static s
         "etna" => Ok(UpstreamRelease::Etna),
         _ => Err("takes autoshares or etna"),
     }
-}
-
-/// Reads the PEM file at the path.
-pub(super) fn certificates(path: &str) -> Result<Certificates, String> {
-    let expected = |why| format!("takes a PEM file of certificates ({why})");
-    let pem = fs::read(path).map_err(|error| expected(error.to_string()))?;
-    let certificates = Certificate::from_pem_bundle(&pem).unwrap_or_default();
-    if certificates.is_empty() {
-        return Err(expected("no certificate in it".to_owned()));
-    }
-    Ok(certificates)
 }
 
 pub(super) fn key(text: &str) -> Result<HeaderValue, &'static str> {

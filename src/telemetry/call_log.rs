@@ -8,16 +8,17 @@ use std::{
 use http::HeaderMap;
 use opentelemetry::{Context, trace::TraceContextExt};
 use tonic::Code;
+use tracing::Level;
 
 use super::{
     metrics::{Metrics, rpc_name},
+    security_event::security_event,
     spans::{self, extract_trace_context},
 };
 use crate::{
     call::{CallRecord, Failure},
     connect_info::ConnectInfo,
     policy::Decision,
-    proto::ErrorReason,
     rpc::Rpc,
     status::{Fault, Outcome, code_name},
 };
@@ -48,16 +49,24 @@ pub(crate) struct CallObservation {
     end: Option<(Code, Duration)>,
 }
 
-/// Logs an event at the level that the fault calls for: INFO for success and the caller's faults, WARN for the API's,
-/// ERROR for the gateway's. A security event is at least a WARN.
-macro_rules! log_by_fault {
-    ($fault:expr, $event:expr, $($fields:tt)*) => {
-        match $fault {
-            None | Some(Fault::Caller) if $event.is_none() => tracing::info!($($fields)*),
-            None | Some(Fault::Caller | Fault::Upstream) => tracing::warn!($($fields)*),
-            Some(Fault::Gateway) => tracing::error!($($fields)*),
+/// Logs at INFO, WARN or ERROR. The macros of `tracing` take only a constant level.
+macro_rules! log_at {
+    ($level:expr, $($fields:tt)*) => {
+        match $level {
+            Level::INFO => tracing::info!($($fields)*),
+            Level::WARN => tracing::warn!($($fields)*),
+            _ => tracing::error!($($fields)*),
         }
     };
+}
+
+/// The level that a fault calls for: INFO for success and the caller's faults, WARN for the API's, ERROR for the gateway's.
+const fn level(fault: Option<Fault>) -> Level {
+    match fault {
+        None | Some(Fault::Caller) => Level::INFO,
+        Some(Fault::Upstream) => Level::WARN,
+        Some(Fault::Gateway) => Level::ERROR,
+    }
 }
 
 impl CallObserver {
@@ -96,13 +105,17 @@ impl CallObservation {
         let classification = failure.map(|failure| failure.classification);
         let cancelled = (code == Code::Cancelled).then(|| Outcome::if_sent(self.record.abandon()));
         let outcome = classification.map(|it| it.outcome).or(cancelled);
-        let event = classification.and_then(|it| security_event(it.reason));
         let audited = self.decision.as_ref().filter(|it| it.is_audited);
         let span = self.span.span();
         let ids = Some(span.span_context()).filter(|ids| ids.is_valid());
-        log_by_fault!(
-            classification.map(|it| it.fault),
-            event,
+        let event = security_event(self.rpc, code, classification.map(|it| it.reason));
+        let subject = self.record.subject();
+        log_at!(
+            event.map_or_else(
+                || level(classification.map(|it| it.fault)),
+                |(_, level)| level
+            ),
+            event = event.map(|(name, _)| name),
             rpc = rpc_name(self.rpc),
             code = code_name(code),
             reason = classification.map(|it| it.reason.as_str_name()),
@@ -112,21 +125,17 @@ impl CallObservation {
             duration_ms = duration.as_micros() as f64 / 1000.0,
             peer = self.client.transport.as_str(),
             principal = self.client.identity.principal(),
-            event,
             policy = audited.map(|it| &*it.policy),
             rule = audited.and_then(|it| it.rule.as_deref()),
             authorized = audited.map(|it| it.is_allowed),
+            user_hash = subject.and_then(|it| Some(it.user()?.to_string())),
+            token_hash = subject.and_then(|it| Some(it.token()?.to_string())),
             trace_id = ids.map(|ids| ids.trace_id().to_string()),
             span_id = ids.map(|ids| ids.span_id().to_string()),
             error = failure.map(|failure| failure.error.as_str()),
             "call"
         );
     }
-}
-
-/// The name of a failure in OWASP's vocabulary of security events.
-fn security_event(reason: ErrorReason) -> Option<&'static str> {
-    (reason == ErrorReason::CallerNotAllowed).then_some("authz_fail")
 }
 
 impl Drop for CallObservation {

@@ -6,24 +6,38 @@ use rustls::pki_types::{
 };
 
 /// The certificates of a file, of which there is at least one.
-pub(super) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
     sections(pem, "certificate")
 }
 
 /// The certificate revocation lists of a file, of which there is at least one: rustls takes a file without any, and then
 /// checks nothing.
-pub(super) fn revocation_lists(
+pub(crate) fn revocation_lists(
     pem: &[u8],
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
     sections(pem, "certificate revocation list")
 }
 
-/// The private key of a file, in the form of PKCS #8, PKCS #1 or SEC 1.
-pub(super) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match is_encrypted(pem) {
-        true => "the key is encrypted; openssl pkey writes one that is not".to_owned(),
-        false => unreadable(&error, "private key"),
-    })
+/// The one private key of a file, in the form of PKCS #8, PKCS #1 or SEC 1.
+pub(crate) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    if is_encrypted(pem) {
+        return Err("the key is encrypted; openssl pkey writes one that is not".to_owned());
+    }
+    let mut keys = sections(pem, "private key")?;
+    match keys.len() {
+        1 => Ok(keys.remove(0)),
+        _ => Err("more than one private key in it".to_owned()),
+    }
+}
+
+/// Why a key cannot be used, given rustls' error.
+pub(crate) fn key_problem(error: &rustls::Error) -> &'static str {
+    match error {
+        rustls::Error::InconsistentKeys(_) => "the key belongs to another certificate",
+        _ => {
+            "the key is of a kind that is not supported; a key can be ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits"
+        }
+    }
 }
 
 fn sections<T: PemObject>(pem: &[u8], what: &str) -> Result<Vec<T>, String> {

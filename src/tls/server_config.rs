@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rustls::{
     ConfigBuilder, Error, RootCertStore, ServerConfig, SupportedProtocolVersion, WantsVerifier,
     crypto::ring,
+    pki_types::CertificateRevocationListDer,
     server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
 };
@@ -15,8 +16,8 @@ use super::{
     pem,
 };
 use crate::{
-    config::{ClientAuth, TlsOptions, TlsVersion},
-    followed_files::Fault,
+    config::{ClientAuth, ConfigError, TlsOptions, TlsVersion},
+    followed_files::Contents,
 };
 
 /// The places of the files.
@@ -28,10 +29,15 @@ const CLIENT_CRL: usize = 3;
 /// gRPC alone, so a client that speaks HTTP/1.1 is refused during the handshake.
 const ALPN: &[u8] = b"h2";
 
-pub(super) fn build(options: &TlsOptions, files: &[Vec<u8>]) -> Result<ServerTls, Fault> {
-    let chain = pem::certificates(&files[CERT]).map_err(in_file(CERT))?;
-    let key = pem::private_key(&files[KEY]).map_err(in_file(KEY))?;
-    let not_after = check_server(&chain[0]).map_err(in_file(CERT))?;
+pub(super) fn build(
+    options: &TlsOptions,
+    files: &[Contents<'_>],
+) -> Result<ServerTls, ConfigError> {
+    let (cert_file, key_file) = (&files[CERT], &files[KEY]);
+    let in_cert_file = |why| cert_file.error(why);
+    let chain = pem::certificates(&cert_file.bytes).map_err(in_cert_file)?;
+    let not_after = check_server(&chain[0]).map_err(in_cert_file)?;
+    let key = pem::private_key(&key_file.bytes).map_err(|why| key_file.error(why))?;
     let verifier = files
         .get(CLIENT_CA)
         .map(|ca| verifier(options, ca, files.get(CLIENT_CRL)));
@@ -41,7 +47,9 @@ pub(super) fn build(options: &TlsOptions, files: &[Vec<u8>]) -> Result<ServerTls
         Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(key_fault)?;
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|error| pair_error(&error, cert_file, key_file))?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     // A client that resumes a session is not verified again: its certificate might have ended, or be revoked.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -65,10 +73,10 @@ fn builder(min: TlsVersion) -> ConfigBuilder<ServerConfig, WantsVerifier> {
 
 fn verifier(
     options: &TlsOptions,
-    ca: &[u8],
-    crl: Option<&Vec<u8>>,
-) -> Result<Arc<dyn ClientCertVerifier>, Fault> {
-    let authorities = authorities(ca).map_err(in_file(CLIENT_CA))?;
+    ca: &Contents<'_>,
+    crl: Option<&Contents<'_>>,
+) -> Result<Arc<dyn ClientCertVerifier>, ConfigError> {
+    let authorities = authorities(&ca.bytes).map_err(|why| ca.error(why))?;
     let provider = Arc::new(ring::default_provider());
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(authorities), provider)
         // Go's clients send no certificate if the hints do not name its issuer, which may be an intermediate.
@@ -77,23 +85,24 @@ fn verifier(
         builder = builder.allow_unauthenticated();
     }
     if let Some(crl) = crl {
-        let lists = pem::revocation_lists(crl).map_err(in_file(CLIENT_CRL))?;
-        let mut checked = lists.iter().map(check_revocation_list);
-        checked
-            .try_for_each(|checked| checked)
-            .map_err(in_file(CLIENT_CRL))?;
+        let lists = revocation_lists(&crl.bytes).map_err(|why| crl.error(why))?;
         builder = builder
             .with_crls(lists)
             .only_check_end_entity_revocation()
             .enforce_revocation_expiration();
     }
+    // Only a revocation list can be at fault: there is an authority.
     let built = builder.build();
     built.map_err(|_| {
-        (
-            CLIENT_CRL,
-            "a revocation list in it cannot be used".to_owned(),
-        )
+        crl.unwrap_or(ca)
+            .error("a revocation list in it cannot be used")
     })
+}
+
+fn revocation_lists(pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let lists = pem::revocation_lists(pem)?;
+    lists.iter().try_for_each(check_revocation_list)?;
+    Ok(lists)
 }
 
 fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
@@ -107,21 +116,9 @@ fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
 }
 
 /// What is wrong with the pair of a certificate and a key.
-fn key_fault(error: Error) -> Fault {
+fn pair_error(error: &Error, cert: &Contents<'_>, key: &Contents<'_>) -> ConfigError {
     match error {
-        Error::InconsistentKeys(_) => (KEY, "the key belongs to another certificate".to_owned()),
-        Error::InvalidCertificate(_) => (CERT, "its first certificate cannot be used".to_owned()),
-        _ => {
-            let usable =
-                "a key can be ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits";
-            (
-                KEY,
-                format!("the key is of a kind that is not supported; {usable}"),
-            )
-        }
+        Error::InvalidCertificate(_) => cert.error("its first certificate cannot be used"),
+        error => key.error(pem::key_problem(error)),
     }
-}
-
-fn in_file(file: usize) -> impl Fn(String) -> Fault {
-    move |why| (file, why)
 }

@@ -22,7 +22,7 @@ use crate::support::{
 };
 
 /// The lines of calls, parsed.
-fn calls(log: &str) -> Vec<Value> {
+pub fn calls(log: &str) -> Vec<Value> {
     let lines = log
         .lines()
         .map(|line| serde_json::from_str::<Value>(line).unwrap_or_else(|_| panic!("{line}")));

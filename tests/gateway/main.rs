@@ -48,6 +48,8 @@ mod restart;
 
 mod reload;
 
+mod upstream_tls;
+
 mod faults;
 
 mod retries;
@@ -63,6 +65,8 @@ mod traces;
 mod metrics;
 
 mod logs;
+
+mod security_events;
 
 mod export;
 

@@ -296,6 +296,7 @@ fn a_file_that_cannot_be_used_is_named_by_its_setting() {
         path.to_str().unwrap().to_owned()
     };
     let key = "--app-key-file (RESET_GATEWAY_APP_KEY_FILE) takes a file with an application key";
+    let audit_key = "--audit-key-file (RESET_GATEWAY_AUDIT_KEY_FILE) takes a file with a secret of at least 32 bytes";
     let ca = "--upstream-ca (RESET_GATEWAY_UPSTREAM_CA) takes a PEM file of certificates";
     for (flag, path, expected) in [
         (
@@ -322,6 +323,16 @@ fn a_file_that_cannot_be_used_is_named_by_its_setting() {
             "--app-key-file",
             file("two", "s3cret-value\ns3cret-value\n"),
             format!("{key} (no key in it)"),
+        ),
+        (
+            "--audit-key-file",
+            "/no/such/file".to_owned(),
+            format!("{audit_key} (No such file or directory (os error 2))"),
+        ),
+        (
+            "--audit-key-file",
+            file("short", &format!("{}\n\r\n", "x".repeat(31))),
+            format!("{audit_key} (the one in it is shorter)"),
         ),
         (
             "--upstream-ca",
@@ -737,6 +748,8 @@ fn help_shows_every_option_and_no_value() {
         "--upstream-api-version",
         "--upstream-release",
         "--upstream-ca",
+        "--upstream-cert",
+        "--upstream-key",
         "--app-key",
         "--app-key-file",
         "--timeout",
@@ -755,6 +768,7 @@ fn help_shows_every_option_and_no_value() {
         "--authz-mode",
         "--sandbox",
         "--sandbox-listen",
+        "--audit-key-file",
         "--log-format",
     ] {
         assert!(

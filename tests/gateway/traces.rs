@@ -1,5 +1,7 @@
 //! The spans of a call, as a collector receives them.
 
+use std::fs;
+
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
 use reset_gateway::proto::{
     GenerateTokenRequest, GetSecretQuestionRequest, ResetPasswordRequest, UpdatePasswordRequest,
@@ -503,6 +505,7 @@ fn canaries() -> Vec<String> {
         "html",
         "state",
         "location",
+        "audit",
     ];
     names.map(|name| format!("canary-{name}")).to_vec()
 }
@@ -614,9 +617,13 @@ async fn nothing_private_leaves_the_process() {
     ] {
         let api = Api::start(Reply::Silence).await;
         let collector = Collector::speaking(protocol).await;
+        let audit_key = tempfile::NamedTempFile::new().unwrap();
+        fs::write(audit_key.path(), "canary-audit".repeat(3)).unwrap();
         let mut command = program(&[
             "--upstream-url",
             &api.url(),
+            "--audit-key-file",
+            audit_key.path().to_str().unwrap(),
             "--timeout",
             "300ms",
             "--log-format",
@@ -668,6 +675,10 @@ async fn nothing_private_leaves_the_process() {
                 "there is something to search"
             );
         }
+        assert!(
+            log.contains("user_hash") && log.contains("token_hash"),
+            "{log}"
+        );
         for canary in canaries() {
             assert!(
                 !collector.text().contains(&canary),

@@ -81,6 +81,7 @@ struct Shared {
     first: Mutex<VecDeque<Reply>>,
     reply: Mutex<Reply>,
     requests: Mutex<Vec<String>>,
+    certificates: Mutex<Vec<Vec<u8>>>,
     closed: AtomicUsize,
     open: AtomicUsize,
     waiting: AtomicUsize,
@@ -137,6 +138,9 @@ impl Api {
         let listener = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 if let Ok(mut stream) = tls.accept(stream).await {
+                    let shown = stream.get_ref().1.peer_certificates();
+                    let shown = shown.map(|chain| chain[0].to_vec());
+                    answering.certificates.lock().unwrap().extend(shown);
                     let shared = Arc::clone(&answering);
                     tokio::spawn(async move { converse(&mut stream, &shared).await });
                 }
@@ -165,6 +169,11 @@ impl Api {
     /// The requests since the last time, head and body as they came.
     pub fn requests(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.requests.lock().unwrap())
+    }
+
+    /// The certificate of each client that has shown one, in the order of their connections.
+    pub fn certificates(&self) -> Vec<Vec<u8>> {
+        self.shared.certificates.lock().unwrap().clone()
     }
 
     /// How many connections were closed while they waited for a reply that never came.
@@ -202,6 +211,7 @@ impl Shared {
             first: Mutex::default(),
             reply: Mutex::new(reply),
             requests: Mutex::default(),
+            certificates: Mutex::default(),
             closed: AtomicUsize::new(0),
             open: AtomicUsize::new(0),
             waiting: AtomicUsize::new(0),

@@ -8,6 +8,7 @@ use tokio_rustls::{
         RootCertStore, ServerConfig,
         pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer},
         server::WebPkiClientVerifier,
+        version::TLS12,
     },
 };
 
@@ -15,7 +16,7 @@ use tokio_rustls::{
 pub struct SelfSigned {
     pub certificate: String,
     pub key: String,
-    der: CertificateDer<'static>,
+    pub der: CertificateDer<'static>,
     key_der: Vec<u8>,
 }
 
@@ -40,10 +41,28 @@ impl SelfSigned {
         )
     }
 
+    /// Accepts anybody who speaks TLS 1.2.
+    pub fn acceptor_of_tls_1_2(&self) -> TlsAcceptor {
+        let config = ServerConfig::builder_with_protocol_versions(&[&TLS12]);
+        let config = config.with_no_client_auth();
+        Self::accepting(
+            config
+                .with_single_cert(vec![self.der.clone()], self.private_key())
+                .unwrap(),
+        )
+    }
+
     /// Accepts whoever shows that certificate.
     pub fn acceptor_of(&self, client: &Self) -> TlsAcceptor {
+        self.acceptor_of_any(&[client])
+    }
+
+    /// Accepts whoever shows one of those certificates.
+    pub fn acceptor_of_any(&self, clients: &[&Self]) -> TlsAcceptor {
         let mut roots = RootCertStore::empty();
-        roots.add(client.der.clone()).unwrap();
+        for client in clients {
+            roots.add(client.der.clone()).unwrap();
+        }
         let verifier = WebPkiClientVerifier::builder(Arc::new(roots))
             .build()
             .unwrap();

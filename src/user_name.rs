@@ -1,0 +1,34 @@
+//! Makes the spellings of a user name one, for what counts users or joins their events.
+
+use unicode_normalization::UnicodeNormalization;
+
+use crate::invisible::is_invisible;
+
+/// The characters of a name, the same for all spellings that differ only in case, width, blanks or invisible characters.
+pub(crate) fn normalized(name: &str) -> impl Iterator<Item = char> {
+    name.nfkc()
+        .filter(|c| !c.is_whitespace() && !is_invisible(*c))
+        .flat_map(char::to_lowercase)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_a_user_name_are_one_name() {
+        let text = |name| normalized(name).collect::<String>();
+        for name in [
+            "Robert.Zak",
+            " robert.zak\t",
+            "\u{a0}ROBERT.ZAK",
+            "ｒｏｂｅｒｔ．ｚａｋ",
+            "robert.zak\u{200b}",
+            "rob\u{ad}ert.zak\0",
+            "robert. zak",
+        ] {
+            assert_eq!(text(name), "robert.zak", "{name:?}");
+        }
+        assert_eq!(text("robertzak"), "robertzak");
+    }
+}
