@@ -55,6 +55,15 @@ async fn clients_get_in_with_the_files_in_the_printed_commands() {
 }
 
 #[tokio::test]
+async fn other_options_of_tls_go_with_the_certificates() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("certificates");
+    let gateway = sandbox(&directory, &["--tls-client-auth", "optional"]);
+    let client = TlsClient::from_files(directory.join("ca.pem").to_str().unwrap(), None);
+    assert!(client.is_served(gateway.address()).await);
+}
+
+#[tokio::test]
 async fn the_printed_commands_are_for_the_first_listener() {
     let folder = tempfile::tempdir().unwrap();
     let socket = format!("unix:{}", folder.path().join("socket").display());
