@@ -21,7 +21,7 @@ EXPOSE 50051 9464
 # By number: Kubernetes' runAsNonRoot cannot tell from a name that a user is not root.
 USER 65532:65532
 
-# The probe reads the address from RESET_GATEWAY_LISTEN.
+# The probe reads the variables of the gateway: the addresses, and whether gRPC calls need TLS.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=5s CMD ["/reset-gateway", "probe"]
 
 # In exec form, so that SIGTERM reaches the gateway. It drains for up to 25 s: `docker stop --time 30`.

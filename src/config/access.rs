@@ -37,8 +37,11 @@ pub struct TlsOptions {
 #[derive(Args, Clone, Debug)]
 pub struct SelfSigned {
     /// Directory, empty or not there yet, for certificates that are made at the start, to try TLS with --sandbox
-    #[cfg(feature = "self-signed")]
-    #[arg(long, value_name = "DIRECTORY", conflicts_with = "tls_cert")]
+    #[cfg_attr(
+        feature = "self-signed",
+        arg(long, value_name = "DIRECTORY", conflicts_with = "tls_cert")
+    )]
+    #[cfg_attr(not(feature = "self-signed"), arg(skip))]
     pub tls_self_signed: Option<PathBuf>,
     /// The certificate and the key that were made for a client.
     #[arg(skip)]
@@ -48,10 +51,7 @@ pub struct SelfSigned {
 impl SelfSigned {
     /// Whether there is a directory. A build without the feature has no such option.
     pub(crate) fn is_given(&self) -> bool {
-        #[cfg(feature = "self-signed")]
-        return self.tls_self_signed.is_some();
-        #[cfg(not(feature = "self-signed"))]
-        false
+        self.tls_self_signed.is_some()
     }
 }
 

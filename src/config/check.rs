@@ -28,12 +28,29 @@ impl Serve {
                 ("--authz-mode", "goes with --authz-policy")
             }
             _ => {
+                self.check_self_signed()?;
                 self.check_tls()?;
                 self.check_upstream_certificate()?;
                 return self.check_addresses();
             }
         };
         Err(ConfigError::new(flag, expected))
+    }
+
+    /// Refuses files beside those that are made.
+    fn check_self_signed(&self) -> Result<(), ConfigError> {
+        let files = [
+            ("--tls-key", &self.tls.tls_key),
+            ("--tls-client-ca", &self.tls.tls_client_ca),
+        ];
+        let given = files.into_iter().find(|(_, file)| file.is_some());
+        match given.filter(|_| self.self_signed.is_given()) {
+            None => Ok(()),
+            Some((flag, _)) => {
+                let expected = "cannot be given together with --tls-self-signed";
+                Err(ConfigError::new(flag, expected))
+            }
+        }
     }
 
     /// Refuses an option of TLS without the one that it goes with.

@@ -8,6 +8,8 @@ use tokio::sync::{Semaphore, watch};
 use tracing::warn;
 
 use super::{Failure, Key, app_key, bind_sandbox, failed_to, reload_signal, runtime};
+#[cfg(feature = "self-signed")]
+use crate::self_signed;
 use crate::{
     address::Address,
     app_key::AppKeys,
@@ -31,18 +33,14 @@ use crate::{
     tls::{self, ServerTls},
     upstream::{self, Upstream},
 };
-#[cfg(feature = "self-signed")]
-use crate::{config::ConfigError, self_signed};
 
 /// Runs the gateway until a signal stops it.
 pub(super) fn serve(config: config::Serve) -> Result<(), Failure> {
     config.check()?;
-    #[cfg(feature = "self-signed")]
-    let config = with_certificates(config)?;
-    let config = &config;
     let settings = config::Telemetry::from_environment(config.log_format)?;
+    let client = upstream::client(&config)?;
+    let config = &with_certificates(config)?;
     let tls = tls::open(&config.tls)?;
-    let client = upstream::client(config)?;
     let runtime = runtime(config.worker_threads)?;
     let result = runtime.block_on(serve_until_signal(config, settings, client, tls));
     // A host name that is still being looked up must not hold up the end.
@@ -52,7 +50,7 @@ pub(super) fn serve(config: config::Serve) -> Result<(), Failure> {
 
 /// Makes the certificates of `--tls-self-signed`, and sets the options that take them.
 #[cfg(feature = "self-signed")]
-fn with_certificates(mut config: config::Serve) -> Result<config::Serve, ConfigError> {
+fn with_certificates(mut config: config::Serve) -> Result<config::Serve, Failure> {
     let Some(directory) = &config.self_signed.tls_self_signed else {
         return Ok(config);
     };
@@ -60,12 +58,17 @@ fn with_certificates(mut config: config::Serve) -> Result<config::Serve, ConfigE
     let addresses: Vec<_> = listening.map(|socket| socket.ip()).collect();
     let files = self_signed::write(directory, &addresses).map_err(|error| {
         let expected = format!("takes a directory that is empty or does not exist yet ({error})");
-        ConfigError::new("--tls-self-signed", expected)
+        config::ConfigError::new("--tls-self-signed", expected)
     })?;
     config.tls.tls_cert = Some(files.server);
     config.tls.tls_key = Some(files.server_key);
     config.tls.tls_client_ca = Some(files.ca);
     config.self_signed.client = Some((files.client, files.client_key));
+    Ok(config)
+}
+
+#[cfg(not(feature = "self-signed"))]
+fn with_certificates(config: config::Serve) -> Result<config::Serve, Failure> {
     Ok(config)
 }
 

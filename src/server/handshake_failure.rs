@@ -53,7 +53,9 @@ fn result(error: &Error) -> &'static str {
         Error::PeerIncompatible(
             PeerIncompatible::Tls12NotOffered
             | PeerIncompatible::Tls12NotOfferedOrEnabled
-            | PeerIncompatible::SupportedVersionsExtensionRequired,
+            | PeerIncompatible::SupportedVersionsExtensionRequired
+            // Clients of TLS 1.1 do not know this extension.
+            | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
         ) => "old_version",
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType

@@ -32,6 +32,8 @@ mod probe;
 
 mod tls;
 
+mod self_signed;
+
 mod tls_files;
 
 mod tls_trust;

@@ -51,6 +51,20 @@ async fn where_calls_need_tls_the_probe_asks_the_admin_listener() {
 }
 
 #[tokio::test]
+async fn the_probe_needs_no_certificate_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().to_str().unwrap();
+    let command = program(&["serve", "--sandbox", "--tls-self-signed", directory]);
+    let gateway = Gateway::start(command);
+    let asked = probe(&[
+        ("LISTEN", gateway.address()),
+        ("ADMIN_LISTEN", gateway.announced("admin on http://")),
+        ("TLS_SELF_SIGNED", directory),
+    ]);
+    assert!(asked.status.success(), "{asked:?}");
+}
+
+#[tokio::test]
 async fn the_probe_takes_no_proxy_and_needs_no_certificates() {
     let gateway = Gateway::before("http://127.0.0.1:9");
     let mut command = program(&["probe", "--listen", CLOSED, "--tls-cert", "server.pem"]);

@@ -234,6 +234,36 @@ fn a_missing_or_contradictory_setting_is_named() {
             "--sandbox-listen (RESET_GATEWAY_SANDBOX_LISTEN) goes with --sandbox",
         ),
         (
+            &[url[0], url[1], "--tls-self-signed", "/none"],
+            "--tls-self-signed (RESET_GATEWAY_TLS_SELF_SIGNED) goes with --sandbox",
+        ),
+        (
+            &[
+                "--sandbox",
+                "--tls-self-signed",
+                "/none",
+                "--tls-cert",
+                "/a",
+                "--tls-key",
+                "/b",
+            ],
+            "--tls-self-signed (RESET_GATEWAY_TLS_SELF_SIGNED) cannot be given together with --tls-cert (RESET_GATEWAY_TLS_CERT)",
+        ),
+        (
+            &["--sandbox", "--tls-self-signed", "/none", "--tls-key", "/b"],
+            "--tls-key (RESET_GATEWAY_TLS_KEY) cannot be given together with --tls-self-signed",
+        ),
+        (
+            &[
+                "--sandbox",
+                "--tls-self-signed",
+                "/none",
+                "--tls-client-ca",
+                "/b",
+            ],
+            "--tls-client-ca (RESET_GATEWAY_TLS_CLIENT_CA) cannot be given together with --tls-self-signed",
+        ),
+        (
             &[url[0], url[1], "--authz-mode", "audit"],
             "--authz-mode (RESET_GATEWAY_AUTHZ_MODE) goes with --authz-policy",
         ),

@@ -162,6 +162,11 @@ impl Gateway {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// What it printed after its announcement, so far.
+    pub fn output(&self) -> String {
+        self.stdout.lock().unwrap().clone()
+    }
+
     /// Waits until the log has the text.
     pub async fn logged(&self, text: &str) {
         within(|| self.log().contains(text)).await;

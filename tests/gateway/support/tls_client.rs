@@ -3,21 +3,30 @@
 use std::{io, sync::Arc};
 
 use hyper_util::rt::TokioIo;
+use reset_gateway::proto::password_reset_service_client::PasswordResetServiceClient;
 use tokio::net::TcpStream;
 use tokio_rustls::{
     TlsConnector,
     client::TlsStream,
     rustls::{
-        ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion, pki_types::ServerName,
+        ALL_VERSIONS, ClientConfig, RootCertStore, SupportedProtocolVersion,
+        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     },
 };
 use tonic::transport::{Channel, Endpoint, Error};
 
-use super::certificates::{Authority, Leaf};
+use super::{
+    certificates::{Authority, Leaf},
+    gateway::{Call, Plain},
+};
 
 /// The settings of a client.
 #[derive(Clone)]
-pub struct TlsClient(Arc<ClientConfig>);
+pub struct TlsClient {
+    config: Arc<ClientConfig>,
+    /// Whose certificate is expected.
+    server: ServerName<'static>,
+}
 
 impl TlsClient {
     /// A client that trusts the authority, and sends the certificate if it has one.
@@ -31,27 +40,57 @@ impl TlsClient {
         certificate: Option<&Leaf>,
         versions: &[&'static SupportedProtocolVersion],
     ) -> Self {
+        let certificate = certificate.map(|leaf| (leaf.chain.clone(), leaf.private_key()));
+        Self::build(trusted.der(), certificate, versions)
+    }
+
+    /// A client with PEM files: of the authority, and of the certificate and its key if it has one.
+    pub fn from_files(trusted: &str, certificate: Option<(&str, &str)>) -> Self {
+        let read = |path| CertificateDer::from_pem_file(path).unwrap();
+        let certificate = certificate.map(|(certificate, key)| {
+            let key = PrivateKeyDer::from_pem_file(key).unwrap();
+            (vec![read(certificate)], key)
+        });
+        Self::build(read(trusted), certificate, ALL_VERSIONS)
+    }
+
+    fn build(
+        trusted: CertificateDer<'static>,
+        certificate: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+        versions: &[&'static SupportedProtocolVersion],
+    ) -> Self {
         let mut roots = RootCertStore::empty();
-        roots.add(trusted.der()).unwrap();
+        roots.add(trusted).unwrap();
         let builder = ClientConfig::builder_with_protocol_versions(versions);
         let builder = builder.with_root_certificates(roots);
         let config = match certificate {
             None => builder.with_no_client_auth(),
-            Some(leaf) => builder
-                .with_client_auth_cert(leaf.chain.clone(), leaf.private_key())
-                .unwrap(),
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).unwrap(),
         };
-        Self(Arc::new(config)).with_alpn(&["h2"])
+        let this = Self {
+            config: Arc::new(config),
+            server: "localhost".try_into().unwrap(),
+        };
+        this.with_alpn(&["h2"])
     }
 
     /// The same with these protocols.
     pub fn with_alpn(&self, protocols: &[&str]) -> Self {
-        let mut config = ClientConfig::clone(&self.0);
+        let mut config = ClientConfig::clone(&self.config);
         config.alpn_protocols = protocols
             .iter()
             .map(|name| name.as_bytes().into())
             .collect();
-        Self(Arc::new(config))
+        Self {
+            config: Arc::new(config),
+            server: self.server.clone(),
+        }
+    }
+
+    /// The same for a server of that name.
+    pub fn to(self, server: &str) -> Self {
+        let server = server.to_owned().try_into().unwrap();
+        Self { server, ..self }
     }
 
     /// Connects. With TLS 1.3 a client that is refused sees that only when it reads.
@@ -62,9 +101,8 @@ impl TlsClient {
     /// Makes TLS on a connection.
     pub async fn secure(&self, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         stream.set_nodelay(true)?;
-        let name = ServerName::try_from("localhost").unwrap();
-        let connector = TlsConnector::from(Arc::clone(&self.0));
-        connector.connect(name, stream).await
+        let connector = TlsConnector::from(Arc::clone(&self.config));
+        connector.connect(self.server.clone(), stream).await
     }
 
     /// A channel that connects so.
@@ -76,5 +114,17 @@ impl TlsClient {
         });
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
         endpoint.connect_with_connector(connector).await
+    }
+    /// Makes a call on a connection of its own; whether the gateway answers it.
+    pub async fn is_served(&self, address: &str) -> bool {
+        let Ok(channel) = self.channel(address).await else {
+            return false;
+        };
+        let mut client = PasswordResetServiceClient::new(channel);
+        match Call::Question.make(&mut client, Plain).await {
+            Ok(()) => true,
+            // Only the gateway's own statuses have details.
+            Err(status) => !status.details().is_empty(),
+        }
     }
 }

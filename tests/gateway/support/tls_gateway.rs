@@ -8,10 +8,9 @@ use tempfile::TempDir;
 use super::{
     api::{Api, Reply},
     certificates::{Authority, Clients, Leaf},
-    gateway::{Call, Gateway, KEY, Plain, get, within},
+    gateway::{Call, Gateway, KEY, get, within},
     tls_client::TlsClient,
 };
-use reset_gateway::proto::password_reset_service_client::PasswordResetServiceClient;
 
 /// A gateway that speaks TLS, and the authorities of its certificate and its clients'.
 pub struct TlsGateway {
@@ -56,13 +55,9 @@ impl TlsGateway {
         TlsClient::new(&self.authority, certificate)
     }
 
-    /// Makes a call on a connection of its own; whether it succeeds.
+    /// Whether a call of that client is served.
     pub async fn serves(&self, client: &TlsClient) -> bool {
-        let Ok(channel) = client.channel(self.gateway.address()).await else {
-            return false;
-        };
-        let mut client = PasswordResetServiceClient::new(channel);
-        Call::Question.make(&mut client, Plain).await.is_ok()
+        client.is_served(self.gateway.address()).await
     }
 
     /// Where the file of that name is: `server.pem`, `server-key.pem`, `ca.pem` or `crl.pem`.
