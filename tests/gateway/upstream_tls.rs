@@ -95,11 +95,12 @@ async fn an_api_that_asks_for_a_certificate_is_reached_with_it_and_not_without()
 }
 
 #[tokio::test]
-async fn a_certificate_and_its_key_may_be_in_one_file() {
+async fn a_certificate_and_its_key_may_be_in_one_file_with_others() {
     let (server, client) = (SelfSigned::new(), SelfSigned::new());
     let api = Api::start_tls(success(), server.acceptor_of(&client)).await;
     let files = Files::new(&server, &client);
-    let both = format!("Bag Attributes\n{}{}", client.key, client.certificate);
+    let other = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+    let both = format!("Attributes\n{}{other}{}", client.key, client.certificate);
     files.write("cert", &both);
     files.write("key", &both);
     let url = format!("https://{}", api.address);
