@@ -274,7 +274,7 @@ fn a_certificate_or_a_key_that_cannot_be_used_is_named_with_the_reason() {
     let encrypted = client.key.replace("PRIVATE", "ENCRYPTED PRIVATE");
     let old_way = client.key.replacen('\n', "\nProc-Type: 4,ENCRYPTED\n", 1);
     let undecodable = "-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----\n";
-    let unsupported = "the key is of a kind that is not supported; a key can be ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits";
+    let unsupported = "the key is of a kind that is not supported; a key can be ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits";
     for (content, why) in [
         ("", "no private key in it"),
         (&client.certificate, "no private key in it"),
