@@ -24,20 +24,46 @@ use crate::{
 /// The part of the gateway's calls that has spans.
 const SAMPLED: f64 = 0.01;
 
-/// A server's title in the table, and the command that starts it at an address.
-pub(crate) type Candidate = (&'static str, fn(&Lab, SocketAddr) -> Command);
+/// A server that is compared.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidate {
+    /// Its name in the table.
+    pub(crate) title: &'static str,
+    /// `http` or `https`.
+    scheme: &'static str,
+    /// The command that starts it at an address.
+    command: fn(&Lab, SocketAddr) -> Command,
+}
 
-pub(crate) const CANDIDATES: [Candidate; 3] = [
-    ("gateway", gateway),
-    ("Envoy, reverse transcoder", envoy),
-    ("plain tonic + reqwest", plain),
+pub(crate) const CANDIDATES: [Candidate; 4] = [
+    Candidate {
+        title: "gateway",
+        scheme: "http",
+        command: gateway,
+    },
+    Candidate {
+        title: "Envoy, reverse transcoder",
+        scheme: "http",
+        command: envoy,
+    },
+    Candidate {
+        title: "plain tonic + reqwest",
+        scheme: "http",
+        command: plain,
+    },
+    Candidate {
+        title: "gateway, callers over TLS",
+        scheme: "https",
+        command: gateway_with_tls,
+    },
 ];
 
 /// A candidate that has answered its first call.
 pub(crate) struct Running<'a> {
     lab: &'a Lab,
     process: Process,
-    address: SocketAddr,
+    /// Its URL, without a path.
+    url: String,
     /// Milliseconds from its start to the response of the first call.
     pub(crate) start: f64,
     calls: u64,
@@ -59,6 +85,16 @@ fn gateway(lab: &Lab, listen: SocketAddr) -> Command {
         .env("OTEL_TRACES_SAMPLER", "parentbased_traceidratio")
         .env("OTEL_TRACES_SAMPLER_ARG", SAMPLED.to_string())
         .stderr(Stdio::piped());
+    command
+}
+
+/// The same with TLS for its callers, and a key on P-256.
+fn gateway_with_tls(lab: &Lab, listen: SocketAddr) -> Command {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    lab.write("server.pem", made.cert.pem());
+    lab.write("server-key.pem", made.signing_key.serialize_pem());
+    let mut command = gateway(lab, listen);
+    command.args(["--tls-cert", "server.pem", "--tls-key", "server-key.pem"]);
     command
 }
 
@@ -91,8 +127,8 @@ fn plain(lab: &Lab, listen: SocketAddr) -> Command {
 }
 
 /// Makes one call, which has to get the right response.
-async fn call(server: SocketAddr) {
-    let endpoint = Endpoint::from_shared(format!("http://{server}")).unwrap();
+async fn call(url: &str) {
+    let endpoint = Endpoint::from_shared(url.to_owned()).unwrap();
     let channel = endpoint.connect().await.unwrap();
     let request = GetSecretQuestionRequest {
         username: USERNAME.to_owned(),
@@ -104,19 +140,23 @@ async fn call(server: SocketAddr) {
 }
 
 impl<'a> Running<'a> {
-    pub(crate) fn start(lab: &'a Lab, (title, command): Candidate) -> Self {
+    pub(crate) fn start(lab: &'a Lab, candidate: Candidate) -> Self {
         let address = free_address();
-        let mut command = command(lab, address);
+        let url = format!("{}://{address}", candidate.scheme);
+        let mut command = (candidate.command)(lab, address);
         let begin = Instant::now();
-        let mut process = Process(command.spawn().expect(title));
+        let mut process = Process(command.spawn().expect(candidate.title));
         wait_until_listening(address);
-        lab.runtime.block_on(call(address));
+        match candidate.scheme {
+            "http" => lab.runtime.block_on(call(&url)),
+            _ => drop(load::run(lab, &url, 1, 1)),
+        }
         let start = begin.elapsed().as_secs_f64() * 1e3;
         let log = process.0.stderr.take().map(BufReader::new);
         Self {
             lab,
             process,
-            address,
+            url,
             start,
             calls: 1,
             log: log.map(|log| thread::spawn(|| log.split(b'\n').count())),
@@ -126,7 +166,7 @@ impl<'a> Running<'a> {
     /// Loads it, and checks that the API saw each call once. Returns the CPU seconds per call and the calls per second.
     pub(crate) fn load(&mut self, streams: u32, calls: u32) -> (f64, f64) {
         let (cpu, requests) = (self.cpu(), self.lab.api_requests());
-        let calls_per_second = load::run(self.lab, self.address, streams, calls);
+        let calls_per_second = load::run(self.lab, &self.url, streams, calls);
         let seen = self.lab.api_requests() - requests - 1;
         assert_eq!(seen, u64::from(calls), "requests at the API");
         self.calls += seen;

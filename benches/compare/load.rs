@@ -1,20 +1,17 @@
 //! h2load: its arguments and its output. A load counts only if every call got a response of the right length.
 
-use std::{
-    net::SocketAddr,
-    process::{Command, Stdio},
-};
+use std::process::{Command, Stdio};
 
 use crate::lab::{BODY, Lab, PATH, QUESTION, USERNAME};
 
 const RPC: &str = "/autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion";
 
 /// Makes that many calls to a gRPC server, as fast as they are answered; returns the calls per second.
-pub(crate) fn run(lab: &Lab, server: SocketAddr, streams: u32, calls: u32) -> f64 {
+pub(crate) fn run(lab: &Lab, server: &str, streams: u32, calls: u32) -> f64 {
     lab.write("request", grpc_message(USERNAME));
     let mut command = h2load(lab, streams, calls);
     command.args(["-d", "request", "-H", "content-type: application/grpc"]);
-    command.args(["-H", "te: trailers", &format!("http://{server}{RPC}")]);
+    command.args(["-H", "te: trailers", &format!("{server}{RPC}")]);
     requests_per_second(&mut command, calls, grpc_message(QUESTION).len())
 }
 

@@ -49,8 +49,8 @@ pub(crate) struct Samples {
 }
 
 /// Returns the samples in the order of [`CANDIDATES`].
-pub(crate) fn run(lab: &Lab, plan: &Plan) -> [Samples; 3] {
-    let mut samples = <[Samples; 3]>::default();
+pub(crate) fn run(lab: &Lab, plan: &Plan) -> [Samples; CANDIDATES.len()] {
+    let mut samples = <[Samples; CANDIDATES.len()]>::default();
     for round in 1..=plan.rounds {
         eprintln!("round {round} of {}", plan.rounds);
         measure_round(lab, plan, &mut samples);
@@ -58,7 +58,7 @@ pub(crate) fn run(lab: &Lab, plan: &Plan) -> [Samples; 3] {
     samples
 }
 
-fn measure_round(lab: &Lab, plan: &Plan, samples: &mut [Samples; 3]) {
+fn measure_round(lab: &Lab, plan: &Plan, samples: &mut [Samples; CANDIDATES.len()]) {
     for _ in 0..STARTS {
         for (candidate, samples) in CANDIDATES.into_iter().zip(&mut *samples) {
             samples.starts.push(Running::start(lab, candidate).start);

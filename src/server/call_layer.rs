@@ -1,5 +1,5 @@
-//! The layer around every call: it refuses requests that are not gRPC, and adds a deadline, a span, a metric, a log line and
-//! status details to each call.
+//! The layer around every call: it refuses requests that are not gRPC and calls that the policy does not allow, and adds a
+//! deadline, a span, a metric, a log line and status details to each call.
 
 use std::{
     convert::Infallible,
