@@ -93,25 +93,19 @@ async fn serve_until_signal(
         propagates_trace_context,
     };
     let authorization = Authorization::open(&config.authz, &reload, &observer.metrics)?;
-    let admin = Admin {
-        readiness: readiness.clone(),
-        metrics: telemetry.page.clone(),
-        log_level: telemetry.log_level.clone(),
-    };
+    let admin = admin(&telemetry, &readiness);
     let stop = signals::shutdown().map_err(failed_to("listen for signals"))?;
     let (base, app_keys) = api(config, key).await?;
     let listeners = bind(config).await?;
-    let text = banner::gateway(&listeners, &base, config);
-    let text = text.map_err(failed_to("find the ports"))?;
+    let text = banner::gateway(&listeners, &base, config).map_err(failed_to("find the ports"))?;
     let limits = server::open_files::fit_to_open_files(config.limits);
     let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
-    let (version, release) = (&config.upstream_api_version, config.upstream_release);
-    let endpoints = Rpc::ALL.map(|rpc| Endpoint::new(rpc, &base, version, release));
     let client = client.follow(reload, |_| ());
+    let endpoints = endpoints(config, &base);
     let upstream = Upstream::new(client, endpoints, in_flight, &observer, &readiness);
     let service = Arc::new(Service {
         upstream: Arc::new(upstream),
-        upstream_release: release,
+        upstream_release: config.upstream_release,
         app_keys,
         attempt_limiter: Arc::new(AttemptLimiter::new(&config.attempts)),
         request_ids: RequestIds::default(),
@@ -132,6 +126,20 @@ async fn serve_until_signal(
     running.serve_until(stop).await;
     telemetry.finish().await;
     Ok(())
+}
+
+fn admin(telemetry: &Telemetry, readiness: &Readiness) -> Admin {
+    Admin {
+        readiness: readiness.clone(),
+        metrics: telemetry.page.clone(),
+        log_level: telemetry.log_level.clone(),
+    }
+}
+
+/// What each rpc calls of the API at that URL.
+fn endpoints(config: &config::Serve, base: &Url) -> [Endpoint; Rpc::ALL.len()] {
+    let (version, release) = (&config.upstream_api_version, config.upstream_release);
+    Rpc::ALL.map(|rpc| Endpoint::new(rpc, base, version, release))
 }
 
 /// Warns of settings that can be right, but seldom are.

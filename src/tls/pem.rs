@@ -35,7 +35,7 @@ pub(crate) fn key_problem(error: &rustls::Error) -> &'static str {
     match error {
         rustls::Error::InconsistentKeys(_) => "the key belongs to another certificate",
         _ => {
-            "the key is of a kind that is not supported; a key can be ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits"
+            "the key is of a kind that is not supported; a key can be ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits"
         }
     }
 }

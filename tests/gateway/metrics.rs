@@ -1,14 +1,19 @@
 //! The metrics, at `/metrics` and as a collector receives them.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeSet, HashMap},
+    fs,
+};
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
+use rcgen::PKCS_ECDSA_P256_SHA256;
 
 use crate::support::{
     api::{Api, Reply},
     collector::{Collector, points},
     gateway::{Call, Gateway, KEY, Plain, UNLIMITED, get, program, within},
     raw::{post, send},
+    tls_gateway::TlsGateway,
 };
 
 const PACKAGE: &str = "autoshares.passwordreset.v1.PasswordResetService";
@@ -391,15 +396,19 @@ async fn the_page_has_exactly_the_metrics_that_alerts_and_dashboard_are_made_for
         .make(&mut gateway.client().await, Plain)
         .await
         .unwrap();
-    let (_, text) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
-    let mut on_page: Vec<_> = text
-        .lines()
-        .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
-        .collect();
-    let mut listed: Vec<_> = include_str!("../../deploy/observability/metrics.txt")
-        .lines()
-        .collect();
-    on_page.sort_unstable();
-    listed.sort_unstable();
-    assert_eq!(on_page, listed);
+    // Only with TLS and a policy are there those of both.
+    let policy = tempfile::NamedTempFile::new().unwrap();
+    let rules = r#"{"name": "all", "allow_rules": [{"name": "all"}]}"#;
+    fs::write(policy.path(), rules).unwrap();
+    let options = ["--authz-policy", policy.path().to_str().unwrap()];
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &options).await;
+    let mut on_pages = BTreeSet::new();
+    for gateway in [&gateway, &tls.gateway] {
+        let (_, text) = get(&format!("{}/metrics", gateway.announced("admin on "))).await;
+        let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        on_pages.extend(types.filter_map(|line| Some(line.split(' ').next()?.to_owned())));
+    }
+    let listed = include_str!("../../deploy/observability/metrics.txt").lines();
+    let listed: BTreeSet<_> = listed.map(str::to_owned).collect();
+    assert_eq!(on_pages, listed);
 }

@@ -95,11 +95,12 @@ async fn an_api_that_asks_for_a_certificate_is_reached_with_it_and_not_without()
 }
 
 #[tokio::test]
-async fn a_certificate_and_its_key_may_be_in_one_file() {
+async fn a_certificate_and_its_key_may_be_in_one_file_with_others() {
     let (server, client) = (SelfSigned::new(), SelfSigned::new());
     let api = Api::start_tls(success(), server.acceptor_of(&client)).await;
     let files = Files::new(&server, &client);
-    let both = format!("Bag Attributes\n{}{}", client.key, client.certificate);
+    let other = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+    let both = format!("Attributes\n{}{other}{}", client.key, client.certificate);
     files.write("cert", &both);
     files.write("key", &both);
     let url = format!("https://{}", api.address);
@@ -273,7 +274,7 @@ fn a_certificate_or_a_key_that_cannot_be_used_is_named_with_the_reason() {
     let encrypted = client.key.replace("PRIVATE", "ENCRYPTED PRIVATE");
     let old_way = client.key.replacen('\n', "\nProc-Type: 4,ENCRYPTED\n", 1);
     let undecodable = "-----BEGIN PRIVATE KEY-----\n!\n-----END PRIVATE KEY-----\n";
-    let unsupported = "the key is of a kind that is not supported; a key can be ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 8192 bits";
+    let unsupported = "the key is of a kind that is not supported; a key can be ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits";
     for (content, why) in [
         ("", "no private key in it"),
         (&client.certificate, "no private key in it"),
