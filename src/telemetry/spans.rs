@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderValue, Version};
 use opentelemetry::{
     Context, KeyValue, Value,
     global::{self, BoxedTracer},
-    propagation::TextMapPropagator,
+    propagation::{Injector, TextMapPropagator},
     trace::{SpanBuilder, SpanKind, Status, TraceContextExt, Tracer},
 };
 use opentelemetry_http::HeaderInjector;
@@ -130,10 +130,8 @@ impl<'a> ClientSpan<'a> {
 
     /// Writes the trace context, so that the trace goes on at the API.
     pub(crate) fn inject(&self, headers: &mut HeaderMap) {
-        TraceContextPropagator::new().inject_context(&self.context, &mut HeaderInjector(headers));
-        if headers.get("tracestate").is_some_and(HeaderValue::is_empty) {
-            headers.remove("tracestate");
-        }
+        let mut injector = NonEmpty(HeaderInjector(headers));
+        TraceContextPropagator::new().inject_context(&self.context, &mut injector);
     }
 
     /// Notes the response's status line.
@@ -185,6 +183,17 @@ impl Drop for ClientSpan<'_> {
         let duration = self.start.elapsed();
         self.metrics
             .request_ended(self.endpoint, attributes, duration);
+    }
+}
+
+/// Leaves out what is empty, as `tracestate` often is.
+struct NonEmpty<'a>(HeaderInjector<'a>);
+
+impl Injector for NonEmpty<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if !value.is_empty() {
+            self.0.set(key, value);
+        }
     }
 }
 
