@@ -40,7 +40,6 @@ const MAX_TEXT: usize = 512;
 const MAX_STATUS: usize = 4096;
 /// Shorter values occur in any text by chance.
 const SHORTEST: usize = 4;
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const CASES: [fn(&str) -> String; 3] = [str::to_owned, str::to_lowercase, str::to_uppercase];
 const RULE: &str = "must be the answer to the trader's secret question";
 
@@ -98,8 +97,8 @@ pub fn grpc_timeout(u: &mut Unstructured<'_>) -> Result<()> {
     let most = Duration::from_millis(u.arbitrary::<u16>()?.into());
     let budget_for = |value: &[u8]| {
         let value = HeaderValue::from_bytes(value).ok()?;
-        let headers = HeaderMap::from_iter([(GRPC_TIMEOUT, value)]);
-        Some(call::time_budget(&headers, most))
+        let headers = HeaderMap::from_iter([(call::GRPC_TIMEOUT, value)]);
+        Some(call::time_budget(call::callers_timeout(&headers), most))
     };
     // Of any size.
     let number = u.int_in_range(0..=99_999_999)? >> u.int_in_range(0..=26)?;

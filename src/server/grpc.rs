@@ -1,6 +1,6 @@
 //! Recognizes gRPC requests and reads response codes, by the gRPC-over-HTTP/2 specification.
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
 use tonic::{Code, body::Body};
 
 /// Whether the path belongs to health or reflection, which ask about the server itself.
@@ -42,6 +42,7 @@ pub(super) fn header_list_size(headers: &HeaderMap) -> usize {
 
 /// The code of a response: in the headers if the call failed, in the trailers to come if it did not.
 pub(super) fn code_of(response: &Response<Body>) -> Code {
-    let code = response.headers().get("grpc-status");
+    const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+    let code = response.headers().get(GRPC_STATUS);
     code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }

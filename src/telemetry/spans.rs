@@ -6,7 +6,7 @@
 
 use std::{collections::HashMap, mem, sync::LazyLock, time::Instant};
 
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use opentelemetry::{
     Context, KeyValue, Value,
     global::{self, BoxedTracer},
@@ -46,7 +46,8 @@ static TRACER: LazyLock<BoxedTracer> = LazyLock::new(|| global::tracer("reset-ga
 /// Extracts the caller's trace context from its metadata, if there is one. Several `tracestate` fields are joined. Several
 /// `traceparent` fields are invalid and ignored.
 pub(crate) fn extract_trace_context(headers: &HeaderMap) -> Context {
-    let mut parents = headers.get_all("traceparent").iter();
+    const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+    let mut parents = headers.get_all(TRACEPARENT).iter();
     let (Some(parent), None) = (parents.next(), parents.next()) else {
         return Context::new();
     };
