@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use opentelemetry::Context;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -22,6 +22,9 @@ use crate::{
     rpc::Rpc,
     status::Classification,
 };
+
+/// How long the caller waits. A name that is made once need not be parsed for each call.
+pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// The context of a call, which the call layer passes to the handler as an extension of the request.
 #[derive(Debug)]
@@ -217,13 +220,13 @@ impl Call {
     }
 }
 
-/// How long a call may take: the caller's `grpc-timeout` or `max`, whichever is shorter.
+/// How long a call may take: the caller's timeout or `max`, whichever is shorter.
 ///
 /// A little of the caller's time is kept back, so that the status arrives before the caller's own timer ends the call.
-pub(crate) fn time_budget(headers: &HeaderMap, max: Duration) -> Duration {
+pub(crate) fn time_budget(callers_timeout: Option<Duration>, max: Duration) -> Duration {
     const MIN_MARGIN: Duration = Duration::from_micros(1500);
     const MAX_MARGIN: Duration = Duration::from_millis(10);
-    let Some(timeout) = callers_timeout(headers) else {
+    let Some(timeout) = callers_timeout else {
         return max;
     };
     let margin = (timeout / 20).clamp(MIN_MARGIN, MAX_MARGIN);
@@ -232,7 +235,7 @@ pub(crate) fn time_budget(headers: &HeaderMap, max: Duration) -> Duration {
 
 /// How long the caller waits; `None` if it sets no deadline.
 pub(crate) fn callers_timeout(headers: &HeaderMap) -> Option<Duration> {
-    grpc_timeout(headers.get("grpc-timeout")?.to_str().ok()?)
+    grpc_timeout(headers.get(GRPC_TIMEOUT)?.to_str().ok()?)
 }
 
 /// `grpc-timeout`: one to eight digits and a unit, by the gRPC-over-HTTP/2 specification. Anything else counts as no
@@ -318,16 +321,11 @@ mod tests {
     #[test]
     fn the_shorter_timeout_wins() {
         let most = Duration::from_secs(10);
-        let budget_of = |timeout: &'static str| {
-            time_budget(
-                &HeaderMap::from_iter([(
-                    http::HeaderName::from_static("grpc-timeout"),
-                    timeout.parse().unwrap(),
-                )]),
-                most,
-            )
+        let budget_of = |timeout: &str| {
+            let headers = HeaderMap::from_iter([(GRPC_TIMEOUT, timeout.parse().unwrap())]);
+            time_budget(callers_timeout(&headers), most)
         };
-        assert_eq!(time_budget(&HeaderMap::new(), most), most);
+        assert_eq!(time_budget(callers_timeout(&HeaderMap::new()), most), most);
         assert_eq!(budget_of("1H"), most);
         assert_eq!(budget_of("1S"), Duration::from_millis(990));
         assert_eq!(budget_of("100m"), Duration::from_millis(95));

@@ -4,10 +4,9 @@
 mod authority;
 mod encoding;
 mod generate;
-mod http2;
 
 use std::{
-    io::{self, Read},
+    io::Read,
     time::{Duration, SystemTime},
 };
 
@@ -41,7 +40,6 @@ const MAX_TEXT: usize = 512;
 const MAX_STATUS: usize = 4096;
 /// Shorter values occur in any text by chance.
 const SHORTEST: usize = 4;
-const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const CASES: [fn(&str) -> String; 3] = [str::to_owned, str::to_lowercase, str::to_uppercase];
 const RULE: &str = "must be the answer to the trader's secret question";
 
@@ -94,26 +92,27 @@ pub fn text(u: &mut Unstructured<'_>) -> Result<()> {
 
 /// A call never gets more time than the gateway allows or the caller asks for, and only slightly less.
 pub fn grpc_timeout(u: &mut Unstructured<'_>) -> Result<()> {
-    const UNITS: [&str; 6] = ["H", "M", "S", "m", "u", "n"];
     const SECOND: u64 = 1_000_000_000;
     const NANOSECONDS: [u64; 6] = [3600 * SECOND, 60 * SECOND, SECOND, 1_000_000, 1_000, 1];
     let most = Duration::from_millis(u.arbitrary::<u16>()?.into());
     let budget_for = |value: &[u8]| {
         let value = HeaderValue::from_bytes(value).ok()?;
-        let headers = HeaderMap::from_iter([(GRPC_TIMEOUT, value)]);
-        Some(call::time_budget(&headers, most))
+        let headers = HeaderMap::from_iter([(call::GRPC_TIMEOUT, value)]);
+        Some(call::time_budget(call::callers_timeout(&headers), most))
     };
-    let unit = u.choose_index(UNITS.len())?;
-    let (number, width) = (u.int_in_range(0..=99_999_999)?, u.int_in_range(1..=9)?);
-    let text = format!("{number:0width$}{}", UNITS[unit]);
-    let budget = budget_for(text.as_bytes()).expect("it is a valid header");
+    // Of any size.
+    let number = u.int_in_range(0..=99_999_999)? >> u.int_in_range(0..=26)?;
+    let width = u.int_in_range(1..=9)?;
+    let unit = u.choose_index(NANOSECONDS.len())?;
+    let text = format!("{number:0width$}{}", &"HMSmun"[unit..=unit]);
     // A number of too many digits is ignored.
     let asked = match text.len() {
         0..=9 => Duration::from_nanos(NANOSECONDS[unit].saturating_mul(number)),
-        _ => Duration::MAX,
+        _ => most,
     };
-    let least = asked.saturating_sub(Duration::from_millis(10)).min(most);
-    assert!((least..=asked.min(most)).contains(&budget), "{text}");
+    let expected = asked.saturating_sub(Duration::from_millis(10)).min(most)..=asked.min(most);
+    let budget = budget_for(text.as_bytes()).expect("it is a valid header");
+    assert!(expected.contains(&budget), "{text}");
     let budget = budget_for(u.bytes(u.len())?);
     assert!(budget.is_none_or(|budget| budget <= most));
     Ok(())
@@ -141,43 +140,38 @@ pub fn retry_after(u: &mut Unstructured<'_>) -> Result<()> {
 
 /// A compressed body is read up to the limit, and no body is made longer than that.
 pub fn decoding(u: &mut Unstructured<'_>) -> Result<()> {
-    let limit = u.int_in_range(0..=4096)?;
-    let zeros = u.int_in_range(0..=8192)?;
-    let text = [vec![0; zeros], u.bytes(u.len() / 2)?.to_vec()].concat();
-    let (mut gzip, mut deflate) = (Vec::new(), Vec::new());
-    let level = Compression::fast();
-    let is_whole = |read: io::Result<usize>| assert!(read.is_ok());
-    is_whole(GzEncoder::new(&*text, level).read_to_end(&mut gzip));
-    is_whole(DeflateEncoder::new(&*text, level).read_to_end(&mut deflate));
-    for (body, encoding) in [(gzip, "gzip"), (deflate, "deflate")] {
+    let (limit, zeros) = (u.int_in_range(0..=4096)?, u.int_in_range(0..=8192)?);
+    let text = [&vec![0; zeros], u.bytes(u.len() / 2)?].concat();
+    let mut gzip = GzEncoder::new(&*text, Compression::fast());
+    let mut deflate = DeflateEncoder::new(&*text, Compression::fast());
+    let encoders: [(_, &mut dyn Read); 2] = [("gzip", &mut gzip), ("deflate", &mut deflate)];
+    for (encoding, encoder) in encoders {
+        let mut body = Vec::new();
+        encoder.read_to_end(&mut body).expect("it is in memory");
         let decoded = decoding::decode(body, Some(encoding), limit);
         assert_eq!(decoded, text[..text.len().min(limit)], "{encoding}");
     }
-    let body = u.bytes(u.len())?.to_vec();
-    let decoded = decoding::decode(body.clone(), Some("gzip"), limit);
+    let body = u.bytes(u.len())?;
+    let decoded = decoding::decode(body.to_vec(), Some("gzip"), limit);
     assert!(decoded == body || decoded.len() <= limit);
     Ok(())
 }
 
 /// An id is 32 hexadecimal digits with four hyphens, not all of them 0.
 pub fn request_id(u: &mut Unstructured<'_>) -> Result<()> {
-    let id = Uuid::from_u128(u.arbitrary()?);
-    let mut text = u.choose(&CASES)?(&id.to_string()).into_bytes();
+    let id = Uuid::from_u128(u.arbitrary()?).to_string();
+    let mut text = u.choose(&CASES)?(&id).into_bytes();
     if u.arbitrary()? {
-        let at = u.choose_index(text.len())?;
-        text[at] = u.int_in_range(0..=127)?;
+        text[u.choose_index(id.len())?] = u.int_in_range(0..=127)?;
     }
     if u.ratio(1, 8)? {
-        text.truncate(u.choose_index(text.len())?);
+        text.truncate(u.choose_index(id.len())?);
     }
-    let is_right = |(at, byte): (usize, &u8)| match at {
-        8 | 13 | 18 | 23 => *byte == b'-',
-        _ => byte.is_ascii_hexdigit(),
-    };
-    let is_id = text.len() == 36
-        && text.iter().enumerate().all(is_right)
-        && text.iter().any(|byte| !b"0-".contains(byte));
     let text = String::from_utf8_lossy(&text);
+    let digits = text.replace('-', "");
+    let is_id = text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
+        && digits.bytes().all(|digit| digit.is_ascii_hexdigit())
+        && digits.bytes().any(|digit| digit != b'0');
     assert_eq!(request_ids::parse(&text).is_some(), is_id, "{text}");
     Ok(())
 }
@@ -213,14 +207,14 @@ fn assert_complete(status: &Status) {
 fn texts_of_the_api(status: &Status) -> Vec<String> {
     let details = status.get_error_details();
     let info = details.error_info().expect("there is an ErrorInfo");
-    let codes = info.metadata.get("upstreamCodes");
+    let codes = info.metadata.get("upstreamCodes").into_iter();
     let message = details.localized_message().map(|text| &text.message);
     let violations = details.bad_request().map(|detail| &detail.field_violations);
     let fields = violations.into_iter().flatten();
     let fields = fields.flat_map(|violation| [&violation.field, &violation.description]);
-    let texts = codes.into_iter().chain(message).chain(fields);
-    let is_of_the_api = |text: &&String| *text != RULE && !REQUEST_FIELDS.contains(&text.as_str());
-    texts.filter(is_of_the_api).cloned().collect()
+    let mut texts: Vec<_> = codes.chain(message).chain(fields).cloned().collect();
+    texts.retain(|text| text != RULE && !REQUEST_FIELDS.contains(&&**text));
+    texts
 }
 
 /// The text contains none of the values, in no encoding or case, and its letters do not spell any.

@@ -93,7 +93,7 @@ impl Service {
             .remove()
             .expect("the call layer is around every rpc");
         let (service, working) = (Arc::clone(self), Arc::clone(&call));
-        let work = async move {
+        let work = Box::pin(async move {
             AssertUnwindSafe(service.work(&request, step, &working))
                 .catch_unwind()
                 .await
@@ -101,7 +101,7 @@ impl Service {
                     let sent = working.record.abandon();
                     Err(Error::Panicked { sent }.into())
                 })
-        };
+        });
         let result = run_to_end(Arc::clone(&call), work).await;
         result.map(Response::new).map_err(|error| call.fail(&error))
     }

@@ -15,7 +15,6 @@ const MARKUP: &str = "<p>|</p>|<|&|\\|&#|\u{202e}|\0";
 pub(super) const SENTENCES: &str = "Answer is incorrect, try again.|Validation error occured while processing entity|\
     No HTTP resource was found that matches the request URI|Application key is not defined or does not exist";
 const CODES: &str = "ErrorIncorrectAnswer|UnsupportedApiVersion|Conflict|GatewayTimeout";
-const HTTP_STATUSES: [u16; 12] = [200, 200, 200, 302, 400, 403, 404, 422, 422, 429, 500, 503];
 
 /// A list, or a text of characters.
 pub(super) fn list<'b, T, C: FromIterator<T>>(
@@ -34,13 +33,13 @@ pub(super) fn choose(u: &mut Unstructured<'_>, alternatives: &str) -> Result<Str
 
 /// A value of a request: of any characters of the basic plane, of ASCII, or of pieces.
 pub(super) fn value(u: &mut Unstructured<'_>) -> Result<String> {
-    let any =
-        |u: &mut Unstructured<'_>| Ok(char::from_u32(u.arbitrary::<u16>()?.into()).unwrap_or('🔑'));
-    let ascii = |u: &mut Unstructured<'_>| u.int_in_range(b' '..=b'~').map(char::from);
-    Ok(match u.int_in_range(0..=3)? {
-        0 => list(u, 4..=12, any)?,
-        1 => list(u, 4..=12, ascii)?,
-        _ => list(u, 1..=8, |u| choose(u, PIECES))?,
+    let kind = u.int_in_range(0..=3)?;
+    list(u, 1..=12, |u| match kind {
+        0 => Ok(char::from_u32(u.arbitrary::<u16>()?.into())
+            .unwrap_or('🔑')
+            .into()),
+        1 => u.int_in_range(b' '..=b'~').map(|c| char::from(c).into()),
+        _ => choose(u, PIECES),
     })
 }
 
@@ -61,29 +60,29 @@ pub(super) fn message(u: &mut Unstructured<'_>, values: &[String]) -> Result<Str
 }
 
 pub(super) fn response(u: &mut Unstructured<'_>, values: &[String]) -> Result<ApiResponse> {
-    let http_status = match u.ratio(1, 10)? {
-        true => u.arbitrary()?,
-        false => *u.choose(&HTTP_STATUSES)?,
-    };
+    let any_status = u.arbitrary()?;
+    let statuses = [
+        200, 200, 200, 302, 400, 403, 404, 422, 422, 429, 500, 503, any_status,
+    ];
     let content_types = [Some("application/json"), Some("text/HTML"), None];
     let mut body = match u.int_in_range(0..=7)? {
-        0 => u.bytes(u.len())?.to_vec(),
-        1 => message(u, values)?.into_bytes(),
-        _ => {
-            let members: Vec<_> = list(u, 1..=6, |u| member(u, values))?;
-            format!("{{{}}}", members.join(",")).into_bytes()
-        }
+        0 => String::from_utf8_lossy(u.bytes(u.len() / 2)?).into_owned(),
+        1 => message(u, values)?,
+        _ => format!(
+            "{{{}}}",
+            list::<_, Vec<_>>(u, 1..=6, |u| member(u, values))?.join(",")
+        ),
     };
-    if !body.is_empty() && u.ratio(1, 12)? {
-        // No longer UTF-8.
-        let at = u.choose_index(body.len())?;
-        body[at] = 0xcd;
+    if u.ratio(1, 12)? {
+        // What is left of a byte that is not UTF-8.
+        let at = body.floor_char_boundary(u.int_in_range(0..=body.len())?);
+        body.insert(at, '\u{fffd}');
     }
     Ok(ApiResponse {
-        http_status,
+        http_status: *u.choose(&statuses)?,
         content_type: u.choose(&content_types)?.map(str::to_owned),
         retry_after: u.arbitrary()?,
-        body: String::from_utf8_lossy(&body).into_owned(),
+        body,
         values: RequestValues(values.to_vec()),
     })
 }
@@ -104,12 +103,10 @@ fn member(u: &mut Unstructured<'_>, values: &[String]) -> Result<String> {
         _ => ("IsSucceed", json!(u.arbitrary::<bool>()?)),
     };
     let value = if u.ratio(1, 12)? { json!(7) } else { value };
-    let mut value = value.to_string();
-    if u.ratio(1, 12)? {
-        value = value.replacen(' ', "\\ud83d", 1);
-    }
-    let member = u.choose(&CASES)?(member);
-    Ok(format!("\"{member}\":{value}"))
+    // Half of a character.
+    let surrogates = *u.choose(&[0, 0, 0, 0, 0, 0, 0, 1])?;
+    let value = value.to_string().replacen(' ', "\\ud83d", surrogates);
+    Ok(format!("\"{}\":{value}", u.choose(&CASES)?(member)))
 }
 
 /// A code or the name of a field: a known one, the longest one, a value, or half of one.

@@ -185,7 +185,8 @@ impl Shared {
         headers: &HeaderMap,
         observation: &CallObservation,
     ) -> Arc<Call> {
-        let budget = time_budget(headers, self.timeout);
+        let callers_timeout = callers_timeout(headers);
+        let budget = time_budget(callers_timeout, self.timeout);
         let work_budget = match rpc.is_read_only() {
             true => budget,
             false => self.timeout,
@@ -194,7 +195,7 @@ impl Shared {
             rpc,
             client: client.clone(),
             deadline: arrival + budget,
-            callers_deadline: callers_timeout(headers).map(|timeout| arrival + timeout),
+            callers_deadline: callers_timeout.map(|timeout| arrival + timeout),
             work_deadline: arrival + work_budget,
             trace: observation.span.clone(),
             shutdown: self.shutdown.clone(),

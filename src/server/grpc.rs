@@ -1,6 +1,6 @@
 //! Recognizes gRPC requests and reads response codes, by the gRPC-over-HTTP/2 specification.
 
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, Request, Response, StatusCode, header};
 use tonic::{Code, body::Body};
 
 /// Whether the path belongs to health or reflection, which ask about the server itself.
@@ -10,13 +10,15 @@ pub(super) fn is_health_or_reflection(path: &str) -> bool {
 
 /// Whether the request is a gRPC call. tonic checks neither the method nor the content type.
 pub(super) fn is_grpc<B>(request: &Request<B>) -> bool {
-    let Some(content_type) = request.headers().get(header::CONTENT_TYPE) else {
+    const GRPC: &[u8] = b"application/grpc";
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let split = content_type.and_then(|it| it.as_bytes().split_at_checked(GRPC.len()));
+    let Some((start, format)) = split else {
         return false;
     };
-    let content_type = content_type.as_bytes().to_ascii_lowercase();
-    let format = content_type.strip_prefix(b"application/grpc");
     request.method() == Method::POST
-        && format.is_some_and(|format| matches!(format.first(), None | Some(b'+' | b';')))
+        && start.eq_ignore_ascii_case(GRPC)
+        && matches!(format.first(), None | Some(b'+' | b';'))
 }
 
 /// The response to a request that is no gRPC call.
@@ -40,6 +42,7 @@ pub(super) fn header_list_size(headers: &HeaderMap) -> usize {
 
 /// The code of a response: in the headers if the call failed, in the trailers to come if it did not.
 pub(super) fn code_of(response: &Response<Body>) -> Code {
-    let code = response.headers().get("grpc-status");
+    const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+    let code = response.headers().get(GRPC_STATUS);
     code.map_or(Code::Ok, |code| Code::from_bytes(code.as_bytes()))
 }

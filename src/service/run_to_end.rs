@@ -10,14 +10,14 @@ use crate::call::Call;
 /// Does the work of a call. If this future is dropped after a write was sent, a task of its own goes on with the work.
 pub(super) async fn run_to_end<T: Send + 'static>(
     call: Arc<Call>,
-    work: impl Future<Output = T> + Send + 'static,
+    work: impl Future<Output = T> + Unpin + Send + 'static,
 ) -> T {
-    let mut work = guard(Box::pin(work), |work| {
+    let mut work = guard(work, |work| {
         if !call.rpc.is_read_only() && call.record.stop_sending() {
             tokio::spawn(work);
         }
     });
-    let result = work.as_mut().await;
+    let result = (&mut *work).await;
     // It has ended, so that nothing has to go on.
     drop(ScopeGuard::into_inner(work));
     result

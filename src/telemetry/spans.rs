@@ -6,11 +6,11 @@
 
 use std::{collections::HashMap, mem, sync::LazyLock, time::Instant};
 
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use opentelemetry::{
     Context, KeyValue, Value,
     global::{self, BoxedTracer},
-    propagation::TextMapPropagator,
+    propagation::{Injector, TextMapPropagator},
     trace::{SpanBuilder, SpanKind, Status, TraceContextExt, Tracer},
 };
 use opentelemetry_http::HeaderInjector;
@@ -46,7 +46,8 @@ static TRACER: LazyLock<BoxedTracer> = LazyLock::new(|| global::tracer("reset-ga
 /// Extracts the caller's trace context from its metadata, if there is one. Several `tracestate` fields are joined. Several
 /// `traceparent` fields are invalid and ignored.
 pub(crate) fn extract_trace_context(headers: &HeaderMap) -> Context {
-    let mut parents = headers.get_all("traceparent").iter();
+    const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+    let mut parents = headers.get_all(TRACEPARENT).iter();
     let (Some(parent), None) = (parents.next(), parents.next()) else {
         return Context::new();
     };
@@ -130,10 +131,8 @@ impl<'a> ClientSpan<'a> {
 
     /// Writes the trace context, so that the trace goes on at the API.
     pub(crate) fn inject(&self, headers: &mut HeaderMap) {
-        TraceContextPropagator::new().inject_context(&self.context, &mut HeaderInjector(headers));
-        if headers.get("tracestate").is_some_and(HeaderValue::is_empty) {
-            headers.remove("tracestate");
-        }
+        let mut injector = NonEmpty(HeaderInjector(headers));
+        TraceContextPropagator::new().inject_context(&self.context, &mut injector);
     }
 
     /// Notes the response's status line.
@@ -185,6 +184,17 @@ impl Drop for ClientSpan<'_> {
         let duration = self.start.elapsed();
         self.metrics
             .request_ended(self.endpoint, attributes, duration);
+    }
+}
+
+/// Leaves out what is empty, as `tracestate` often is.
+struct NonEmpty<'a>(HeaderInjector<'a>);
+
+impl Injector for NonEmpty<'_> {
+    fn set(&mut self, key: &str, value: String) {
+        if !value.is_empty() {
+            self.0.set(key, value);
+        }
     }
 }
 

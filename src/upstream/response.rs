@@ -46,7 +46,8 @@ pub(super) async fn read(response: &mut Response, call: &Call) -> Result<ApiResp
         http_status,
         content_type: text(response, &header::CONTENT_TYPE).map(str::to_owned),
         retry_after: retry_after::read(response.headers(), SystemTime::now()),
-        body: String::from_utf8_lossy(&body).into_owned(),
+        body: String::from_utf8(body)
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
         values: RequestValues::default(),
     })
 }

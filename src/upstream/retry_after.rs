@@ -8,8 +8,9 @@ use http::{HeaderMap, HeaderName, header};
 /// differ from ours; without a readable one, against `now`.
 pub(super) fn read(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let text = |name: HeaderName| headers.get(name)?.to_str().ok();
+    let retry_after = text(header::RETRY_AFTER)?;
     let date = text(header::DATE).and_then(|date| httpdate::parse_http_date(date).ok());
-    parse(text(header::RETRY_AFTER)?, date.unwrap_or(now))
+    parse(retry_after, date.unwrap_or(now))
 }
 
 /// How long to wait from `now` on; `None` if the header is neither.

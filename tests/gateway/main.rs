@@ -14,6 +14,8 @@ mod sandbox;
 
 mod server;
 
+mod app_key;
+
 mod addresses;
 
 mod unix_authority;
