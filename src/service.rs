@@ -93,6 +93,7 @@ impl Service {
             .remove()
             .expect("the call layer is around every rpc");
         let (service, working) = (Arc::clone(self), Arc::clone(&call));
+        // Boxed here, because it is some kilobytes long: each function that took it by value would copy it.
         let work = Box::pin(async move {
             AssertUnwindSafe(service.work(&request, step, &working))
                 .catch_unwind()

@@ -32,6 +32,7 @@ async fn what_is_not_grpc_gets_415() {
         (post(RESET, "application/grpc"), StatusCode::OK),
         (post(RESET, "application/grpc+proto"), StatusCode::OK),
         (post(RESET, "application/grpc;v=1"), StatusCode::OK),
+        (post(RESET, "Application/GRPC"), StatusCode::OK),
         (
             post(RESET, "application/grpc-web"),
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -61,7 +62,7 @@ async fn what_is_not_grpc_gets_415() {
             "{shown}"
         );
     }
-    assert_eq!(api.requests().len(), 3);
+    assert_eq!(api.requests().len(), 4);
 }
 
 #[tokio::test]
