@@ -1,12 +1,13 @@
-// A password reset: reset TARGET [TLS]
-//
-// google/rpc comes from https://github.com/googleapis/googleapis, here in the folder googleapis.
-//
-//     protoc -I proto -I googleapis --cpp_out=examples/cpp --grpc_out=examples/cpp \
-//         --plugin=protoc-gen-grpc=$(command -v grpc_cpp_plugin) autoshares/passwordreset/v1/password_reset.proto \
-//         google/rpc/status.proto google/rpc/error_details.proto
-//     c++ -std=c++17 -I examples/cpp -o reset $(find examples/cpp -name '*.cc') $(pkg-config --cflags --libs grpc++ protobuf)
-//     ./reset 127.0.0.1:50051
+/* A password reset: reset TARGET [TLS]
+ *
+ * google/rpc comes from https://github.com/googleapis/googleapis, here in the folder googleapis.
+ *
+ *     F="autoshares/passwordreset/v1/password_reset.proto google/rpc/status.proto google/rpc/error_details.proto"
+ *     protoc -I proto -I googleapis --cpp_out=examples/cpp --grpc_out=examples/cpp \
+ *         --plugin=protoc-gen-grpc=$(command -v grpc_cpp_plugin) $F
+ *     c++ -std=c++17 -I examples/cpp -o reset $(find examples/cpp -name '*.cc') $(pkg-config --cflags --libs grpc++ protobuf)
+ *     ./reset 127.0.0.1:50051
+ */
 #include <grpcpp/grpcpp.h>
 
 #include <chrono>
@@ -118,8 +119,8 @@ int main(int count, char** arguments) {
   request.set_user("robert.zak");
   request.set_request_id(new_id());
   ResetPasswordResponse mailed;
-  Context context;
-  const auto error = service->ResetPassword(&context, request, &mailed);
+  Context trying;
+  const auto error = service->ResetPassword(&trying, request, &mailed);
   const auto info = error_info(error);
   if (info.reason() == "SECRET_QUESTION_ANSWER_REQUIRED") {
     std::cout << info.reason() << ", outcome: " << info.metadata().at("outcome") << std::endl;
