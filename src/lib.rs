@@ -6,7 +6,7 @@
 //!                  gRPC caller
 //!              call │       ▲ message, or status
 //!                   ▼       │
-//!   server          │       │  connections; around each call: deadline, span, metrics, log line
+//!   server          │       │  connections, TLS; around each call: policy, deadline, span, metrics, log line
 //!                   ▼       │
 //!   service         │       │◀─ status    the one table: error → gRPC status and details
 //!                   ▼       │

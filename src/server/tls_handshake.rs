@@ -70,26 +70,23 @@ impl TlsHandshakes {
         let config = Arc::clone(&current.borrow_and_update().config);
         let handshake = TlsAcceptor::from(config).accept(stream).into_fallible();
         let accepted = timeout_at(deadline, self.within_capacity(handshake)).await;
-        let failure = match accepted {
+        let (failure, stream) = match accepted {
             Ok(Ok(stream)) => match secure(Box::new(stream), current) {
                 Ok(secured) => {
                     self.metrics.count_handshake("ok");
                     return Some(secured);
                 }
-                Err((failure, stream)) => {
-                    close(stream).await;
-                    failure
-                }
+                Err((failure, stream)) => (failure, Some(stream.into_inner().0)),
             },
-            Ok(Err((error, stream))) => {
-                close(stream).await;
-                HandshakeFailure::of(&error)
-            }
-            Err(_) => HandshakeFailure::too_slow(),
+            Ok(Err((error, stream))) => (HandshakeFailure::of(&error), Some(stream)),
+            Err(_) => (HandshakeFailure::too_slow(), None),
         };
-        // Load balancers connect to see whether somebody listens.
-        if state.has_read() {
+        // Load balancers connect and close to see whether somebody listens.
+        if failure.result != "closed" || state.has_read() {
             self.report(&failure, remote);
+        }
+        if let Some(stream) = stream {
+            close(stream).await;
         }
         None
     }

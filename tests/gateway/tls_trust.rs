@@ -75,14 +75,8 @@ async fn an_authority_that_is_removed_ends_its_clients_connections() {
     reload(&tls, 3).await;
     within(|| goes.iter().all(JoinHandle::is_finished)).await;
     assert!(!stays.iter().any(JoinHandle::is_finished));
-    let ended = tls.gateway.log();
-    assert_eq!(
-        ended
-            .matches("its certificate is no longer trusted")
-            .count(),
-        2,
-        "{ended}"
-    );
+    let trusted = "its certificate is no longer trusted";
+    assert!(tls.gateway.log().matches(trusted).count() >= goes.len());
     assert!(!tls.serves(&tls.client(Some(&second.client()))).await);
 }
 
