@@ -1,12 +1,16 @@
 //! Who the peer of a connection is: the names that a policy is matched against.
 
-use rustls::pki_types::CertificateDer;
+use reqwest::Url;
+use rustls::pki_types::{CertificateDer, DnsName};
 use spiffe::SpiffeId;
-use webpki::EndEntityCert;
-use x509_cert::{Certificate, der::Decode};
+use x509_cert::{
+    Certificate,
+    der::Decode,
+    ext::pkix::{SubjectAltName, name::GeneralName},
+};
 
-/// The longest SPIFFE id, in bytes, by the SPIFFE-ID standard, section 2.3.
-const MAX_SPIFFE_ID: usize = 2048;
+/// The longest name, in bytes: that of a SPIFFE id, by the SPIFFE-ID standard, section 2.3.
+const MAX_NAME: usize = 2048;
 
 /// The identity of a peer. By default it has none: it is connected by TCP without TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,21 +41,35 @@ impl Identity {
     ///
     /// Why the certificate names nobody.
     pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Result<Self, &'static str> {
-        let unreadable = "the certificate cannot be read";
-        let parsed = EndEntityCert::try_from(certificate).map_err(|_| unreadable)?;
-        let owned = |names: &mut dyn Iterator<Item = &str>| names.map(str::to_owned).collect();
-        let mut principals: Vec<String> = owned(&mut parsed.valid_uri_names());
-        check_spiffe(&principals)?;
-        if principals.is_empty() {
-            principals = owned(&mut parsed.valid_dns_names());
+        let certificate = Certificate::from_der(certificate)
+            .map_err(|_| "the certificate cannot be read")?
+            .tbs_certificate;
+        let names = certificate
+            .get::<SubjectAltName>()
+            .map_err(|_| "a name in the certificate cannot be read")?;
+        let (mut uris, mut dns_names) = (Vec::new(), Vec::new());
+        for name in names.map_or_else(Vec::new, |(_, names)| names.0) {
+            match name {
+                GeneralName::UniformResourceIdentifier(uri) => uris.push(uri.to_string()),
+                GeneralName::DnsName(name) => dns_names.push(name.to_string()),
+                _ => {}
+            }
         }
-        if principals.is_empty() {
-            let parsed = Certificate::from_der(certificate).map_err(|_| unreadable)?;
-            principals = vec![parsed.tbs_certificate.subject.to_string()];
+        check_uris(&uris)?;
+        let is_dns_name =
+            |name: &String| DnsName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_ok();
+        if !dns_names.iter().all(is_dns_name) {
+            return Err("the certificate has a DNS name that is none");
         }
-        match principals.iter().any(String::is_empty) {
-            true => Err("the certificate has an empty name"),
-            false => Ok(Self { principals }),
+        let subject = || vec![certificate.subject.to_string()];
+        let found = [uris, dns_names]
+            .into_iter()
+            .find(|names| !names.is_empty());
+        let principals = found.unwrap_or_else(subject);
+        let has_length = |name: &String| (1..=MAX_NAME).contains(&name.len());
+        match principals.iter().all(has_length) {
+            true => Ok(Self { principals }),
+            false => Err("the certificate has an empty name, or one longer than 2048 bytes"),
         }
     }
 
@@ -62,30 +80,30 @@ impl Identity {
     }
 }
 
-/// Checks the URIs of a certificate. With a SPIFFE id there may be no other (X.509-SVID, section 2), and only one that is
-/// in its one form is compared byte by byte.
-fn check_spiffe(uris: &[String]) -> Result<(), &'static str> {
-    const SCHEME: &str = "spiffe:";
-    let has_scheme = |uri: &String| {
-        let start = uri.get(..SCHEME.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
-    };
-    if !uris.iter().any(has_scheme) {
-        return Ok(());
+/// Checks the URIs of a certificate, so that none can be taken for another kind of name: a Unix peer's, or a subject. With
+/// a SPIFFE id there may be no other URI (X.509-SVID, section 2), and only one that is in its one form is compared byte by
+/// byte.
+fn check_uris(uris: &[String]) -> Result<(), &'static str> {
+    let mut has_spiffe_id = false;
+    for uri in uris {
+        let parsed = Url::parse(uri).map_err(|_| "the certificate has a URI that is none")?;
+        match parsed.scheme() {
+            "unix" => return Err("the certificate has the name of a Unix peer"),
+            "spiffe" => has_spiffe_id = true,
+            _ => {}
+        }
     }
-    let [uri] = uris else {
-        return Err("the certificate has a SPIFFE id and another URI");
-    };
-    let id = SpiffeId::new(uri).ok();
-    let is_valid = uri.len() <= MAX_SPIFFE_ID && id.is_some_and(|id| id.to_string() == *uri);
-    is_valid
-        .then_some(())
-        .ok_or("the certificate's SPIFFE id is not valid")
+    match uris {
+        _ if !has_spiffe_id => Ok(()),
+        [uri] if SpiffeId::new(uri).is_ok_and(|id| id.to_string() == *uri) => Ok(()),
+        [_] => Err("the certificate's SPIFFE id is not valid"),
+        _ => Err("the certificate has a SPIFFE id and another URI"),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use rcgen::{CertificateParams, DnType, KeyPair, SanType};
+    use rcgen::{CertificateParams, CustomExtension, DnType, KeyPair, SanType};
 
     use super::*;
 
@@ -131,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_spiffe_id_stands_alone_and_has_one_form() {
-        let long = format!("spiffe://example.org/{}", "a".repeat(MAX_SPIFFE_ID - 20));
+        let long = format!("spiffe://example.org/{}", "a".repeat(MAX_NAME - 20));
         for uris in [
             &["spiffe://example.org/a", "spiffe://example.org/b"][..],
             &["https://example.org", "spiffe://example.org/a"],
@@ -151,5 +169,44 @@ mod tests {
             assert!(identity(uris, &["a.example"]).is_err(), "{uris:?}");
         }
         assert!(identity(&["spiffe://example.org"], &[]).is_ok());
+    }
+
+    #[test]
+    fn no_name_can_be_taken_for_one_of_another_kind() {
+        for (uris, names) in [
+            (&["unix:uid:0"][..], &[][..]),
+            (&["UNIX:uid:0"], &[]),
+            (&["https://example.org", "unix:gid:0"], &[]),
+            (&["CN=web"], &[]),
+            (&["web"], &[]),
+            (&[""], &[]),
+            (&[], &["unix:uid:0"]),
+            (&[], &["spiffe://example.org/web"]),
+            (&[], &["CN=web"]),
+            (&[], &[""]),
+        ] {
+            assert!(identity(uris, names).is_err(), "{uris:?}, {names:?}");
+        }
+        assert!(identity(&[], &["*.example.org"]).is_ok());
+    }
+
+    #[test]
+    fn a_name_that_cannot_be_read_is_not_left_out() {
+        /// The extension with a name of this tag and these bytes, and a SPIFFE id.
+        fn names(tag: u8, name: &[u8]) -> Vec<u8> {
+            let id = b"spiffe://example.org/web";
+            let names = [&[tag, name.len() as u8], name, &[0x86, id.len() as u8], id].concat();
+            [&[0x30, names.len() as u8], &names[..]].concat()
+        }
+        for (tag, name) in [(0x86, &b"\xff"[..]), (0x82, b"\xff"), (0x8e, b"?")] {
+            let mut params = CertificateParams::default();
+            let extension = CustomExtension::from_oid_content(&[2, 5, 29, 17], names(tag, name));
+            params.custom_extensions.push(extension);
+            let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            assert!(
+                Identity::of_certificate(certificate.der()).is_err(),
+                "{tag:x}"
+            );
+        }
     }
 }

@@ -107,7 +107,8 @@ where
             return ready(refuse_unobserved(&Error::Overloaded));
         };
         let authorization = shared.authorization.as_ref();
-        if let Err(error) = authorize_unobserved(authorization, &request, &self.client) {
+        let authorized = authorize_unobserved(authorization, &request, &self.client);
+        if let Err(error) = self.connection.check_trust().and(authorized) {
             return Box::pin(async move {
                 let message = with_permit(permit, request.into_body());
                 discard(message, &Notify::new()).await;
@@ -144,6 +145,7 @@ where
         }
         let (decision, authorized) = authorize(shared.authorization.as_ref(), &request, client);
         observation.decision = decision;
+        let authorized = self.connection.check_trust().and(authorized);
         let (permit, refused) = shared.reading.begin();
         // tonic drops the body, and with it the permit, when it has read the message.
         let guard = (permit, self.connection.begin_reading());

@@ -32,8 +32,21 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const DRAIN_HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long an evicted connection may take to close.
 const EVICTION_GRACE: Duration = Duration::from_secs(1);
+/// How long calls of a client that is no longer trusted are still taken: it may have sent them before it sees the GOAWAY.
+/// HTTP/2 takes them until the client acknowledges that, which it need not do.
+const DISTRUST_GRACE: Duration = Duration::from_secs(1);
 /// How much longer than the call timeout an aged or evicted connection waits for its calls.
 const AGE_GRACE: Duration = Duration::from_secs(5);
+
+/// Why a connection ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// By the drain, or because others need its place.
+    Told,
+    Aged,
+    /// Its client is no longer trusted.
+    Distrusted,
+}
 
 /// A connection without TLS, or with it. Bytes are counted and stalls are noticed below TLS, which buffers what it writes.
 type OpenStream = Either<MonitoredIo<Stream>, Box<TlsStream<MonitoredIo<Stream>>>>;
@@ -81,6 +94,8 @@ impl ConnectionServer {
     {
         let state = &*permit.state;
         let opened = tokio::select! {
+            // A handshake that is cut off is reported there.
+            biased;
             opened = Box::pin(self.open(stream, client, &permit.state)) => opened,
             () = until_handshake_ends(state) => None,
         };
@@ -89,16 +104,16 @@ impl ConnectionServer {
         };
         let service = TowerToHyperService::new(service(client.clone()));
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
-        let must_end_calls = tokio::select! {
+        let end = tokio::select! {
             _ = connection.as_mut() => return,
-            () = state.end.cancelled() => false,
-            () = until_aged(self.max_age) => true,
-            () = until_distrusted(trust, &client) => true,
+            () = state.end.cancelled() => End::Told,
+            () = until_aged(self.max_age) => End::Aged,
+            () = until_distrusted(trust, &client) => End::Distrusted,
         };
         connection.as_mut().graceful_shutdown();
         tokio::select! {
             _ = connection => {}
-            () = self.until_grace_ends(state, must_end_calls) => {}
+            () = self.until_grace_ends(state, end) => {}
         }
     }
 
@@ -125,13 +140,17 @@ impl ConnectionServer {
     }
 
     /// Completes when the connection's grace period ends.
-    async fn until_grace_ends(&self, state: &ConnectionState, must_end_calls: bool) {
+    async fn until_grace_ends(&self, state: &ConnectionState, end: End) {
         let calls = self.call_timeout + AGE_GRACE;
+        if end == End::Distrusted {
+            sleep(DISTRUST_GRACE).await;
+            state.refuse_calls();
+        }
         if state.is_evicted() {
             let _ = timeout(EVICTION_GRACE, state.grace_over.cancelled()).await;
             // A write that was sent must be answered.
             let _ = timeout(calls, until_idle(state)).await;
-        } else if must_end_calls {
+        } else if end != End::Told {
             sleep(calls).await;
         } else {
             pending::<()>().await;
@@ -173,7 +192,7 @@ async fn until_distrusted(trust: Option<Trust>, client: &ConnectInfo) {
 }
 
 /// Completes when a connection without a preface has to close.
-async fn until_handshake_ends(state: &ConnectionState) {
+pub(super) async fn until_handshake_ends(state: &ConnectionState) {
     state.end.cancelled().await;
     if !state.is_evicted() {
         sleep(DRAIN_HANDSHAKE_TIMEOUT).await;

@@ -16,6 +16,8 @@ use tokio_util::{
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
+use crate::error::Error;
+
 /// How many evicted connections may use their grace period at a time. Each holds its socket until it closes.
 const MAX_EVICTED: usize = 16;
 /// The most health and reflection streams that one connection may have open.
@@ -49,6 +51,8 @@ pub(super) struct ConnectionState {
     reading: TaskTracker,
     had_call: AtomicBool,
     is_evicted: AtomicBool,
+    /// Whether the client is no longer trusted.
+    refuses_calls: AtomicBool,
     /// Tells the connection to end gracefully.
     pub(super) end: CancellationToken,
     /// Tells an evicted connection not to wait for its peer any longer.
@@ -126,6 +130,7 @@ impl ConnectionState {
             reading: TaskTracker::new(),
             had_call: AtomicBool::new(false),
             is_evicted: AtomicBool::new(false),
+            refuses_calls: AtomicBool::new(false),
             end,
             grace_over: CancellationToken::new(),
             auxiliary_streams: Arc::new(Semaphore::new(MAX_AUXILIARY_STREAMS)),
@@ -163,6 +168,17 @@ impl ConnectionState {
     /// Whether the connection ends because another one needs its place.
     pub(super) fn is_evicted(&self) -> bool {
         self.is_evicted.load(Ordering::Relaxed)
+    }
+
+    /// Has further calls refused, because the client is no longer trusted.
+    pub(super) fn refuse_calls(&self) {
+        self.refuses_calls.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether calls are still taken. The error refuses them.
+    pub(super) fn check_trust(&self) -> Result<(), Error> {
+        let is_trusted = !self.refuses_calls.load(Ordering::Relaxed);
+        is_trusted.then_some(()).ok_or(Error::NotAllowed)
     }
 
     /// Connections with a lower value are evicted first.

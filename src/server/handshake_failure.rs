@@ -4,6 +4,9 @@ use std::io;
 
 use rustls::{CertificateError, Error, InvalidMessage, PeerIncompatible};
 
+/// The longest text of an error, in characters.
+const MAX_ERROR: usize = 200;
+
 /// A handshake that failed.
 #[derive(Debug)]
 pub(super) struct HandshakeFailure {
@@ -15,6 +18,10 @@ pub(super) struct HandshakeFailure {
 impl HandshakeFailure {
     pub(super) fn too_slow() -> Self {
         Self::new("too_slow", "it took longer than 10 s")
+    }
+
+    pub(super) fn evicted() -> Self {
+        Self::new("evicted", "others wanted to connect, and it had not ended")
     }
 
     pub(super) fn no_alpn() -> Self {
@@ -32,16 +39,22 @@ impl HandshakeFailure {
         let source = error.get_ref().and_then(|error| error.downcast_ref());
         match source {
             Some(error) => Self::new(result(error), &error.to_string()),
-            // The connection broke.
-            None => Self::new("closed", &error.to_string()),
+            None => Self::new(io_result(error.kind()), &error.to_string()),
         }
     }
 
     fn new(result: &'static str, error: &str) -> Self {
-        Self {
-            result,
-            error: error.to_owned(),
-        }
+        // Some of it is the peer's.
+        let error = error.chars().take(MAX_ERROR).collect();
+        Self { result, error }
+    }
+}
+
+fn io_result(kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind as K;
+    match kind {
+        K::UnexpectedEof | K::ConnectionReset | K::ConnectionAborted | K::BrokenPipe => "closed",
+        _ => "other",
     }
 }
 
@@ -57,6 +70,7 @@ fn result(error: &Error) -> &'static str {
             // Clients of TLS 1.1 do not know this extension.
             | PeerIncompatible::SignatureAlgorithmsExtensionRequired,
         ) => "old_version",
+        Error::PeerIncompatible(_) => "incompatible",
         Error::InvalidMessage(
             InvalidMessage::InvalidContentType
             | InvalidMessage::UnknownProtocolVersion

@@ -18,8 +18,8 @@ use tokio_util::sync::PollSemaphore;
 use tracing::warn;
 
 use super::{
-    connection_limit::ConnectionState, handshake_failure::HandshakeFailure, preface::close,
-    trust::Trust,
+    connection::until_handshake_ends, connection_limit::ConnectionState,
+    handshake_failure::HandshakeFailure, preface::close, trust::Trust,
 };
 use crate::{
     identity::Identity,
@@ -69,7 +69,16 @@ impl TlsHandshakes {
         let mut current = self.current.clone();
         let config = Arc::clone(&current.borrow_and_update().config);
         let handshake = TlsAcceptor::from(config).accept(stream).into_fallible();
-        let accepted = timeout_at(deadline, self.within_capacity(handshake)).await;
+        let handshake = timeout_at(deadline, self.within_capacity(handshake));
+        let accepted = tokio::select! {
+            accepted = handshake => accepted,
+            () = until_handshake_ends(state) => {
+                if state.is_evicted() {
+                    self.report(&HandshakeFailure::evicted(), remote);
+                }
+                return None;
+            }
+        };
         let (failure, stream) = match accepted {
             Ok(Ok(stream)) => match secure(Box::new(stream), current) {
                 Ok(secured) => {

@@ -5,7 +5,7 @@ use opentelemetry::{KeyValue, metrics::Counter};
 use super::metrics::{gauge, meter};
 
 /// How a handshake can end.
-pub(crate) const RESULTS: [&str; 18] = [
+pub(crate) const RESULTS: [&str; 20] = [
     "ok",
     "no_certificate",
     "unknown_ca",
@@ -19,8 +19,10 @@ pub(crate) const RESULTS: [&str; 18] = [
     "bad_identity",
     "no_alpn",
     "old_version",
+    "incompatible",
     "not_tls",
     "too_slow",
+    "evicted",
     "refused_by_client",
     "closed",
     "other",

@@ -1,6 +1,6 @@
 //! TLS on the listeners of gRPC calls: who gets in, and what the gateway says of the others.
 
-use rcgen::PKCS_ECDSA_P256_SHA256;
+use rcgen::{ExtendedKeyUsagePurpose, PKCS_ECDSA_P256_SHA256};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -11,7 +11,7 @@ use tokio_rustls::rustls::{
 };
 
 use crate::support::{
-    certificates::{BadClient, CLIENT, KEY_TYPES},
+    certificates::{Authority, BadClient, CLIENT, KEY_TYPES},
     tls_client::TlsClient,
     tls_gateway::TlsGateway,
 };
@@ -130,4 +130,32 @@ async fn a_session_is_never_resumed() {
             assert_eq!(kind, Some(HandshakeKind::Full), "{versions:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_handshake_that_has_to_make_room_is_told_of() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &["--max-connections", "2"]).await;
+    let before = tls.gateway.log();
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpStream::connect(tls.gateway.address()).await.unwrap());
+    }
+    tls.assert_failed("three silent ones", "evicted", &before)
+        .await;
+    assert_eq!(tls.handshakes("evicted").await, 1);
+}
+
+#[tokio::test]
+async fn what_a_stranger_can_write_into_the_log_is_short() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let stranger = Authority::root("strangers").client_with(|client| {
+        let other = |i| ExtendedKeyUsagePurpose::Other(vec![1, 3, 6, 1, 4, 1, i]);
+        client.extended_key_usages = (0..1000).map(other).collect();
+    });
+    let before = tls.gateway.log();
+    assert!(!tls.serves(&tls.client(Some(&stranger))).await);
+    tls.assert_failed("a thousand purposes", "wrong_purpose", &before)
+        .await;
+    let line = tls.gateway.log().split_off(before.len());
+    assert!(line.len() < 600, "{line}");
 }

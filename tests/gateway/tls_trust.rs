@@ -4,11 +4,16 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::PKCS_ECDSA_P256_SHA256;
 use reset_gateway::proto::password_reset_service_client::PasswordResetServiceClient;
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    task::JoinHandle,
+    time::sleep,
+};
 
 use crate::support::{
     api::{Reply, bytes},
     certificates::{Authority, Leaf},
+    frames::{DATA, END_HEADERS, END_STREAM, HEADERS, NO_SETTINGS, PREFACE, call_to, frame},
     gateway::{Call, Plain, within},
     tls_gateway::TlsGateway,
 };
@@ -135,4 +140,40 @@ async fn a_write_in_flight_is_answered_when_trust_ends() {
     write.await.unwrap().unwrap();
     assert_eq!(tls.api.requests().len(), 1);
     assert!(!tls.serves(&client).await);
+}
+
+#[tokio::test]
+async fn a_client_that_ignores_the_end_of_trust_makes_no_more_calls() {
+    const PASSWORD: &str = "/autoshares.passwordreset.v1.PasswordResetService/UpdatePassword";
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let certificate = tls.clients.root().client();
+    let client = tls.client(Some(&certificate));
+    let mut stream = client.connect(tls.gateway.address()).await.unwrap();
+    let greeting = [PREFACE, NO_SETTINGS].concat();
+    stream.write_all(&greeting).await.unwrap();
+    // The gateway's first frame: it has verified the certificate.
+    stream.read_u8().await.unwrap();
+    let list = tls.clients.root().crl(&[&certificate], Duration::ZERO);
+    tls.write("crl.pem", &list);
+    reload(&tls, 1).await;
+    tls.gateway
+        .logged("its certificate is no longer trusted")
+        .await;
+
+    // It acknowledges nothing, so that HTTP/2 still takes its calls.
+    let message = Call::Password.framed();
+    for id in (1..).step_by(2) {
+        let call = [
+            frame(HEADERS, END_HEADERS, id, &call_to(PASSWORD, &[])),
+            frame(DATA, END_STREAM, id, &message),
+        ];
+        stream.write_all(&call.concat()).await.unwrap();
+        sleep(Duration::from_millis(100)).await;
+        if tls.gateway.log().contains("CALLER_NOT_ALLOWED") {
+            break;
+        }
+        assert!(id < 100, "calls are still taken");
+    }
+    let log = tls.gateway.stopped().await;
+    assert!(log.contains("\"outcome\":\"not_sent\""), "{log}");
 }
