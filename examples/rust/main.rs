@@ -69,7 +69,9 @@ async fn answer_the_question(service: &mut Service) -> Result<(), Box<dyn Error>
     let request = call(GetSecretQuestionRequest { username });
     let question = service.get_secret_question(request).await?.into_inner();
     println!("{}", question.secret_question());
-    service.reset_password(call(reset(Some("Peterson")))).await?;
+    service
+        .reset_password(call(reset(Some("Peterson"))))
+        .await?;
     Ok(())
 }
 
