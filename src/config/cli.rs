@@ -221,8 +221,13 @@ pub struct Probe {
     /// As in serve: gRPC calls over TCP need TLS
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
-    #[command(flatten)]
-    pub self_signed: SelfSigned,
+    /// As in serve: gRPC calls over TCP need TLS
+    #[cfg_attr(
+        feature = "self-signed",
+        arg(long, value_name = "DIRECTORY", conflicts_with = "tls_cert")
+    )]
+    #[cfg_attr(not(feature = "self-signed"), arg(skip))]
+    pub tls_self_signed: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]
