@@ -144,6 +144,9 @@ async fn left_alone(gateway: &Gateway, api: &Api, time: Option<Duration>) {
         ..UpdatePasswordRequest::default()
     };
     let mut request = Request::new(message);
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let trace = trace.parse().unwrap();
+    request.metadata_mut().insert("traceparent", trace);
     if let Some(time) = time {
         request.set_timeout(time);
     }
@@ -189,6 +192,7 @@ async fn a_password_change_is_an_event_although_its_caller_has_left() {
             assert_eq!(late[key], line[key], "{key}: {late}");
         }
         assert!(late["token_hash"].is_string(), "{late}");
+        assert_eq!(late["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
     }
 }
 
