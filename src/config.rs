@@ -92,6 +92,6 @@ fn with_default_command(args: impl IntoIterator<Item = OsString>) -> Vec<OsStrin
 impl Probe {
     /// Whether gRPC calls over TCP need TLS.
     pub(crate) fn needs_tls(&self) -> bool {
-        self.tls_cert.is_some() || self.self_signed.is_given()
+        self.tls_cert.is_some() || self.tls_self_signed.is_some()
     }
 }

@@ -1,10 +1,13 @@
 //! `probe`: asks a running gateway whether it serves, for containers that have no shell.
 
-use std::{fmt::Display, net::SocketAddr, time::Duration};
+use std::{error::Error, fmt::Display, net::SocketAddr, time::Duration};
 
 use http::StatusCode;
 use reqwest::Client;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Status,
+    transport::{Channel, Endpoint},
+};
 use tonic_health::pb::{
     HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
 };
@@ -17,6 +20,8 @@ use crate::{
 
 /// The longest wait for the response, which the gateway gives from memory.
 const TIMEOUT: Duration = Duration::from_secs(2);
+const NOT_GRPC: &str =
+    "no gRPC response; if the address speaks TLS, set RESET_GATEWAY_TLS_CERT as for serve";
 
 /// Asks the health service, or where that needs TLS the admin listener, whether the gateway serves.
 ///
@@ -67,10 +72,18 @@ async fn ready(admin: SocketAddr) -> Result<(), String> {
 async fn check(address: &Address) -> Result<(), String> {
     let mut client = HealthClient::new(connect(address).await?);
     let response = client.check(HealthCheckRequest::default()).await;
-    let response = response.map_err(|status| status.message().to_owned())?;
+    let response = response.map_err(|status| why_failed(&status))?;
     match response.get_ref().status() {
         ServingStatus::Serving => Ok(()),
         status => Err(status.as_str_name().to_owned()),
+    }
+}
+
+/// Why a check failed. A status that was made here, because none came, has a source.
+fn why_failed(status: &Status) -> String {
+    match status.source() {
+        Some(_) => NOT_GRPC.to_owned(),
+        None => status.message().to_owned(),
     }
 }
 

@@ -191,7 +191,8 @@ pub struct Attempts {
     #[arg(long, value_name = "NUMBER/DURATION", default_value = "off")]
     #[arg(value_parser = or_off(rate))]
     pub resets_total: OrOff<AttemptRate>,
-    /// Metadata that tells callers apart; by default a caller is an IP address, or a Unix socket's user
+    /// Metadata that tells callers apart; by default a caller is the name in its certificate, a Unix socket's user, or an
+    /// IP address
     #[arg(long, value_name = "NAME", value_parser = metadata_name)]
     pub caller_metadata: Option<HeaderName>,
 }
@@ -221,8 +222,13 @@ pub struct Probe {
     /// As in serve: gRPC calls over TCP need TLS
     #[arg(long, value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
-    #[command(flatten)]
-    pub self_signed: SelfSigned,
+    /// As in serve: gRPC calls over TCP need TLS
+    #[cfg_attr(
+        feature = "self-signed",
+        arg(long, value_name = "DIRECTORY", conflicts_with = "tls_cert")
+    )]
+    #[cfg_attr(not(feature = "self-signed"), arg(skip))]
+    pub tls_self_signed: Option<PathBuf>,
 }
 
 #[derive(Args, Debug)]

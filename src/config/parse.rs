@@ -4,7 +4,7 @@
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
 use clap_complete::Shell;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 use reqwest::Url;
 
 use super::{
@@ -152,9 +152,12 @@ pub(super) fn authz_mode(text: &str) -> Result<AuthzMode, &'static str> {
     }
 }
 
+/// The path of a call without its query, as the server sees it.
 pub(super) fn rpc_path(text: &str) -> Result<String, &'static str> {
-    let path = text.starts_with('/').then(|| text.to_owned());
-    path.ok_or("takes the path of a call, such as /grpc.health.v1.Health/Check")
+    let parsed = text.parse::<PathAndQuery>().ok();
+    let path = parsed.filter(|_| text.starts_with('/'));
+    path.map(|it| it.path().to_owned())
+        .ok_or("takes the path of a call, such as /grpc.health.v1.Health/Check")
 }
 
 pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {

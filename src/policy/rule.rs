@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName};
 use serde::Deserialize;
 
 use super::{
@@ -82,9 +82,10 @@ impl HeaderPatterns {
     }
 }
 
-/// The values of a header, joined by commas; `None` if there is no such header.
+/// The values of a header without blanks around them, joined by commas; `None` if there is no such header.
 fn joined_values<'a>(headers: &'a HeaderMap, key: &HeaderName) -> Option<Cow<'a, [u8]>> {
-    let mut values = headers.get_all(key).iter().map(HeaderValue::as_bytes);
+    let values = headers.get_all(key).iter();
+    let mut values = values.map(|value| value.as_bytes().trim_ascii());
     let first = Cow::Borrowed(values.next()?);
     Some(values.fold(first, |joined, value| {
         Cow::Owned([&joined, value].join(&b','))
@@ -123,17 +124,22 @@ impl TryFrom<String> for Key {
     }
 }
 
+/// Patterns of a header's value. As in the value, blanks around them do not count: with them a pattern could match nothing.
 #[derive(Debug, Deserialize)]
-#[serde(try_from = "Vec<Pattern>")]
+#[serde(try_from = "Vec<String>")]
 struct Values(Vec<Pattern>);
 
-impl TryFrom<Vec<Pattern>> for Values {
+impl TryFrom<Vec<String>> for Values {
     type Error = &'static str;
 
-    fn try_from(values: Vec<Pattern>) -> Result<Self, &'static str> {
-        let is_empty = values.is_empty();
-        (!is_empty)
-            .then_some(Self(values))
-            .ok_or("values takes at least one pattern")
+    fn try_from(texts: Vec<String>) -> Result<Self, &'static str> {
+        if texts.is_empty() {
+            return Err("values takes at least one pattern");
+        }
+        let trimmed = texts.iter().map(|text| text.trim_ascii().to_owned());
+        trimmed
+            .map(Pattern::try_from)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }

@@ -1,6 +1,6 @@
 //! Runs the gateway: starts its parts in order, and stops them in reverse.
 
-use std::{io, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 
 use http::HeaderValue;
 use reqwest::{Client, Url};
@@ -40,6 +40,18 @@ pub(super) fn serve(config: config::Serve) -> Result<(), Failure> {
     let settings = config::Telemetry::from_environment(config.log_format)?;
     let client = upstream::client(&config)?;
     let config = &with_certificates(config)?;
+    let result = serve_with(config, settings, client);
+    if result.is_err() {
+        remove_certificates(config);
+    }
+    result
+}
+
+fn serve_with(
+    config: &config::Serve,
+    settings: config::Telemetry,
+    client: FollowedFiles<Client>,
+) -> Result<(), Failure> {
     let tls = tls::open(&config.tls)?;
     let runtime = runtime(config.worker_threads)?;
     let result = runtime.block_on(serve_until_signal(config, settings, client, tls));
@@ -70,6 +82,19 @@ fn with_certificates(mut config: config::Serve) -> Result<config::Serve, Failure
 #[cfg(not(feature = "self-signed"))]
 fn with_certificates(config: config::Serve) -> Result<config::Serve, Failure> {
     Ok(config)
+}
+
+/// Removes the certificates that were made for a start that has failed: the next one needs an empty directory too.
+fn remove_certificates(config: &config::Serve) {
+    let Some((certificate, key)) = &config.self_signed.client else {
+        return;
+    };
+    let tls = &config.tls;
+    let server = [&tls.tls_cert, &tls.tls_key, &tls.tls_client_ca];
+    for file in server.into_iter().flatten().chain([certificate, key]) {
+        // What cannot be removed is in the way of the next start, which names the directory.
+        let _ = fs::remove_file(file);
+    }
 }
 
 async fn serve_until_signal(

@@ -5,16 +5,21 @@ use std::sync::Arc;
 
 use scopeguard::{ScopeGuard, guard};
 
-use crate::call::Call;
+use crate::{call::Call, telemetry::call_log::log_late_success};
 
-/// Does the work of a call. If this future is dropped after a write was sent, a task of its own goes on with the work.
-pub(super) async fn run_to_end<T: Send + 'static>(
+/// Does the work of a call. If this future is dropped after a write was sent, a task of its own goes on with the work, and
+/// logs its success.
+pub(super) async fn run_to_end<T: Send + 'static, E: Send + 'static>(
     call: Arc<Call>,
-    work: impl Future<Output = T> + Unpin + Send + 'static,
-) -> T {
+    work: impl Future<Output = Result<T, E>> + Unpin + Send + 'static,
+) -> Result<T, E> {
     let mut work = guard(work, |work| {
         if !call.rpc.is_read_only() && call.record.stop_sending() {
-            tokio::spawn(work);
+            tokio::spawn(async move {
+                if work.await.is_ok() {
+                    log_late_success(&call);
+                }
+            });
         }
     });
     let result = (&mut *work).await;

@@ -16,7 +16,7 @@ use super::{
     spans::{self, extract_trace_context},
 };
 use crate::{
-    call::{CallRecord, Failure},
+    call::{Call, CallRecord, Failure},
     connect_info::ConnectInfo,
     policy::Decision,
     rpc::Rpc,
@@ -108,7 +108,8 @@ impl CallObservation {
         let audited = self.decision.as_ref().filter(|it| it.is_audited);
         let span = self.span.span();
         let ids = Some(span.span_context()).filter(|ids| ids.is_valid());
-        let event = security_event(self.rpc, code, classification.map(|it| it.reason));
+        let reason = classification.map(|it| it.reason);
+        let event = security_event(self.rpc, code, reason, self.record.was_sent());
         let subject = self.record.subject();
         log_at!(
             event.map_or_else(
@@ -118,7 +119,7 @@ impl CallObservation {
             event = event.map(|(name, _)| name),
             rpc = rpc_name(self.rpc),
             code = code_name(code),
-            reason = classification.map(|it| it.reason.as_str_name()),
+            reason = reason.map(|it| it.as_str_name()),
             fault = classification.map(|it| it.fault.as_str()),
             outcome = outcome.map(Outcome::as_str),
             upstream_status = self.record.http_status(),
@@ -147,4 +148,26 @@ impl Drop for CallObservation {
         self.metrics.call_ended(self.rpc, code, failure, duration);
         self.log(code, duration, failure);
     }
+}
+
+/// Logs that a write has succeeded although its caller had left or its deadline had passed. Its own line, which was written
+/// then, could not say so.
+pub(crate) fn log_late_success(call: &Call) {
+    let event = security_event(Some(call.rpc), Code::Ok, None, call.record.was_sent());
+    let subject = call.record.subject();
+    let span = call.trace.span();
+    let ids = Some(span.span_context()).filter(|ids| ids.is_valid());
+    tracing::info!(
+        event = event.map(|(name, _)| name),
+        rpc = rpc_name(Some(call.rpc)),
+        code = code_name(Code::Ok),
+        upstream_status = call.record.http_status(),
+        peer = call.client.transport.as_str(),
+        principal = call.client.identity.principal(),
+        user_hash = subject.and_then(|it| Some(it.user()?.to_string())),
+        token_hash = subject.and_then(|it| Some(it.token()?.to_string())),
+        trace_id = ids.map(|ids| ids.trace_id().to_string()),
+        span_id = ids.map(|ids| ids.span_id().to_string()),
+        "a call has ended after its caller left"
+    );
 }

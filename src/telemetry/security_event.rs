@@ -6,18 +6,22 @@ use tracing::Level;
 
 use crate::{proto::ErrorReason, rpc::Rpc};
 
-/// The event that a call is, if it is one, and the level of its line.
+/// The event that a call is, if it is one, and the level of its line. A call that was not sent itself has changed nothing: it
+/// repeats another.
 pub(super) fn security_event(
     rpc: Option<Rpc>,
     code: Code,
     reason: Option<ErrorReason>,
+    was_sent: bool,
 ) -> Option<(&'static str, Level)> {
     match (reason, code, rpc) {
         (Some(ErrorReason::TooManyAttempts | ErrorReason::TooManyResets), ..) => {
             Some(("excess_rate_limit_exceeded", Level::WARN))
         }
         (Some(ErrorReason::CallerNotAllowed), ..) => Some(("authz_fail", Level::WARN)),
-        (None, Code::Ok, Some(Rpc::UpdatePassword)) => Some(("authn_password_change", Level::INFO)),
+        (None, Code::Ok, Some(Rpc::UpdatePassword)) if was_sent => {
+            Some(("authn_password_change", Level::INFO))
+        }
         _ => None,
     }
 }

@@ -563,6 +563,11 @@ fn authz_prints_the_decision_and_its_rule() {
             false,
         ),
         (&["--path", TOKEN], None, false),
+        (
+            &["--path", &format!("{RESET}?x"), "--principal", ""],
+            Some("anonymous"),
+            true,
+        ),
         (&["--path", TOKEN, "--principal", "x"], None, false),
         (
             &[

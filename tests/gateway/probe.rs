@@ -65,6 +65,26 @@ async fn the_probe_needs_no_certificate_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_probe_that_is_not_told_of_tls_says_how_to_tell_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().to_str().unwrap();
+    let command = program(&["serve", "--sandbox", "--tls-self-signed", directory]);
+    let gateway = Gateway::start(command);
+    let address = gateway.address();
+    let why =
+        "no gRPC response; if the address speaks TLS, set RESET_GATEWAY_TLS_CERT as for serve";
+    assert_fails(&probe(&[("LISTEN", address)]), &format!("{address}: {why}"));
+}
+
+#[test]
+fn the_options_of_the_probe_say_what_the_probe_does_with_them() {
+    let help = program(&["probe", "--help"]).output().unwrap();
+    let help = String::from_utf8(help.stdout).unwrap();
+    assert!(!help.contains("made at the start"), "{help}");
+    assert_eq!(help.matches("gRPC calls over TCP need TLS").count(), 2);
+}
+
+#[tokio::test]
 async fn the_probe_takes_no_proxy_and_needs_no_certificates() {
     let gateway = Gateway::before("http://127.0.0.1:9");
     let mut command = program(&["probe", "--listen", CLOSED, "--tls-cert", "server.pem"]);

@@ -1,18 +1,18 @@
 //! Security events in the log, and the hashes that join those of one person.
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use reset_gateway::proto::{
     GenerateTokenRequest, GetSecretQuestionRequest, ResetPasswordRequest, UpdatePasswordRequest,
     password_reset_service_client::PasswordResetServiceClient,
 };
-use serde_json::Value;
-use tonic::transport::Channel;
+use serde_json::{Value, json};
+use tonic::{Request, transport::Channel};
 
 use crate::{
     logs::calls,
     support::{
-        api::{Api, Reply},
+        api::{Api, Reply, bytes},
         gateway::{Call, Gateway, KEY, Plain, get, within},
     },
 };
@@ -118,6 +118,113 @@ async fn a_changed_password_and_attempts_past_a_limit_are_security_events() {
     let reasons = [4, 7].map(|line: usize| values(&lines, "reason")[line]);
     assert_eq!(reasons, ["TOO_MANY_RESETS", "TOO_MANY_ATTEMPTS"]);
     assert!(!log.contains("_hash"), "only with a key: {log}");
+}
+
+/// The message of a call's second line.
+const LATE: &str = "a call has ended after its caller left";
+
+/// The lines with that message.
+fn late_lines(log: &str) -> Vec<Value> {
+    let late = log.lines().filter(|line| line.contains(LATE));
+    late.map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn held(body: &str) -> Reply {
+    let headers = [("Content-Type", "application/json")];
+    Reply::Held(bytes(200, &headers, body.as_bytes()))
+}
+
+/// Changes a password for a caller that waits this long, or hangs up, while the API has the call.
+async fn left_alone(gateway: &Gateway, api: &Api, time: Option<Duration>) {
+    let mut client = gateway.client().await;
+    let message = UpdatePasswordRequest {
+        token: TOKEN.to_owned(),
+        password: "canary-password".to_owned(),
+        ..UpdatePasswordRequest::default()
+    };
+    let mut request = Request::new(message);
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let trace = trace.parse().unwrap();
+    request.metadata_mut().insert("traceparent", trace);
+    if let Some(time) = time {
+        request.set_timeout(time);
+    }
+    let call = tokio::spawn(async move { client.update_password(request).await });
+    within(|| api.waiting() == 1).await;
+    match time {
+        Some(_) => drop(call.await.unwrap().unwrap_err()),
+        None => call.abort(),
+    }
+    until_logged(gateway, 1).await;
+}
+
+#[tokio::test]
+async fn a_password_change_is_an_event_although_its_caller_has_left() {
+    for (time, code) in [
+        (None, "CANCELLED"),
+        (Some(Duration::from_millis(300)), "DEADLINE_EXCEEDED"),
+    ] {
+        let api = Api::start(held(Call::Password.success())).await;
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), AUDIT_KEY).unwrap();
+        let gateway = with_audit_key(&api, file.path());
+        left_alone(&gateway, &api, time).await;
+        assert!(!gateway.log().contains("authn_password_change"));
+        api.release();
+        gateway.logged(LATE).await;
+        let log = gateway.stopped().await;
+        let (lines, late) = (calls(&log), late_lines(&log));
+        assert_eq!((lines.len(), late.len()), (1, 1), "{log}");
+        let (line, late) = (&lines[0], &late[0]);
+        assert_eq!(
+            (&line["code"], &line["event"]),
+            (&json!(code), &Value::Null)
+        );
+        for (key, value) in [
+            ("level", "INFO"),
+            ("code", "OK"),
+            ("event", "authn_password_change"),
+        ] {
+            assert_eq!(late[key], value, "{late}");
+        }
+        for key in ["rpc", "peer", "token_hash", "trace_id", "span_id"] {
+            assert_eq!(late[key], line[key], "{key}: {late}");
+        }
+        assert!(late["token_hash"].is_string(), "{late}");
+        assert_eq!(late["trace_id"], "4bf92f3577b34da6a3ce929d0e0e4736");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_after_the_caller_has_left_is_no_event() {
+    let api = Api::start(held(r#"{"IsSucceed":false,"Errors":["No."]}"#)).await;
+    let gateway = Gateway::before(&api.url());
+    left_alone(&gateway, &api, None).await;
+    api.release();
+    let log = gateway.stopped().await;
+    assert!(!log.contains(LATE) && !log.contains("event"), "{log}");
+}
+
+#[tokio::test]
+async fn of_calls_with_one_request_id_only_the_one_that_was_sent_is_an_event() {
+    let api = Api::start(Reply::By(succeed)).await;
+    let gateway = Gateway::before(&api.url());
+    let mut client = gateway.client().await;
+    for count in 1..=3 {
+        let request = UpdatePasswordRequest {
+            token: TOKEN.to_owned(),
+            password: "canary-password".to_owned(),
+            request_id: Some("3f8a2d4e-9d3b-4a7e-8c55-0a6a6f1d2b91".to_owned()),
+            ..UpdatePasswordRequest::default()
+        };
+        client.update_password(request).await.unwrap();
+        until_logged(&gateway, count).await;
+    }
+    let log = gateway.stopped().await;
+    let lines = calls(&log);
+    assert_eq!(values(&lines, "code"), ["OK"; 3]);
+    assert_eq!(values(&lines, "event"), ["authn_password_change", "", ""]);
 }
 
 #[tokio::test]

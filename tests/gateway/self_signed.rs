@@ -1,6 +1,10 @@
 //! `--tls-self-signed`: TLS in the sandbox, with certificates that the gateway makes.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::Path,
+};
 
 use crate::support::{
     certificates::{Authority, KEY_TYPES},
@@ -118,4 +122,26 @@ fn a_directory_with_something_in_it_is_left_alone() {
     assert!(output.stdout.is_empty());
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     assert_eq!(fs::read(&file).unwrap(), b"somebody's");
+}
+
+#[tokio::test]
+async fn a_start_that_fails_leaves_no_certificates() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap().to_string();
+    let folder = tempfile::tempdir().unwrap();
+    let directory = folder.path().join("certificates");
+    for (options, status) in [
+        (["--listen", &taken], 1),
+        (["--authz-policy", "/no/such/file"], 2),
+        (["--audit-key-file", "/no/such/file"], 2),
+    ] {
+        let mut command = program(&["serve", "--sandbox", "--tls-self-signed"]);
+        let output = command.arg(&directory).args(options).output().unwrap();
+        assert_eq!(output.status.code(), Some(status), "{output:?}");
+        assert_eq!(fs::read_dir(&directory).unwrap().count(), 0, "{options:?}");
+    }
+    let gateway = sandbox(&directory, &[]);
+    grpcurl_options(&gateway).await;
+    gateway.stopped().await;
+    assert_eq!(fs::read_dir(&directory).unwrap().count(), 5);
 }
