@@ -30,7 +30,7 @@ use crate::{
     service::Service,
     signals,
     telemetry::{Telemetry, call_log::CallObserver, metrics::Metrics, tls_metrics::TlsMetrics},
-    tls::{self, ServerTls},
+    tls::TlsFiles,
     upstream::{self, Upstream},
 };
 
@@ -40,7 +40,7 @@ pub(super) fn serve(config: config::Serve) -> Result<(), Failure> {
     let settings = config::Telemetry::from_environment(config.log_format)?;
     let client = upstream::client(&config)?;
     let config = &with_certificates(config)?;
-    let tls = tls::open(&config.tls)?;
+    let tls = TlsFiles::open(&config.tls)?;
     let runtime = runtime(config.worker_threads)?;
     let result = runtime.block_on(serve_until_signal(config, settings, client, tls));
     // A host name that is still being looked up must not hold up the end.
@@ -76,7 +76,7 @@ async fn serve_until_signal(
     config: &config::Serve,
     settings: config::Telemetry,
     client: FollowedFiles<Client>,
-    tls: Option<FollowedFiles<Arc<ServerTls>>>,
+    tls: Option<TlsFiles>,
 ) -> Result<(), Failure> {
     let readiness = Readiness::default();
     let key_readiness = readiness.clone();
@@ -155,9 +155,8 @@ fn warn_of_settings(config: &config::Serve) {
 }
 
 /// Starts to follow the files of the listeners' TLS.
-fn follow_tls(files: FollowedFiles<Arc<ServerTls>>, reload: watch::Receiver<()>) -> TlsHandshakes {
-    let current = files.subscribe();
-    let metrics = TlsMetrics::new(move || current.borrow().not_after_seconds());
+fn follow_tls(files: TlsFiles, reload: watch::Receiver<()>) -> TlsHandshakes {
+    let metrics = TlsMetrics::new(files.not_after());
     let reloads = metrics.clone();
     let current = files.follow(reload, move |is_usable| reloads.count_reload(is_usable));
     TlsHandshakes::new(current, metrics)

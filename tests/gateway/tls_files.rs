@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
@@ -251,11 +251,39 @@ async fn a_bad_file_is_warned_of_later_and_the_old_ones_go_on() {
         }
     }
     let log = tls.gateway.log();
-    let warnings = log.matches("TLS of the listeners cannot be read again; the last one stays");
-    assert_eq!(warnings.count(), 5, "{log}");
+    for (name, expected) in [
+        ("the certificate of the listeners", 3),
+        ("the trust in clients", 2),
+    ] {
+        let warning = format!("{name} cannot be read again; the last one stays");
+        assert_eq!(log.matches(&warning).count(), expected, "{log}");
+    }
     assert!(!log.contains("PRIVATE KEY"), "{log}");
     let (ok, failed) = (tls.reloads("ok").await, tls.reloads("failed").await);
     assert_eq!((ok, failed), (0, 5));
+}
+
+#[tokio::test]
+async fn a_renewed_server_certificate_is_used_while_a_revocation_list_is_unusable() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let certificate = tls.clients.root().client();
+    let client = tls.client(Some(&certificate));
+    tls.write("crl.pem", "no list");
+    tls.gateway
+        .logged("no certificate revocation list in it")
+        .await;
+    let server = tls.authority.server(&PKCS_ED25519);
+    tls.write("server.pem", &server.pem);
+    tls.write("server-key.pem", &server.key_pem());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let stream = client.connect(tls.gateway.address()).await.unwrap();
+        if stream.get_ref().1.peer_certificates().unwrap()[0] == server.chain[0] {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{}", tls.gateway.log());
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// A folder of files as Kubernetes mounts it: they are links through `..data`, a link that is swapped.
@@ -306,7 +334,7 @@ async fn twenty_swaps_of_the_certificate_fail_no_call_and_new_connections_get_th
         within(|| {
             gateway
                 .log()
-                .matches("TLS of the listeners has changed")
+                .matches("the certificate of the listeners has changed")
                 .count()
                 == nth
         })

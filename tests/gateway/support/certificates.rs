@@ -71,6 +71,13 @@ impl Authority {
         self.issue(server(), KeyPair::generate_for(algorithm).unwrap())
     }
 
+    /// The same, until then.
+    pub fn server_until(&self, end: SystemTime) -> Leaf {
+        let mut params = server();
+        params.not_after = end.into();
+        self.issue(params, KeyPair::generate().unwrap())
+    }
+
     /// A client's certificate with the name [`CLIENT`].
     pub fn client(&self) -> Leaf {
         self.client_with(|_| {})
