@@ -17,6 +17,7 @@ use rustls::{
     server::danger::ClientCertVerifier,
 };
 use tokio::sync::watch;
+use tracing::warn;
 
 pub(crate) use self::certificate::not_after;
 use self::server_certificate::{CurrentCertificate, ServerCertificate};
@@ -31,6 +32,8 @@ pub(crate) struct ServerTls {
     pub(crate) config: Arc<ServerConfig>,
     /// Checks the certificates of clients; `None` if none are asked for.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// Which authority or revocation list is past its end.
+    ends: Result<(), ConfigError>,
 }
 
 impl ServerTls {
@@ -70,8 +73,14 @@ impl TlsFiles {
         let (settings, files) = (options.clone(), files_of_trust(options));
         let current = Arc::new(CurrentCertificate(certificate.subscribe()));
         let server = FollowedFiles::open("the trust in clients", files, move |files| {
-            server_config::build(&settings, files, Arc::clone(&current) as _).map(Arc::new)
+            let server = server_config::build(&settings, files, Arc::clone(&current) as _)?;
+            // What else has changed must count: it may be an authority that was taken out.
+            if let Err(error) = &server.ends {
+                warn!(%error, "an authority or a revocation list of clients is out of date");
+            }
+            Ok(Arc::new(server))
         })?;
+        server.subscribe().borrow().ends.clone()?;
         Ok(Some(Self {
             certificate,
             server,

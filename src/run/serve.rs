@@ -147,6 +147,10 @@ fn warn_of_settings(config: &config::Serve) {
     if config.is_upstream_in_clear() {
         warn!("--upstream-url is http and not on this machine: keys and passwords travel in clear");
     }
+    let is_unix = |address: &Address| matches!(address, Address::Unix(..));
+    if config.tls.tls_cert.is_some() && config.listen.iter().all(is_unix) {
+        warn!("--tls-cert has no effect: --listen names Unix sockets alone, which speak no TLS");
+    }
     if config.attempts.caller_metadata.is_some() && config.tls.tls_client_ca.is_some() {
         warn!(
             "--caller-metadata comes before the names in clients' certificates: any client can send any metadata"

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rustls::{
     ConfigBuilder, RootCertStore, ServerConfig, SupportedProtocolVersion, WantsVerifier,
     crypto::ring,
-    pki_types::CertificateRevocationListDer,
     server::{
         NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
         danger::ClientCertVerifier,
@@ -15,7 +14,7 @@ use rustls::{
 
 use super::{
     ServerTls,
-    certificate::{check_authority, check_revocation_list},
+    certificate::{check_authority, check_authority_end, check_revocation_list_end},
     pem,
 };
 use crate::{
@@ -49,7 +48,25 @@ pub(super) fn build(
     Ok(ServerTls {
         config: Arc::new(config),
         verifier,
+        ends: check_ends(files),
     })
+}
+
+/// Checks that no authority and no revocation list is past its end.
+fn check_ends(files: &[Contents<'_>]) -> Result<(), ConfigError> {
+    if let Some(ca) = files.first() {
+        let authorities = pem::certificates(&ca.bytes);
+        authorities
+            .and_then(|all| all.iter().try_for_each(check_authority_end))
+            .map_err(|why| ca.error(why))?;
+    }
+    if let Some(crl) = files.get(1) {
+        let lists = pem::revocation_lists(&crl.bytes);
+        lists
+            .and_then(|all| all.iter().try_for_each(check_revocation_list_end))
+            .map_err(|why| crl.error(why))?;
+    }
+    Ok(())
 }
 
 fn builder(min: TlsVersion) -> ConfigBuilder<ServerConfig, WantsVerifier> {
@@ -76,7 +93,7 @@ fn verifier(
         builder = builder.allow_unauthenticated();
     }
     if let Some(crl) = crl {
-        let lists = revocation_lists(&crl.bytes).map_err(|why| crl.error(why))?;
+        let lists = pem::revocation_lists(&crl.bytes).map_err(|why| crl.error(why))?;
         builder = builder
             .with_crls(lists)
             .only_check_end_entity_revocation()
@@ -88,12 +105,6 @@ fn verifier(
         crl.unwrap_or(ca)
             .error("a revocation list in it cannot be used")
     })
-}
-
-fn revocation_lists(pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
-    let lists = pem::revocation_lists(pem)?;
-    lists.iter().try_for_each(check_revocation_list)?;
-    Ok(lists)
 }
 
 fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {

@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use crate::support::{
     api::{Api, Reply},
     certificates::{Authority, Leaf, VALIDITY},
-    gateway::{Call, Gateway, KEY, Plain, run, within},
+    gateway::{Call, Gateway, KEY, Plain, program, run, within},
     tls_client::TlsClient,
     tls_gateway::TlsGateway,
 };
@@ -90,6 +90,7 @@ fn a_bad_file_is_said_at_the_start_with_what_would_be_right() {
     let future = clients.client_with(|server| {
         server.not_before = (SystemTime::now() + Duration::from_secs(60)).into();
     });
+    let (purpose, ended) = (clients.client(), Authority::expired_root("ended"));
     let cut_off = |pem: &str| pem[..pem.len() - 40].to_owned();
     type Change = Box<dyn Fn(&mut Files)>;
     let cases: Vec<(Change, String)> = vec![
@@ -114,6 +115,10 @@ fn a_bad_file_is_said_at_the_start_with_what_would_be_right() {
             format!("{cert} (the certificate is not valid before "),
         ),
         (
+            Box::new(move |f| (f.cert, f.key) = (purpose.pem.clone(), purpose.key_pem())),
+            format!("{cert} (clients will refuse it: its extended key usage lacks serverAuth)"),
+        ),
+        (
             Box::new(|f| f.key.clear()),
             format!("{key} (no private key in it)"),
         ),
@@ -136,6 +141,10 @@ fn a_bad_file_is_said_at_the_start_with_what_would_be_right() {
         (
             Box::new(|f| f.ca += &f.cert),
             format!("{ca} (CN=server is no authority's certificate: it lacks CA:TRUE)"),
+        ),
+        (
+            Box::new(move |f| f.ca += &ended.pem()),
+            format!("{ca} (the certificate of CN=ended expired at "),
         ),
         (
             Box::new(|f| f.crl.clear()),
@@ -349,4 +358,27 @@ async fn twenty_swaps_of_the_certificate_fail_no_call_and_new_connections_get_th
     stop.store(true, Ordering::Relaxed);
     load.await.expect("no call has failed");
     println!("{} calls on one connection", calls.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn certificates_for_unix_sockets_alone_are_warned_of() {
+    const WARNING: &str = "--tls-cert has no effect: --listen names Unix sockets alone";
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = folder.path().join("certificates").display().to_string();
+    let socket = format!("unix:{}", folder.path().join("gateway.sock").display());
+    let start = |listen: &str| {
+        let options = [
+            "serve",
+            "--sandbox",
+            "--tls-self-signed",
+            &certificates,
+            "--listen",
+            listen,
+        ];
+        Gateway::start(program(&options))
+    };
+    start(&socket).logged(WARNING).await;
+    fs::remove_dir_all(&certificates).unwrap();
+    let both = start(&format!("{socket},127.0.0.1:0"));
+    assert!(!both.stopped().await.contains(WARNING));
 }

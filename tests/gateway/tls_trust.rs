@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 
 use crate::support::{
     api::{Reply, bytes},
-    certificates::{Authority, Leaf},
+    certificates::{Authority, Leaf, VALIDITY},
     gateway::{Call, Plain, within},
     tls_gateway::TlsGateway,
 };
@@ -137,6 +137,29 @@ async fn an_authority_can_be_removed_while_the_servers_key_belongs_to_another_ce
     within(|| goes.is_finished()).await;
     assert!(!tls.serves(&tls.client(Some(&removed))).await);
     assert!(tls.serves(&tls.client(Some(&kept.client()))).await);
+}
+
+#[tokio::test]
+async fn an_authority_can_be_removed_while_the_revocation_list_of_another_is_out_of_date() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let removed = Authority::root("removed");
+    let list = removed.crl(&[], Duration::ZERO);
+    tls.write("crl.pem", &(tls.clients.revocation_lists() + &list));
+    reload(&tls, 1).await;
+    tls.write("ca.pem", &(tls.clients.authorities() + &removed.pem()));
+    reload(&tls, 2).await;
+    let old = tls.clients.root().crl(&[], 2 * VALIDITY);
+    tls.write("crl.pem", &(old + &list));
+    tls.gateway
+        .logged("the list of CN=clients is out of date")
+        .await;
+    let goes = connection(&tls, &removed.client()).await;
+    tls.write("ca.pem", &tls.clients.authorities());
+    within(|| goes.is_finished()).await;
+    assert!(
+        !tls.serves(&tls.client(Some(&tls.clients.root().client())))
+            .await
+    );
 }
 
 #[tokio::test]

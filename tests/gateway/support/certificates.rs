@@ -48,9 +48,20 @@ pub struct Leaf {
 
 impl Authority {
     pub fn root(name: &str) -> Self {
+        Self::root_from(authority(name))
+    }
+
+    /// A root whose certificate has expired.
+    pub fn expired_root(name: &str) -> Self {
+        let mut params = authority(name);
+        expired(&mut params);
+        Self::root_from(params)
+    }
+
+    fn root_from(params: CertificateParams) -> Self {
         let key = KeyPair::generate().unwrap();
         Self {
-            issuer: CertifiedIssuer::self_signed(authority(name), key).unwrap(),
+            issuer: CertifiedIssuer::self_signed(params, key).unwrap(),
             chain: Vec::new(),
         }
     }
