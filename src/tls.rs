@@ -5,20 +5,22 @@ mod certificate;
 
 pub(crate) mod pem;
 
+mod server_certificate;
+
 mod server_config;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{path::Path, sync::Arc};
 
 use rustls::{
     ServerConfig,
     pki_types::{CertificateDer, UnixTime},
     server::danger::ClientCertVerifier,
 };
+use tokio::sync::watch;
+use tracing::warn;
 
 pub(crate) use self::certificate::not_after;
+use self::server_certificate::{CurrentCertificate, ServerCertificate};
 use crate::{
     config::{ConfigError, TlsOptions},
     followed_files::{FollowedFiles, SettingFile},
@@ -30,8 +32,8 @@ pub(crate) struct ServerTls {
     pub(crate) config: Arc<ServerConfig>,
     /// Checks the certificates of clients; `None` if none are asked for.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
-    /// When the server's certificate ends.
-    pub(crate) not_after: SystemTime,
+    /// Which authority or revocation list is past its end.
+    ends: Result<(), ConfigError>,
 }
 
 impl ServerTls {
@@ -44,53 +46,88 @@ impl ServerTls {
         let verified = verifier.verify_client_cert(leaf, intermediates, UnixTime::now());
         verified.is_ok()
     }
+}
 
-    /// When the server's certificate ends, in seconds since 1970.
-    pub(crate) fn not_after_seconds(&self) -> u64 {
-        let since_epoch = self.not_after.duration_since(UNIX_EPOCH);
-        since_epoch.as_ref().map_or(0, Duration::as_secs)
+/// The files of the listeners' TLS. Those that say which clients are trusted are followed by themselves: a client must lose that
+/// trust also while the server's certificate cannot be used.
+pub(crate) struct TlsFiles {
+    certificate: FollowedFiles<Arc<ServerCertificate>>,
+    server: FollowedFiles<Arc<ServerTls>>,
+}
+
+impl TlsFiles {
+    /// Reads the files that the options name; `None` if the listeners speak no TLS.
+    ///
+    /// # Errors
+    ///
+    /// The first file that cannot be used, by its setting.
+    pub(crate) fn open(options: &TlsOptions) -> Result<Option<Self>, ConfigError> {
+        let (Some(cert), Some(key)) = (&options.tls_cert, &options.tls_key) else {
+            return Ok(None);
+        };
+        let files = pair(cert, key);
+        let certificate =
+            FollowedFiles::open("the certificate of the listeners", files, |files| {
+                ServerCertificate::read(files).map(Arc::new)
+            })?;
+        let (settings, files) = (options.clone(), files_of_trust(options));
+        let current = Arc::new(CurrentCertificate(certificate.subscribe()));
+        let server = FollowedFiles::open("the trust in clients", files, move |files| {
+            let server = server_config::build(&settings, files, Arc::clone(&current) as _)?;
+            // What else has changed must count: it may be an authority that was taken out.
+            if let Err(error) = &server.ends {
+                warn!(%error, "an authority or a revocation list of clients is out of date");
+            }
+            Ok(Arc::new(server))
+        })?;
+        server.subscribe().borrow().ends.clone()?;
+        Ok(Some(Self {
+            certificate,
+            server,
+        }))
+    }
+
+    /// Tells when the server's certificate of that moment ends, in seconds since 1970.
+    pub(crate) fn not_after(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
+        let certificate = self.certificate.subscribe();
+        move || certificate.borrow().not_after_seconds()
+    }
+
+    /// Follows the files: see [`FollowedFiles::follow`].
+    pub(crate) fn follow(
+        self,
+        reload: watch::Receiver<()>,
+        on_reload: impl Fn(bool) + Clone + Send + 'static,
+    ) -> watch::Receiver<Arc<ServerTls>> {
+        self.certificate.follow(reload.clone(), on_reload.clone());
+        self.server.follow(reload, on_reload)
     }
 }
 
-/// Reads the files that the options name; `None` if the listeners speak no TLS.
-///
-/// # Errors
-///
-/// The first file that cannot be used, by its setting.
-pub(crate) fn open(
-    options: &TlsOptions,
-) -> Result<Option<FollowedFiles<Arc<ServerTls>>>, ConfigError> {
-    let (Some(cert), Some(key)) = (&options.tls_cert, &options.tls_key) else {
-        return Ok(None);
-    };
-    let file = |flag, takes, path: &std::path::PathBuf| SettingFile {
+fn pair(cert: &Path, key: &Path) -> Vec<SettingFile> {
+    let takes_cert = "a PEM file of the server's certificate and its intermediates";
+    let takes_key = "a PEM file of the private key that belongs to --tls-cert";
+    vec![
+        file("--tls-cert", takes_cert, cert),
+        file("--tls-key", takes_key, key),
+    ]
+}
+
+/// The files that say which clients are trusted, in the order of [`server_config::build`].
+fn files_of_trust(options: &TlsOptions) -> Vec<SettingFile> {
+    let takes_ca = "a PEM file of the authorities that clients' certificates come from";
+    let takes_crl = "a PEM file of certificate revocation lists";
+    let ca = options.tls_client_ca.as_deref();
+    let crl = options.tls_client_crl.as_deref();
+    let ca = ca.map(|path| file("--tls-client-ca", takes_ca, path));
+    let crl = crl.map(|path| file("--tls-client-crl", takes_crl, path));
+    ca.into_iter().chain(crl).collect()
+}
+
+fn file(flag: &'static str, takes: &'static str, path: &Path) -> SettingFile {
+    SettingFile {
         flag,
         takes,
-        path: path.clone(),
-    };
-    let mut files = vec![
-        file(
-            "--tls-cert",
-            "a PEM file of the server's certificate and its intermediates",
-            cert,
-        ),
-        file(
-            "--tls-key",
-            "a PEM file of the private key that belongs to --tls-cert",
-            key,
-        ),
-    ];
-    if let Some(ca) = &options.tls_client_ca {
-        let takes = "a PEM file of the authorities that clients' certificates come from";
-        files.push(file("--tls-client-ca", takes, ca));
+        path: path.to_owned(),
     }
-    if let Some(crl) = &options.tls_client_crl {
-        let takes = "a PEM file of certificate revocation lists";
-        files.push(file("--tls-client-crl", takes, crl));
-    }
-    let settings = options.clone();
-    FollowedFiles::open("TLS of the listeners", files, move |contents| {
-        server_config::build(&settings, contents).map(Arc::new)
-    })
-    .map(Some)
 }

@@ -6,7 +6,7 @@ use std::{error::Error, fmt::Display};
 use clap::error::{ContextKind, ErrorKind};
 
 /// A setting that is wrong or missing.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct ConfigError(String);
 

@@ -30,7 +30,7 @@ use crate::{
     service::Service,
     signals,
     telemetry::{Telemetry, call_log::CallObserver, metrics::Metrics, tls_metrics::TlsMetrics},
-    tls::{self, ServerTls},
+    tls::TlsFiles,
     upstream::{self, Upstream},
 };
 
@@ -52,7 +52,7 @@ fn serve_with(
     settings: config::Telemetry,
     client: FollowedFiles<Client>,
 ) -> Result<(), Failure> {
-    let tls = tls::open(&config.tls)?;
+    let tls = TlsFiles::open(&config.tls)?;
     let runtime = runtime(config.worker_threads)?;
     let result = runtime.block_on(serve_until_signal(config, settings, client, tls));
     // A host name that is still being looked up must not hold up the end.
@@ -101,7 +101,7 @@ async fn serve_until_signal(
     config: &config::Serve,
     settings: config::Telemetry,
     client: FollowedFiles<Client>,
-    tls: Option<FollowedFiles<Arc<ServerTls>>>,
+    tls: Option<TlsFiles>,
 ) -> Result<(), Failure> {
     let readiness = Readiness::default();
     let key_readiness = readiness.clone();
@@ -172,6 +172,10 @@ fn warn_of_settings(config: &config::Serve) {
     if config.is_upstream_in_clear() {
         warn!("--upstream-url is http and not on this machine: keys and passwords travel in clear");
     }
+    let is_unix = |address: &Address| matches!(address, Address::Unix(..));
+    if config.tls.tls_cert.is_some() && config.listen.iter().all(is_unix) {
+        warn!("--tls-cert has no effect: --listen names Unix sockets alone, which speak no TLS");
+    }
     if config.attempts.caller_metadata.is_some() && config.tls.tls_client_ca.is_some() {
         warn!(
             "--caller-metadata comes before the names in clients' certificates: any client can send any metadata"
@@ -180,9 +184,8 @@ fn warn_of_settings(config: &config::Serve) {
 }
 
 /// Starts to follow the files of the listeners' TLS.
-fn follow_tls(files: FollowedFiles<Arc<ServerTls>>, reload: watch::Receiver<()>) -> TlsHandshakes {
-    let current = files.subscribe();
-    let metrics = TlsMetrics::new(move || current.borrow().not_after_seconds());
+fn follow_tls(files: TlsFiles, reload: watch::Receiver<()>) -> TlsHandshakes {
+    let metrics = TlsMetrics::new(files.not_after());
     let reloads = metrics.clone();
     let current = files.follow(reload, move |is_usable| reloads.count_reload(is_usable));
     TlsHandshakes::new(current, metrics)

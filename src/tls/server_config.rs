@@ -1,18 +1,20 @@
-//! Makes rustls' configuration for a server from the contents of the files.
+//! Makes rustls' configuration for a server from the files that say which clients are trusted.
 
 use std::sync::Arc;
 
 use rustls::{
-    ConfigBuilder, Error, RootCertStore, ServerConfig, SupportedProtocolVersion, WantsVerifier,
+    ConfigBuilder, RootCertStore, ServerConfig, SupportedProtocolVersion, WantsVerifier,
     crypto::ring,
-    pki_types::CertificateRevocationListDer,
-    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
+    server::{
+        NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
+        danger::ClientCertVerifier,
+    },
     version::{TLS12, TLS13},
 };
 
 use super::{
     ServerTls,
-    certificate::{check_authority, check_revocation_list, check_server},
+    certificate::{check_authority, check_authority_end, check_revocation_list_end},
     pem,
 };
 use crate::{
@@ -20,36 +22,25 @@ use crate::{
     followed_files::Contents,
 };
 
-/// The places of the files.
-const CERT: usize = 0;
-const KEY: usize = 1;
-const CLIENT_CA: usize = 2;
-const CLIENT_CRL: usize = 3;
-
 /// gRPC alone, so a client that speaks HTTP/1.1 is refused during the handshake.
 const ALPN: &[u8] = b"h2";
 
+/// Reads the file of the clients' authorities and that of their revocation lists, as far as there are any.
 pub(super) fn build(
     options: &TlsOptions,
     files: &[Contents<'_>],
+    certificate: Arc<dyn ResolvesServerCert>,
 ) -> Result<ServerTls, ConfigError> {
-    let (cert_file, key_file) = (&files[CERT], &files[KEY]);
-    let in_cert_file = |why| cert_file.error(why);
-    let chain = pem::certificates(&cert_file.bytes).map_err(in_cert_file)?;
-    let not_after = check_server(&chain[0]).map_err(in_cert_file)?;
-    let key = pem::private_key(&key_file.bytes).map_err(|why| key_file.error(why))?;
     let verifier = files
-        .get(CLIENT_CA)
-        .map(|ca| verifier(options, ca, files.get(CLIENT_CRL)));
-    let verifier = verifier.transpose()?;
+        .first()
+        .map(|ca| verifier(options, ca, files.get(1)))
+        .transpose()?;
     let builder = builder(options.min_version());
     let builder = match &verifier {
         Some(verifier) => builder.with_client_cert_verifier(Arc::clone(verifier)),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder
-        .with_single_cert(chain, key)
-        .map_err(|error| pair_error(&error, cert_file, key_file))?;
+    let mut config = builder.with_cert_resolver(certificate);
     config.alpn_protocols = vec![ALPN.to_vec()];
     // A client that resumes a session is not verified again: its certificate might have ended, or be revoked.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -57,8 +48,25 @@ pub(super) fn build(
     Ok(ServerTls {
         config: Arc::new(config),
         verifier,
-        not_after,
+        ends: check_ends(files),
     })
+}
+
+/// Checks that no authority and no revocation list is past its end.
+fn check_ends(files: &[Contents<'_>]) -> Result<(), ConfigError> {
+    if let Some(ca) = files.first() {
+        let authorities = pem::certificates(&ca.bytes);
+        authorities
+            .and_then(|all| all.iter().try_for_each(check_authority_end))
+            .map_err(|why| ca.error(why))?;
+    }
+    if let Some(crl) = files.get(1) {
+        let lists = pem::revocation_lists(&crl.bytes);
+        lists
+            .and_then(|all| all.iter().try_for_each(check_revocation_list_end))
+            .map_err(|why| crl.error(why))?;
+    }
+    Ok(())
 }
 
 fn builder(min: TlsVersion) -> ConfigBuilder<ServerConfig, WantsVerifier> {
@@ -85,7 +93,7 @@ fn verifier(
         builder = builder.allow_unauthenticated();
     }
     if let Some(crl) = crl {
-        let lists = revocation_lists(&crl.bytes).map_err(|why| crl.error(why))?;
+        let lists = pem::revocation_lists(&crl.bytes).map_err(|why| crl.error(why))?;
         builder = builder
             .with_crls(lists)
             .only_check_end_entity_revocation()
@@ -99,12 +107,6 @@ fn verifier(
     })
 }
 
-fn revocation_lists(pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
-    let lists = pem::revocation_lists(pem)?;
-    lists.iter().try_for_each(check_revocation_list)?;
-    Ok(lists)
-}
-
 fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
     let mut store = RootCertStore::empty();
     for certificate in pem::certificates(pem)? {
@@ -113,12 +115,4 @@ fn authorities(pem: &[u8]) -> Result<RootCertStore, String> {
         added.map_err(|_| "a certificate in it cannot be used".to_owned())?;
     }
     Ok(store)
-}
-
-/// What is wrong with the pair of a certificate and a key.
-fn pair_error(error: &Error, cert: &Contents<'_>, key: &Contents<'_>) -> ConfigError {
-    match error {
-        Error::InvalidCertificate(_) => cert.error("its first certificate cannot be used"),
-        error => key.error(pem::key_problem(error)),
-    }
 }

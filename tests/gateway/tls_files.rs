@@ -9,7 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use rcgen::{PKCS_ECDSA_P256_SHA256, PKCS_ED25519};
@@ -19,7 +19,7 @@ use tokio::time::sleep;
 use crate::support::{
     api::{Api, Reply},
     certificates::{Authority, Leaf, VALIDITY},
-    gateway::{Call, Gateway, KEY, Plain, run, within},
+    gateway::{Call, Gateway, KEY, Plain, program, run, within},
     tls_client::TlsClient,
     tls_gateway::TlsGateway,
 };
@@ -90,6 +90,7 @@ fn a_bad_file_is_said_at_the_start_with_what_would_be_right() {
     let future = clients.client_with(|server| {
         server.not_before = (SystemTime::now() + Duration::from_secs(60)).into();
     });
+    let (purpose, ended) = (clients.client(), Authority::expired_root("ended"));
     let cut_off = |pem: &str| pem[..pem.len() - 40].to_owned();
     type Change = Box<dyn Fn(&mut Files)>;
     let cases: Vec<(Change, String)> = vec![
@@ -114,6 +115,10 @@ fn a_bad_file_is_said_at_the_start_with_what_would_be_right() {
             format!("{cert} (the certificate is not valid before "),
         ),
         (
+            Box::new(move |f| (f.cert, f.key) = (purpose.pem.clone(), purpose.key_pem())),
+            format!("{cert} (clients will refuse it: its extended key usage lacks serverAuth)"),
+        ),
+        (
             Box::new(|f| f.key.clear()),
             format!("{key} (no private key in it)"),
         ),
@@ -136,6 +141,10 @@ fn a_bad_file_is_said_at_the_start_with_what_would_be_right() {
         (
             Box::new(|f| f.ca += &f.cert),
             format!("{ca} (CN=server is no authority's certificate: it lacks CA:TRUE)"),
+        ),
+        (
+            Box::new(move |f| f.ca += &ended.pem()),
+            format!("{ca} (the certificate of CN=ended expired at "),
         ),
         (
             Box::new(|f| f.crl.clear()),
@@ -251,11 +260,39 @@ async fn a_bad_file_is_warned_of_later_and_the_old_ones_go_on() {
         }
     }
     let log = tls.gateway.log();
-    let warnings = log.matches("TLS of the listeners cannot be read again; the last one stays");
-    assert_eq!(warnings.count(), 5, "{log}");
+    for (name, expected) in [
+        ("the certificate of the listeners", 3),
+        ("the trust in clients", 2),
+    ] {
+        let warning = format!("{name} cannot be read again; the last one stays");
+        assert_eq!(log.matches(&warning).count(), expected, "{log}");
+    }
     assert!(!log.contains("PRIVATE KEY"), "{log}");
     let (ok, failed) = (tls.reloads("ok").await, tls.reloads("failed").await);
     assert_eq!((ok, failed), (0, 5));
+}
+
+#[tokio::test]
+async fn a_renewed_server_certificate_is_used_while_a_revocation_list_is_unusable() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let certificate = tls.clients.root().client();
+    let client = tls.client(Some(&certificate));
+    tls.write("crl.pem", "no list");
+    tls.gateway
+        .logged("no certificate revocation list in it")
+        .await;
+    let server = tls.authority.server(&PKCS_ED25519);
+    tls.write("server.pem", &server.pem);
+    tls.write("server-key.pem", &server.key_pem());
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let stream = client.connect(tls.gateway.address()).await.unwrap();
+        if stream.get_ref().1.peer_certificates().unwrap()[0] == server.chain[0] {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{}", tls.gateway.log());
+        sleep(Duration::from_millis(100)).await;
+    }
 }
 
 /// A folder of files as Kubernetes mounts it: they are links through `..data`, a link that is swapped.
@@ -306,7 +343,7 @@ async fn twenty_swaps_of_the_certificate_fail_no_call_and_new_connections_get_th
         within(|| {
             gateway
                 .log()
-                .matches("TLS of the listeners has changed")
+                .matches("the certificate of the listeners has changed")
                 .count()
                 == nth
         })
@@ -321,4 +358,27 @@ async fn twenty_swaps_of_the_certificate_fail_no_call_and_new_connections_get_th
     stop.store(true, Ordering::Relaxed);
     load.await.expect("no call has failed");
     println!("{} calls on one connection", calls.load(Ordering::Relaxed));
+}
+
+#[tokio::test]
+async fn certificates_for_unix_sockets_alone_are_warned_of() {
+    const WARNING: &str = "--tls-cert has no effect: --listen names Unix sockets alone";
+    let folder = tempfile::tempdir().unwrap();
+    let certificates = folder.path().join("certificates").display().to_string();
+    let socket = format!("unix:{}", folder.path().join("gateway.sock").display());
+    let start = |listen: &str| {
+        let options = [
+            "serve",
+            "--sandbox",
+            "--tls-self-signed",
+            &certificates,
+            "--listen",
+            listen,
+        ];
+        Gateway::start(program(&options))
+    };
+    start(&socket).logged(WARNING).await;
+    fs::remove_dir_all(&certificates).unwrap();
+    let both = start(&format!("{socket},127.0.0.1:0"));
+    assert!(!both.stopped().await.contains(WARNING));
 }

@@ -12,13 +12,14 @@ use tokio::{
 
 use crate::support::{
     api::{Reply, bytes},
-    certificates::{Authority, Leaf},
+    certificates::{Authority, Leaf, VALIDITY},
     frames::{DATA, END_HEADERS, END_STREAM, HEADERS, NO_SETTINGS, PREFACE, call_to, frame},
     gateway::{Call, Plain, within},
     tls_gateway::TlsGateway,
 };
 
-const CHANGED: &str = "TLS of the listeners has changed";
+const CHANGED: &str = "the trust in clients has changed";
+const CERTIFICATE_CHANGED: &str = "the certificate of the listeners has changed";
 
 /// An idle connection, which is finished when the gateway has closed it.
 async fn connection(tls: &TlsGateway, certificate: &Leaf) -> JoinHandle<()> {
@@ -37,8 +38,13 @@ async fn connection(tls: &TlsGateway, certificate: &Leaf) -> JoinHandle<()> {
 
 /// Has the gateway read its files, which have changed `nth` times.
 async fn reload(tls: &TlsGateway, nth: usize) {
+    reload_until(tls, CHANGED, nth).await;
+}
+
+/// Has the gateway read its files, and waits until it has logged that `nth` times.
+async fn reload_until(tls: &TlsGateway, message: &str, nth: usize) {
     tls.gateway.signal("HUP");
-    within(|| tls.gateway.log().matches(CHANGED).count() == nth).await;
+    within(|| tls.gateway.log().matches(message).count() == nth).await;
 }
 
 #[tokio::test]
@@ -99,6 +105,69 @@ async fn a_certificate_that_is_revoked_ends_its_connections() {
 }
 
 #[tokio::test]
+async fn a_client_can_be_revoked_while_the_servers_certificate_has_expired() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let end = SystemTime::now() + Duration::from_secs(4);
+    let server = tls.authority.server_until(end);
+    tls.write("server-key.pem", &server.key_pem());
+    tls.write("server.pem", &server.pem);
+    tls.gateway.signal("HUP");
+    let root = tls.clients.root();
+    let (kept, revoked) = (root.client(), root.client());
+    let stays = connection(&tls, &kept).await;
+    let goes = connection(&tls, &revoked).await;
+    tls.gateway.logged("the listeners has changed").await;
+    within(|| SystemTime::now() > end).await;
+    tls.write("crl.pem", &root.crl(&[&revoked], Duration::ZERO));
+    within(|| goes.is_finished()).await;
+    assert!(!stays.is_finished());
+}
+
+#[tokio::test]
+async fn an_authority_can_be_removed_while_the_servers_key_belongs_to_another_certificate() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let kept = Authority::root("kept");
+    let lists = tls.clients.revocation_lists() + &kept.crl(&[], Duration::ZERO);
+    tls.write("ca.pem", &(tls.clients.authorities() + &kept.pem()));
+    tls.write("crl.pem", &lists);
+    tls.gateway.logged("has changed").await;
+    let removed = tls.clients.root().client();
+    let goes = connection(&tls, &removed).await;
+    let other = tls.authority.server(&PKCS_ECDSA_P256_SHA256);
+    tls.write("server-key.pem", &other.key_pem());
+    tls.gateway
+        .logged("the key belongs to another certificate")
+        .await;
+    tls.write("ca.pem", &kept.pem());
+    within(|| goes.is_finished()).await;
+    assert!(!tls.serves(&tls.client(Some(&removed))).await);
+    assert!(tls.serves(&tls.client(Some(&kept.client()))).await);
+}
+
+#[tokio::test]
+async fn an_authority_can_be_removed_while_the_revocation_list_of_another_is_out_of_date() {
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let removed = Authority::root("removed");
+    let list = removed.crl(&[], Duration::ZERO);
+    tls.write("crl.pem", &(tls.clients.revocation_lists() + &list));
+    reload(&tls, 1).await;
+    tls.write("ca.pem", &(tls.clients.authorities() + &removed.pem()));
+    reload(&tls, 2).await;
+    let old = tls.clients.root().crl(&[], 2 * VALIDITY);
+    tls.write("crl.pem", &(old + &list));
+    tls.gateway
+        .logged("the list of CN=clients is out of date")
+        .await;
+    let goes = connection(&tls, &removed.client()).await;
+    tls.write("ca.pem", &tls.clients.authorities());
+    within(|| goes.is_finished()).await;
+    assert!(
+        !tls.serves(&tls.client(Some(&tls.clients.root().client())))
+            .await
+    );
+}
+
+#[tokio::test]
 async fn a_renewed_server_certificate_ends_no_connection() {
     let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
     let stays = connection(&tls, &tls.clients.root().client()).await;
@@ -106,7 +175,7 @@ async fn a_renewed_server_certificate_ends_no_connection() {
         let server = tls.authority.server(&PKCS_ECDSA_P256_SHA256);
         tls.write("server-key.pem", &server.key_pem());
         tls.write("server.pem", &server.pem);
-        reload(&tls, nth).await;
+        reload_until(&tls, CERTIFICATE_CHANGED, nth).await;
     }
     assert!(
         tls.serves(&tls.client(Some(&tls.clients.root().client())))

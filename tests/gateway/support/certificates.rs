@@ -48,9 +48,20 @@ pub struct Leaf {
 
 impl Authority {
     pub fn root(name: &str) -> Self {
+        Self::root_from(authority(name))
+    }
+
+    /// A root whose certificate has expired.
+    pub fn expired_root(name: &str) -> Self {
+        let mut params = authority(name);
+        expired(&mut params);
+        Self::root_from(params)
+    }
+
+    fn root_from(params: CertificateParams) -> Self {
         let key = KeyPair::generate().unwrap();
         Self {
-            issuer: CertifiedIssuer::self_signed(authority(name), key).unwrap(),
+            issuer: CertifiedIssuer::self_signed(params, key).unwrap(),
             chain: Vec::new(),
         }
     }
@@ -69,6 +80,13 @@ impl Authority {
     /// A server's certificate for this machine.
     pub fn server(&self, algorithm: &'static SignatureAlgorithm) -> Leaf {
         self.issue(server(), KeyPair::generate_for(algorithm).unwrap())
+    }
+
+    /// The same, until then.
+    pub fn server_until(&self, end: SystemTime) -> Leaf {
+        let mut params = server();
+        params.not_after = end.into();
+        self.issue(params, KeyPair::generate().unwrap())
     }
 
     /// A client's certificate with the name [`CLIENT`].
