@@ -2,7 +2,7 @@
 //! load, one after the other, so that a slow moment of the machine affects all of them.
 
 use crate::{
-    candidate::{CANDIDATES, Running},
+    candidate::{CANDIDATES, Running, check_spans},
     lab::Lab,
     load::run_directly,
 };
@@ -76,13 +76,15 @@ fn measure_round(lab: &Lab, plan: &Plan, samples: &mut [Samples; CANDIDATES.len(
             measure_turn(plan, &mut running[at], direct, &mut samples[at]);
         }
     }
+    let mut spans = 0.0;
     for (mut running, samples) in running.into_iter().zip(samples) {
         samples.peak_at_64.push(running.peak_memory());
         running.load(1000, plan.calls);
         running.load(1000, plan.calls);
         samples.peak_at_1000.push(running.peak_memory());
-        running.end();
+        spans += running.end();
     }
+    check_spans(spans);
 }
 
 fn measure_turn(plan: &Plan, running: &mut Running<'_>, direct: f64, samples: &mut Samples) {
