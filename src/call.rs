@@ -16,11 +16,11 @@ use tokio_util::{sync::CancellationToken, task::task_tracker::TaskTrackerToken};
 use tonic::Status;
 
 use crate::{
-    audit::SubjectHash,
     connect_info::ConnectInfo,
     error::{Error, chain},
     rpc::Rpc,
     status::Classification,
+    subject_hash::SubjectHash,
 };
 
 /// How long the caller waits. A name that is made once need not be parsed for each call.

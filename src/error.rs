@@ -16,6 +16,9 @@ pub(crate) enum Error {
     /// The policy does not allow it.
     #[error("the policy does not allow the call")]
     NotAllowed,
+    /// The authority of the client's certificate was taken away, or the certificate has expired or was revoked.
+    #[error("the client's certificate is no longer trusted")]
+    NoLongerTrusted,
     /// There is no such method.
     #[error("the method is unknown")]
     UnknownMethod,

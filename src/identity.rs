@@ -59,7 +59,7 @@ impl Identity {
         let is_dns_name =
             |name: &String| DnsName::try_from(name.strip_prefix("*.").unwrap_or(name)).is_ok();
         if !dns_names.iter().all(is_dns_name) {
-            return Err("the certificate has a DNS name that is none");
+            return Err("the certificate contains an invalid DNS name");
         }
         let subject = || vec![certificate.subject.to_string()];
         let found = [uris, dns_names]
@@ -86,7 +86,7 @@ impl Identity {
 fn check_uris(uris: &[String]) -> Result<(), &'static str> {
     let mut has_spiffe_id = false;
     for uri in uris {
-        let parsed = Url::parse(uri).map_err(|_| "the certificate has a URI that is none")?;
+        let parsed = Url::parse(uri).map_err(|_| "the certificate contains an invalid URI")?;
         match parsed.scheme() {
             "unix" => return Err("the certificate has the name of a Unix peer"),
             "spiffe" => has_spiffe_id = true,

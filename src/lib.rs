@@ -57,7 +57,7 @@ mod policy;
 
 mod app_key;
 
-mod audit;
+mod subject_hash;
 
 // The response path.
 mod envelope;

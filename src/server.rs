@@ -1,9 +1,10 @@
 //! The server: its services on its listeners, from the first call to the last.
 //!
 //! ```text
-//!   listener ─▶ connection limit ─▶ connection ─▶ call layer ─▶ routes: our rpcs, health, reflection
-//!   accepts     evicts idle ones    HTTP/2, age,  deadline, span,
-//!                                   graceful end  log line, details
+//!   listener ─▶ connection limit ─▶ connection ─────▶ call layer ─▶ routes: our rpcs, health, reflection
+//!   accepts     evicts idle ones    TLS, preface,     policy, deadline,
+//!                                   HTTP/2, age,      span, log line,
+//!                                   graceful end      details
 //! ```
 
 pub(crate) mod listener;
@@ -83,7 +84,7 @@ const MAX_MESSAGE: usize = 64 * 1024;
 const MAX_AUXILIARY_MESSAGE: usize = 4096;
 /// The lowest limit on messages being read at a time. It leaves room for a burst of legitimate calls.
 const MIN_READING: u32 = 1024;
-/// How long no call must be open before the drain is complete. A client may send one more before it sees the GOAWAY.
+/// The drain is complete when no call has been open for this long. A client may send one more before it sees the GOAWAY.
 const QUIET_PERIOD: Duration = Duration::from_millis(100);
 /// How long the remaining connections have to send their last responses and close after the drain.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
@@ -239,7 +240,8 @@ impl RunningServer {
         self.drain.cancel();
         self.connections.close();
         self.shared.shutdown.cancel();
-        // What is left are connections without a call: watches of the health service, peers that do not close.
+        // The connections that are left have no calls, or calls that have just been abandoned: watches of the health service,
+        // peers that do not close.
         let closed = timeout(FLUSH_TIMEOUT, self.connections.wait()).await;
         if closed.is_err() {
             info!("some connections are still open and are cut off");

@@ -13,7 +13,6 @@ use self::run_to_end::run_to_end;
 use crate::{
     app_key::AppKeys,
     attempt_limiter::AttemptLimiter,
-    audit::{AuditKey, HasSubject},
     call::Call,
     envelope::ApiErrorKind,
     error::Error,
@@ -22,6 +21,7 @@ use crate::{
     request_ids::RequestIds,
     rpc::UpstreamRelease,
     steps::{self, Step, StepContext},
+    subject_hash::{AuditKey, HasSubject},
     upstream::Upstream,
 };
 

@@ -131,7 +131,9 @@ fn row(error: &Error, is_read_only: bool) -> Row {
     match *error {
         Error::Invalid(_) => invalid(C::InvalidArgument),
         Error::TooMuchMetadata => invalid(C::ResourceExhausted),
-        Error::NotAllowed => not_sent(C::PermissionDenied, R::CallerNotAllowed, Caller),
+        Error::NotAllowed | Error::NoLongerTrusted => {
+            not_sent(C::PermissionDenied, R::CallerNotAllowed, Caller)
+        }
         Error::UnknownMethod => invalid(C::Unimplemented),
         // The specification's code for a message over the limit; tonic reports OUT_OF_RANGE.
         Error::Undecodable(C::OutOfRange) => invalid(C::ResourceExhausted),
@@ -275,6 +277,7 @@ mod tests {
             Error::Undecodable(Code::Unimplemented),
             Error::KeyMissing,
             Error::NotAllowed,
+            Error::NoLongerTrusted,
             Error::TooManyAttempts { retry_after },
             Error::TooManyResets { retry_after },
             Error::TooLarge { http_status: 200 },

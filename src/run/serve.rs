@@ -14,7 +14,6 @@ use crate::{
     address::Address,
     app_key::AppKeys,
     attempt_limiter::AttemptLimiter,
-    audit::{self, AuditKey},
     banner, config,
     endpoint::Endpoint,
     followed_files::FollowedFiles,
@@ -29,6 +28,7 @@ use crate::{
     },
     service::Service,
     signals,
+    subject_hash::{self, AuditKey},
     telemetry::{Telemetry, call_log::CallObserver, metrics::Metrics, tls_metrics::TlsMetrics},
     tls::TlsFiles,
     upstream::{self, Upstream},
@@ -223,6 +223,6 @@ fn audit_key(
     reload: &watch::Receiver<()>,
 ) -> Result<Option<AuditKey>, Failure> {
     let Some(path) = path else { return Ok(None) };
-    let key = audit::open(path)?.follow(reload.clone(), |_| ());
+    let key = subject_hash::open(path)?.follow(reload.clone(), |_| ());
     Ok(Some(AuditKey(key)))
 }

@@ -65,7 +65,7 @@ impl Authorization {
         }
     }
 
-    /// Decides about a call. The error refuses it.
+    /// Decides whether a call is allowed. [`Error::NotAllowed`] if it must not be served.
     fn decide<B>(
         &self,
         request: &Request<B>,
@@ -93,7 +93,7 @@ impl Authorization {
     }
 }
 
-/// Decides about a call, if there is a policy. The error refuses it.
+/// Decides whether a call is allowed; without a policy, each is. [`Error::NotAllowed`] if it must not be served.
 pub(super) fn authorize<B>(
     authorization: Option<&Authorization>,
     request: &Request<B>,

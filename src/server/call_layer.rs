@@ -140,7 +140,7 @@ where
                 .observer
                 .begin(rpc, request.headers(), client, arrival.into_std());
         if header_list_size(request.headers()) > MAX_METADATA {
-            // At once and not in the future, so that the metadata's memory goes.
+            // A response that is ready, not an async block, so that the metadata is freed now.
             return ready(observe_refusal(&Error::TooMuchMetadata, observation));
         }
         let (decision, authorized) = authorize(shared.authorization.as_ref(), &request, client);

@@ -32,8 +32,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const DRAIN_HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long an evicted connection may take to close.
 const EVICTION_GRACE: Duration = Duration::from_secs(1);
-/// How long calls of a client that is no longer trusted are still taken: it may have sent them before it sees the GOAWAY.
-/// HTTP/2 takes them until the client acknowledges that, which it need not do.
+/// How long calls of a client that is no longer trusted are accepted after the GOAWAY, because it may have sent them before
+/// it saw that. h2 itself accepts new calls until the client acknowledges a PING, and a client may never do so.
 const DISTRUST_GRACE: Duration = Duration::from_secs(1);
 /// How much longer than the call timeout an aged or evicted connection waits for its calls.
 const AGE_GRACE: Duration = Duration::from_secs(5);
@@ -41,8 +41,7 @@ const AGE_GRACE: Duration = Duration::from_secs(5);
 /// Why a connection ends.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// By the drain, or because others need its place.
-    Told,
+    DrainOrEviction,
     Aged,
     /// Its client is no longer trusted.
     Distrusted,
@@ -94,10 +93,10 @@ impl ConnectionServer {
     {
         let state = &*permit.state;
         let opened = tokio::select! {
-            // A handshake that is cut off is reported there.
+            // Polled first: it logs a handshake that is evicted.
             biased;
             opened = Box::pin(self.open(stream, client, &permit.state)) => opened,
-            () = until_handshake_ends(state) => None,
+            () = until_handshake_must_stop(state) => None,
         };
         let Some((stream, client, trust)) = opened else {
             return;
@@ -106,7 +105,7 @@ impl ConnectionServer {
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         let end = tokio::select! {
             _ = connection.as_mut() => return,
-            () = state.end.cancelled() => End::Told,
+            () = state.end.cancelled() => End::DrainOrEviction,
             () = until_aged(self.max_age) => End::Aged,
             () = until_distrusted(trust, &client) => End::Distrusted,
         };
@@ -150,7 +149,7 @@ impl ConnectionServer {
             let _ = timeout(EVICTION_GRACE, state.grace_over.cancelled()).await;
             // A write that was sent must be answered.
             let _ = timeout(calls, until_idle(state)).await;
-        } else if end != End::Told {
+        } else if end != End::DrainOrEviction {
             sleep(calls).await;
         } else {
             pending::<()>().await;
@@ -191,8 +190,8 @@ async fn until_distrusted(trust: Option<Trust>, client: &ConnectInfo) {
     }
 }
 
-/// Completes when a connection without a preface has to close.
-pub(super) async fn until_handshake_ends(state: &ConnectionState) {
+/// Completes when a handshake must stop: the gateway drains, or a newer connection needs the place.
+pub(super) async fn until_handshake_must_stop(state: &ConnectionState) {
     state.end.cancelled().await;
     if !state.is_evicted() {
         sleep(DRAIN_HANDSHAKE_TIMEOUT).await;

@@ -175,10 +175,14 @@ impl ConnectionState {
         self.refuses_calls.store(true, Ordering::Relaxed);
     }
 
-    /// Whether calls are still taken. The error refuses them.
+    /// Checks that the client is still trusted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoLongerTrusted`] if its calls must be refused.
     pub(super) fn check_trust(&self) -> Result<(), Error> {
         let is_trusted = !self.refuses_calls.load(Ordering::Relaxed);
-        is_trusted.then_some(()).ok_or(Error::NotAllowed)
+        is_trusted.then_some(()).ok_or(Error::NoLongerTrusted)
     }
 
     /// Connections with a lower value are evicted first.

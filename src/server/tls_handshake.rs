@@ -18,7 +18,7 @@ use tokio_util::sync::PollSemaphore;
 use tracing::warn;
 
 use super::{
-    connection::until_handshake_ends, connection_limit::ConnectionState,
+    connection::until_handshake_must_stop, connection_limit::ConnectionState,
     handshake_failure::HandshakeFailure, preface::close, trust::Trust,
 };
 use crate::{
@@ -27,14 +27,15 @@ use crate::{
     tls::{self, ServerTls},
 };
 
-/// How many handshakes are computed at a time, each for about a millisecond. The calls of open connections wait for no more.
-const MAX_COMPUTED: usize = 1;
+/// How many handshakes may be polled at a time. One poll takes up to a millisecond of CPU. The limit keeps a burst of
+/// handshakes from delaying calls on open connections.
+const MAX_CONCURRENT_POLLS: usize = 1;
 
 /// Makes TLS connections.
 #[derive(Clone, Debug)]
 pub(crate) struct TlsHandshakes {
     current: watch::Receiver<Arc<ServerTls>>,
-    computing: PollSemaphore,
+    polls: PollSemaphore,
     metrics: TlsMetrics,
 }
 
@@ -50,7 +51,7 @@ impl TlsHandshakes {
     pub(crate) fn new(current: watch::Receiver<Arc<ServerTls>>, metrics: TlsMetrics) -> Self {
         Self {
             current,
-            computing: PollSemaphore::new(Arc::new(Semaphore::new(MAX_COMPUTED))),
+            polls: PollSemaphore::new(Arc::new(Semaphore::new(MAX_CONCURRENT_POLLS))),
             metrics,
         }
     }
@@ -69,10 +70,10 @@ impl TlsHandshakes {
         let mut current = self.current.clone();
         let config = Arc::clone(&current.borrow_and_update().config);
         let handshake = TlsAcceptor::from(config).accept(stream).into_fallible();
-        let handshake = timeout_at(deadline, self.within_capacity(handshake));
+        let handshake = timeout_at(deadline, self.with_limited_polls(handshake));
         let accepted = tokio::select! {
             accepted = handshake => accepted,
-            () = until_handshake_ends(state) => {
+            () = until_handshake_must_stop(state) => {
                 if state.is_evicted() {
                     self.report(&HandshakeFailure::evicted(), remote);
                 }
@@ -100,11 +101,11 @@ impl TlsHandshakes {
         None
     }
 
-    /// Polls a handshake while few others are computing.
-    async fn within_capacity<F: Future>(&self, handshake: F) -> F::Output {
-        let (mut handshake, mut computing) = (pin!(handshake), self.computing.clone());
+    /// Polls a handshake, but never more than [`MAX_CONCURRENT_POLLS`] at a time.
+    async fn with_limited_polls<F: Future>(&self, handshake: F) -> F::Output {
+        let (mut handshake, mut polls) = (pin!(handshake), self.polls.clone());
         poll_fn(|cx| {
-            let _permit = ready!(computing.poll_acquire(cx));
+            let _permit = ready!(polls.poll_acquire(cx));
             Pin::as_mut(&mut handshake).poll(cx)
         })
         .await

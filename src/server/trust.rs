@@ -20,7 +20,7 @@ pub(super) struct Trust {
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// When the client's own certificate ends.
     pub(super) not_after: SystemTime,
-    /// What new connections are served with, unchanged since the chain was verified.
+    /// The TLS settings of new connections. Those that verified the chain are marked as seen, so a change is noticed.
     pub(super) current: watch::Receiver<Arc<ServerTls>>,
 }
 

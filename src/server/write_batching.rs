@@ -4,7 +4,8 @@
 
 use std::{future::poll_fn, task::Poll};
 
-/// The task of a connection, which goes to the end of the queue each time that it is woken.
+/// The task of a connection. Each time that it is woken it yields once before it polls the connection, so that the tasks of
+/// calls that are ready run first.
 pub(super) fn batch_writes(connection: impl Future<Output = ()>) -> impl Future<Output = ()> {
     let mut connection = Box::pin(connection);
     let mut has_yielded = false;

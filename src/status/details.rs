@@ -168,7 +168,7 @@ fn message_of_reason(reason: ErrorReason) -> &'static str {
         R::GatewayOverloaded => "The gateway is overloaded; nothing was sent.",
         R::TooManyAttempts => "Too many attempts; nothing was sent.",
         R::TooManyResets => "Too many resets; nothing was sent.",
-        R::CallerNotAllowed => "The policy does not allow this call; nothing was sent.",
+        R::CallerNotAllowed => "This caller may not make this call; nothing was sent.",
         R::GatewayShuttingDown => {
             "The gateway is going down; nothing was sent and the call may be repeated."
         }

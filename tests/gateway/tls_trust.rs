@@ -245,4 +245,8 @@ async fn a_client_that_ignores_the_end_of_trust_makes_no_more_calls() {
     }
     let log = tls.gateway.stopped().await;
     assert!(log.contains("\"outcome\":\"not_sent\""), "{log}");
+    assert!(
+        log.contains("\"error\":\"the client's certificate is no longer trusted\""),
+        "{log}"
+    );
 }
