@@ -38,15 +38,6 @@ const DISTRUST_GRACE: Duration = Duration::from_secs(1);
 /// How much longer than the call timeout an aged or evicted connection waits for its calls.
 const AGE_GRACE: Duration = Duration::from_secs(5);
 
-/// Why a connection ends.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum End {
-    DrainOrEviction,
-    Aged,
-    /// Its client is no longer trusted.
-    Distrusted,
-}
-
 /// A connection without TLS, or with it. Bytes are counted and stalls are noticed below TLS, which buffers what it writes.
 type OpenStream = Either<MonitoredIo<Stream>, Box<TlsStream<MonitoredIo<Stream>>>>;
 
@@ -103,17 +94,37 @@ impl ConnectionServer {
         };
         let service = TowerToHyperService::new(service(client.clone()));
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
-        let end = tokio::select! {
-            _ = connection.as_mut() => return,
-            () = state.end.cancelled() => End::DrainOrEviction,
-            () = until_aged(self.max_age) => End::Aged,
-            () = until_distrusted(trust, &client) => End::Distrusted,
+        let served = async {
+            let is_aged = tokio::select! {
+                _ = connection.as_mut() => return,
+                () = state.end.cancelled() => false,
+                () = until_aged(self.max_age) => true,
+            };
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                _ = connection => {}
+                () = self.until_grace_ends(state, is_aged) => {}
+            }
         };
-        connection.as_mut().graceful_shutdown();
         tokio::select! {
-            _ = connection => {}
-            () = self.until_grace_ends(state, end) => {}
+            () = served => {}
+            () = self.cut_off_when_distrusted(trust, &client, state) => {}
         }
+    }
+
+    /// Tells the connection to end when its client is no longer trusted, then has its calls refused, and completes when those
+    /// that were taken have ended.
+    async fn cut_off_when_distrusted(
+        &self,
+        trust: Option<Trust>,
+        client: &ConnectInfo,
+        state: &ConnectionState,
+    ) {
+        until_distrusted(trust, client).await;
+        state.end.cancel();
+        sleep(DISTRUST_GRACE).await;
+        state.refuse_calls();
+        sleep(self.call_timeout + AGE_GRACE).await;
     }
 
     /// Makes TLS, where the listener speaks it, and reads the first bytes. `None` if the peer does not speak HTTP/2, or is
@@ -139,17 +150,13 @@ impl ConnectionServer {
     }
 
     /// Completes when the connection's grace period ends.
-    async fn until_grace_ends(&self, state: &ConnectionState, end: End) {
+    async fn until_grace_ends(&self, state: &ConnectionState, is_aged: bool) {
         let calls = self.call_timeout + AGE_GRACE;
-        if end == End::Distrusted {
-            sleep(DISTRUST_GRACE).await;
-            state.refuse_calls();
-        }
         if state.is_evicted() {
             let _ = timeout(EVICTION_GRACE, state.grace_over.cancelled()).await;
             // A write that was sent must be answered.
             let _ = timeout(calls, until_idle(state)).await;
-        } else if end != End::DrainOrEviction {
+        } else if is_aged {
             sleep(calls).await;
         } else {
             pending::<()>().await;

@@ -13,7 +13,9 @@ use tokio::{
 use crate::support::{
     api::{Reply, bytes},
     certificates::{Authority, Leaf, VALIDITY},
-    frames::{DATA, END_HEADERS, END_STREAM, HEADERS, NO_SETTINGS, PREFACE, call_to, frame},
+    frames::{
+        DATA, END_HEADERS, END_STREAM, HEADERS, NO_SETTINGS, PREFACE, call_to, frame, reason,
+    },
     gateway::{Call, Plain, within},
     tls_gateway::TlsGateway,
 };
@@ -211,17 +213,22 @@ async fn a_write_in_flight_is_answered_when_trust_ends() {
     assert!(!tls.serves(&client).await);
 }
 
-#[tokio::test]
-async fn a_client_that_ignores_the_end_of_trust_makes_no_more_calls() {
+/// A client whose certificate is revoked while it is connected, and that acknowledges nothing, is soon refused.
+async fn is_refused_although_it_acknowledges_nothing(options: &[&str], ends_before: bool) {
     const PASSWORD: &str = "/autoshares.passwordreset.v1.PasswordResetService/UpdatePassword";
-    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, &[]).await;
+    let tls = TlsGateway::start(&PKCS_ECDSA_P256_SHA256, options).await;
     let certificate = tls.clients.root().client();
     let client = tls.client(Some(&certificate));
     let mut stream = client.connect(tls.gateway.address()).await.unwrap();
     let greeting = [PREFACE, NO_SETTINGS].concat();
     stream.write_all(&greeting).await.unwrap();
     // The gateway's first frame: it has verified the certificate.
-    stream.read_u8().await.unwrap();
+    let mut received = vec![stream.read_u8().await.unwrap()];
+    if ends_before {
+        while reason(&received).is_none() {
+            received.push(stream.read_u8().await.unwrap());
+        }
+    }
     let list = tls.clients.root().crl(&[&certificate], Duration::ZERO);
     tls.write("crl.pem", &list);
     reload(&tls, 1).await;
@@ -249,4 +256,15 @@ async fn a_client_that_ignores_the_end_of_trust_makes_no_more_calls() {
         log.contains("\"error\":\"the client's certificate is no longer trusted\""),
         "{log}"
     );
+}
+
+#[tokio::test]
+async fn a_client_that_ignores_the_end_of_trust_makes_no_more_calls() {
+    is_refused_although_it_acknowledges_nothing(&[], false).await;
+}
+
+#[tokio::test]
+async fn trust_ends_too_on_a_connection_that_is_ending_by_its_age() {
+    let age = ["--max-connection-age", "100ms"];
+    is_refused_although_it_acknowledges_nothing(&age, true).await;
 }
