@@ -5,7 +5,7 @@ mod object;
 mod pattern;
 mod rule;
 
-use std::{collections::HashSet, path::Path, sync::Arc};
+use std::{collections::HashSet, fmt, path::Path, sync::Arc};
 
 use http::HeaderMap;
 use serde::Deserialize;
@@ -22,12 +22,19 @@ use crate::{
 };
 
 /// A policy. What a deny rule matches is refused, and of the rest, what no allow rule matches.
-#[derive(Debug)]
 pub(crate) struct Policy {
     name: Arc<str>,
     deny_rules: Vec<Rule>,
     allow_rules: Vec<Rule>,
     audit: AuditOptions,
+}
+
+/// Shows no rule: the pattern of a header can be a secret.
+impl fmt::Debug for Policy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut policy = f.debug_struct("Policy");
+        policy.field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// What a policy is asked about.
@@ -96,11 +103,7 @@ impl Policy {
         flag: &'static str,
         path: &Path,
     ) -> Result<FollowedFiles<Arc<Self>>, ConfigError> {
-        let file = SettingFile {
-            flag,
-            takes: "a file with a policy in the format of gRFC A43",
-            path: path.to_owned(),
-        };
+        let file = SettingFile::new(flag, "a file with a policy in the format of gRFC A43", path);
         FollowedFiles::open("the policy", vec![file], |files| {
             let policy = Self::parse(&files[0].bytes).map(Arc::new);
             policy.map_err(|error| files[0].error(error))
@@ -300,5 +303,14 @@ mod tests {
                 "{options}"
             );
         }
+    }
+
+    #[test]
+    fn debug_shows_no_pattern() {
+        let policy = json!({"name": "keys", "allow_rules": [
+            {"name": "one", "request": {"headers": [{"key": "et-app-key", "values": ["canary"]}]}},
+        ]});
+        let policy = Policy::parse(policy.to_string().as_bytes()).unwrap();
+        assert!(!format!("{policy:?}").contains("canary"));
     }
 }

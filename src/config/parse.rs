@@ -161,9 +161,12 @@ pub(super) fn rpc_path(text: &str) -> Result<String, &'static str> {
 }
 
 pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
-    let header = text
-        .split_once('=')
-        .and_then(|(name, value)| Some((name.parse().ok()?, value.parse().ok()?)));
+    let header = text.split_once('=').and_then(|(name, value)| {
+        let mut value: HeaderValue = value.parse().ok()?;
+        // Debug does not show it: it may be a key.
+        value.set_sensitive(true);
+        Some((name.parse().ok()?, value))
+    });
     header.ok_or("takes NAME=VALUE, such as x-team=web")
 }
 

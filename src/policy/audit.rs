@@ -4,7 +4,7 @@ use serde::{Deserialize, de::IgnoredAny};
 
 use super::object::Object;
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct AuditOptions {
     audit_condition: AuditCondition,
@@ -35,11 +35,11 @@ impl AuditOptions {
 }
 
 /// A logger that a policy can name: one that the gateway stands in for, or one that may be missing.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(try_from = "Object<LoggerFile>")]
 struct Logger;
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct LoggerFile {
     name: String,

@@ -7,7 +7,7 @@ const EXPECTED: &str = "a pattern is text, text*, *text or *, and not empty";
 const EXPECTED_PATH: &str =
     "a path is /package.Service/Method, or a pattern that begins with / or *";
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(try_from = "String")]
 pub(super) enum Pattern {
     Exact(String),
@@ -43,7 +43,7 @@ impl Pattern {
 }
 
 /// A pattern of names. Unlike others it may be empty: then it stands for a caller without a certificate on TLS.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct PrincipalPattern(pub(super) Pattern);
 
@@ -59,7 +59,7 @@ impl TryFrom<String> for PrincipalPattern {
 }
 
 /// A pattern of paths. One that can match no path is refused: in a deny rule it would be a hole.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct PathPattern(pub(super) Pattern);
 

@@ -27,7 +27,7 @@ const UNSUPPORTED_HEADERS: [&str; 10] = [
 ];
 const EXPECTED_KEY: &str = "of the headers, all can be named but host, those of one connection, and those that begin with : or grpc-";
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Rule {
     pub(super) name: Name,
@@ -37,20 +37,20 @@ pub(super) struct Rule {
     request: Object<RequestPatterns>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Source {
     principals: Vec<PrincipalPattern>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RequestPatterns {
     paths: Vec<PathPattern>,
     headers: Vec<Object<HeaderPatterns>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct HeaderPatterns {
     key: Key,
@@ -93,7 +93,7 @@ fn joined_values<'a>(headers: &'a HeaderMap, key: &HeaderName) -> Option<Cow<'a,
 }
 
 /// The name of a policy or a rule.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Name(pub(super) Arc<str>);
 
@@ -109,7 +109,7 @@ impl TryFrom<String> for Name {
 }
 
 /// The name of a header that a rule can name.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(try_from = "String")]
 struct Key(HeaderName);
 
@@ -125,7 +125,7 @@ impl TryFrom<String> for Key {
 }
 
 /// Patterns of a header's value. As in the value, blanks around them do not count: with them a pattern could match nothing.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(try_from = "Vec<String>")]
 struct Values(Vec<Pattern>);
 
