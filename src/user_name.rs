@@ -12,21 +12,24 @@ pub(crate) fn normalized(name: &str) -> impl Iterator<Item = char> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Spellings of `robert.zak`.
+    pub(crate) const SPELLINGS: [&str; 7] = [
+        "Robert.Zak",
+        " robert.zak\t",
+        "\u{a0}ROBERT.ZAK",
+        "ｒｏｂｅｒｔ．ｚａｋ",
+        "robert.zak\u{200b}",
+        "rob\u{ad}ert.zak\0",
+        "robert. zak",
+    ];
 
     #[test]
     fn spellings_of_a_user_name_are_one_name() {
         let text = |name| normalized(name).collect::<String>();
-        for name in [
-            "Robert.Zak",
-            " robert.zak\t",
-            "\u{a0}ROBERT.ZAK",
-            "ｒｏｂｅｒｔ．ｚａｋ",
-            "robert.zak\u{200b}",
-            "rob\u{ad}ert.zak\0",
-            "robert. zak",
-        ] {
+        for name in SPELLINGS {
             assert_eq!(text(name), "robert.zak", "{name:?}");
         }
         assert_eq!(text("robertzak"), "robertzak");
