@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use crate::identity::Identity;
 
-/// What is known about a connection.
+/// The transport and the peer of a connection.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectInfo {
     pub(crate) transport: Transport,

@@ -26,10 +26,10 @@ const MAX_LEN: u64 = 1024 * 1024;
 /// A file and the setting that names it.
 #[derive(Debug)]
 pub(crate) struct SettingFile {
-    pub(crate) flag: &'static str,
-    /// What the setting takes: `a file with an application key`.
-    pub(crate) takes: &'static str,
-    pub(crate) path: PathBuf,
+    flag: &'static str,
+    /// The kind of file that the setting expects, for error messages.
+    takes: &'static str,
+    path: PathBuf,
 }
 
 /// What a file holds.
@@ -83,8 +83,8 @@ impl<T: Send + Sync + 'static> FollowedFiles<T> {
         self.value.subscribe()
     }
 
-    /// Follows the files, if there are any, as long as the value is in use: reads them every second and at each `reload`. While they are
-    /// unusable, the last value stays. `on_reload` is told of each new value (`true`), and of each failure that is logged.
+    /// Follows the files, if there are any, as long as the value is in use: reads them every second and at each `reload`.
+    /// While they are unusable, the last value stays. `on_reload` is told of each new value (`true`), and of each failure that is logged.
     pub(crate) fn follow(
         mut self,
         mut reload: watch::Receiver<()>,
@@ -166,6 +166,15 @@ impl Failures {
 }
 
 impl SettingFile {
+    /// The file at `path`, which `flag` names; `takes` is the kind of file, such as `a file with an application key`.
+    pub(crate) fn new(flag: &'static str, takes: &'static str, path: &Path) -> Self {
+        Self {
+            flag,
+            takes,
+            path: path.to_owned(),
+        }
+    }
+
     fn error(&self, why: impl Display) -> ConfigError {
         ConfigError::new(self.flag, format!("takes {} ({why})", self.takes))
     }
@@ -223,11 +232,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         fs::write(&path, "first").unwrap();
-        let file = SettingFile {
-            flag: "--text",
-            takes: "a text",
-            path: path.clone(),
-        };
+        let file = SettingFile::new("--text", "a text", &path);
         let files = FollowedFiles::open("the text", vec![file], text).unwrap();
         let (reload, reloads) = watch::channel(());
         let (changed, mut changes) = watch::channel(true);

@@ -1,11 +1,10 @@
 //! Who the peer of a connection is: the names that a policy is matched against.
 
 use reqwest::Url;
-use rustls::pki_types::{CertificateDer, DnsName};
+use rustls::pki_types::DnsName;
 use spiffe::SpiffeId;
 use x509_cert::{
     Certificate,
-    der::Decode,
     ext::pkix::{SubjectAltName, name::GeneralName},
 };
 
@@ -40,10 +39,8 @@ impl Identity {
     /// # Errors
     ///
     /// Why the certificate names nobody.
-    pub(crate) fn of_certificate(certificate: &CertificateDer<'_>) -> Result<Self, &'static str> {
-        let certificate = Certificate::from_der(certificate)
-            .map_err(|_| "the certificate cannot be read")?
-            .tbs_certificate;
+    pub(crate) fn of_certificate(certificate: &Certificate) -> Result<Self, &'static str> {
+        let certificate = &certificate.tbs_certificate;
         let names = certificate
             .get::<SubjectAltName>()
             .map_err(|_| "a name in the certificate cannot be read")?;
@@ -105,7 +102,13 @@ fn check_uris(uris: &[String]) -> Result<(), &'static str> {
 mod tests {
     use rcgen::{CertificateParams, CustomExtension, DnType, KeyPair, SanType};
 
+    use x509_cert::der::Decode;
+
     use super::*;
+
+    fn identity_in(der: &[u8]) -> Result<Identity, &'static str> {
+        Identity::of_certificate(&Certificate::from_der(der).unwrap())
+    }
 
     /// The identity in a certificate with these URIs and DNS names.
     fn identity(uris: &[&str], names: &[&str]) -> Result<Identity, &'static str> {
@@ -123,7 +126,7 @@ mod tests {
             .distinguished_name
             .push(DnType::OrganizationName, "Example");
         let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        Identity::of_certificate(certificate.der())
+        identity_in(certificate.der())
     }
 
     #[test]
@@ -203,10 +206,7 @@ mod tests {
             let extension = CustomExtension::from_oid_content(&[2, 5, 29, 17], names(tag, name));
             params.custom_extensions.push(extension);
             let certificate = params.self_signed(&KeyPair::generate().unwrap()).unwrap();
-            assert!(
-                Identity::of_certificate(certificate.der()).is_err(),
-                "{tag:x}"
-            );
+            assert!(identity_in(certificate.der()).is_err(), "{tag:x}");
         }
     }
 }

@@ -79,11 +79,11 @@ impl AuditKey {
 ///
 /// Why the file cannot be read, or that its key is too short.
 pub(crate) fn open(path: &Path) -> Result<FollowedFiles<hmac::Key>, ConfigError> {
-    let file = SettingFile {
-        flag: "--audit-key-file",
-        takes: "a file with a secret of at least 32 bytes",
-        path: path.to_owned(),
-    };
+    let file = SettingFile::new(
+        "--audit-key-file",
+        "a file with a secret of at least 32 bytes",
+        path,
+    );
     FollowedFiles::open("the audit key", vec![file], |files| {
         let is_line_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
         let bytes = &files[0].bytes;
@@ -91,7 +91,7 @@ pub(crate) fn open(path: &Path) -> Result<FollowedFiles<hmac::Key>, ConfigError>
         let key = &bytes[..bytes.len() - breaks.count()];
         match key.len() {
             MIN_LEN.. => Ok(hmac::Key::new(hmac::HMAC_SHA256, key)),
-            _ => Err(files[0].error("the one in it is shorter")),
+            _ => Err(files[0].error("the secret in it is shorter")),
         }
     })
 }

@@ -19,7 +19,7 @@ use rustls::{
 use tokio::sync::watch;
 use tracing::warn;
 
-pub(crate) use self::certificate::not_after;
+pub(crate) use self::server_certificate::certified_key;
 use self::server_certificate::{CurrentCertificate, ServerCertificate};
 use crate::{
     config::{ConfigError, TlsOptions},
@@ -108,8 +108,8 @@ fn pair(cert: &Path, key: &Path) -> Vec<SettingFile> {
     let takes_cert = "a PEM file of the server's certificate and its intermediates";
     let takes_key = "a PEM file of the private key that belongs to --tls-cert";
     vec![
-        file("--tls-cert", takes_cert, cert),
-        file("--tls-key", takes_key, key),
+        SettingFile::new("--tls-cert", takes_cert, cert),
+        SettingFile::new("--tls-key", takes_key, key),
     ]
 }
 
@@ -119,15 +119,7 @@ fn files_of_trust(options: &TlsOptions) -> Vec<SettingFile> {
     let takes_crl = "a PEM file of certificate revocation lists";
     let ca = options.tls_client_ca.as_deref();
     let crl = options.tls_client_crl.as_deref();
-    let ca = ca.map(|path| file("--tls-client-ca", takes_ca, path));
-    let crl = crl.map(|path| file("--tls-client-crl", takes_crl, path));
+    let ca = ca.map(|path| SettingFile::new("--tls-client-ca", takes_ca, path));
+    let crl = crl.map(|path| SettingFile::new("--tls-client-crl", takes_crl, path));
     ca.into_iter().chain(crl).collect()
-}
-
-fn file(flag: &'static str, takes: &'static str, path: &Path) -> SettingFile {
-    SettingFile {
-        flag,
-        takes,
-        path: path.to_owned(),
-    }
 }

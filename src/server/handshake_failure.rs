@@ -21,7 +21,7 @@ impl HandshakeFailure {
     }
 
     pub(super) fn evicted() -> Self {
-        Self::new("evicted", "others wanted to connect, and it had not ended")
+        Self::new("evicted", "a newer connection needed its place")
     }
 
     pub(super) fn no_alpn() -> Self {

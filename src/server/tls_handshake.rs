@@ -16,16 +16,13 @@ use tokio::{
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::PollSemaphore;
 use tracing::warn;
+use x509_cert::{Certificate, der::Decode};
 
 use super::{
     connection::until_handshake_must_stop, connection_limit::ConnectionState,
     handshake_failure::HandshakeFailure, preface::close, trust::Trust,
 };
-use crate::{
-    identity::Identity,
-    telemetry::tls_metrics::TlsMetrics,
-    tls::{self, ServerTls},
-};
+use crate::{identity::Identity, telemetry::tls_metrics::TlsMetrics, tls::ServerTls};
 
 /// How many handshakes may be polled at a time. One poll takes up to a millisecond of CPU. The limit keeps a burst of
 /// handshakes from delaying calls on open connections.
@@ -137,9 +134,10 @@ fn secure<S>(
             trust,
         });
     };
-    let read = Identity::of_certificate(leaf).and_then(|identity| {
-        let not_after = tls::not_after(leaf).map_err(|_| "the certificate cannot be read")?;
-        Ok((identity, not_after))
+    let read = Certificate::from_der(leaf).map_err(|_| "the certificate cannot be read");
+    let read = read.and_then(|leaf| {
+        let not_after = leaf.tbs_certificate.validity.not_after.to_system_time();
+        Ok((Identity::of_certificate(&leaf)?, not_after))
     });
     let (identity, not_after) = match read {
         Ok(read) => read,

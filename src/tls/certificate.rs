@@ -6,26 +6,12 @@ use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
 use x509_cert::{
     Certificate,
     crl::CertificateList,
-    der::{Decode, Error, oid::ObjectIdentifier},
+    der::{Decode, oid::ObjectIdentifier},
     ext::pkix::{BasicConstraints, ExtendedKeyUsage},
 };
 
 const SERVER_AUTH: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.6.1.5.5.7.3.1");
 const ANY_PURPOSE: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.5.29.37.0");
-
-/// When a certificate ends.
-///
-/// # Errors
-///
-/// If it cannot be read.
-pub(crate) fn not_after(certificate: &CertificateDer<'_>) -> Result<SystemTime, Error> {
-    let certificate = Certificate::from_der(certificate)?;
-    Ok(certificate
-        .tbs_certificate
-        .validity
-        .not_after
-        .to_system_time())
-}
 
 /// Checks that a server's certificate can be used now: rustls serves with one that has expired, or is a client's.
 /// Returns when it ends.
@@ -63,7 +49,7 @@ pub(super) fn check_authority(certificate: &CertificateDer<'_>) -> Result<(), St
     match is_authority {
         true => Ok(()),
         false => Err(format!(
-            "{subject} is no authority's certificate: it lacks CA:TRUE"
+            "{subject} is not an authority's certificate: it lacks CA:TRUE"
         )),
     }
 }

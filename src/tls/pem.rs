@@ -30,16 +30,6 @@ pub(crate) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, String> 
     }
 }
 
-/// Why a key cannot be used, given rustls' error.
-pub(crate) fn key_problem(error: &rustls::Error) -> &'static str {
-    match error {
-        rustls::Error::InconsistentKeys(_) => "the key belongs to another certificate",
-        _ => {
-            "the key is of a kind that is not supported; a key can be ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits"
-        }
-    }
-}
-
 fn sections<T: PemObject>(pem: &[u8], what: &str) -> Result<Vec<T>, String> {
     let sections: Result<Vec<_>, _> = T::pem_slice_iter(pem).collect();
     let sections = sections.map_err(|error| unreadable(&error, what))?;
@@ -54,7 +44,7 @@ fn unreadable(error: &Error, what: &str) -> String {
     match error {
         Error::NoItemsFound => format!("no {what} in it"),
         Error::MissingSectionEnd { .. } => "it is cut off: an END line is missing".to_owned(),
-        _ => "it is no PEM".to_owned(),
+        _ => "it is not PEM".to_owned(),
     }
 }
 

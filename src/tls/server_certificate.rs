@@ -16,6 +16,8 @@ use tokio::sync::watch;
 use super::{certificate::check_server, pem};
 use crate::{config::ConfigError, followed_files::Contents};
 
+const UNSUPPORTED_KEY: &str = "the key is of a kind that is not supported; a key can be ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits";
+
 /// A certificate, those between it and its root's, and its key.
 #[derive(Debug)]
 pub(super) struct ServerCertificate {
@@ -27,12 +29,8 @@ impl ServerCertificate {
     /// Reads the file of the certificate and that of the key.
     pub(super) fn read(files: &[Contents<'_>]) -> Result<Self, ConfigError> {
         let (cert_file, key_file) = (&files[0], &files[1]);
-        let in_cert_file = |why| cert_file.error(why);
-        let chain = pem::certificates(&cert_file.bytes).map_err(in_cert_file)?;
-        let not_after = check_server(&chain[0]).map_err(in_cert_file)?;
-        let key = pem::private_key(&key_file.bytes).map_err(|why| key_file.error(why))?;
-        let key = CertifiedKey::from_der(chain, key, &ring::default_provider())
-            .map_err(|error| pair_error(&error, cert_file, key_file))?;
+        let key = certified_key(cert_file, key_file)?;
+        let not_after = check_server(&key.cert[0]).map_err(|why| cert_file.error(why))?;
         Ok(Self {
             key: Arc::new(key),
             not_after,
@@ -46,12 +44,23 @@ impl ServerCertificate {
     }
 }
 
-/// What is wrong with the pair of a certificate and a key.
-fn pair_error(error: &Error, cert: &Contents<'_>, key: &Contents<'_>) -> ConfigError {
-    match error {
+/// Reads a certificate, those between it and its root's, and its key.
+///
+/// # Errors
+///
+/// Which of the files cannot be used, and why.
+pub(crate) fn certified_key(
+    cert: &Contents<'_>,
+    key: &Contents<'_>,
+) -> Result<CertifiedKey, ConfigError> {
+    let chain = pem::certificates(&cert.bytes).map_err(|why| cert.error(why))?;
+    let private_key = pem::private_key(&key.bytes).map_err(|why| key.error(why))?;
+    let paired = CertifiedKey::from_der(chain, private_key, &ring::default_provider());
+    paired.map_err(|error| match error {
         Error::InvalidCertificate(_) => cert.error("its first certificate cannot be used"),
-        error => key.error(pem::key_problem(error)),
-    }
+        Error::InconsistentKeys(_) => key.error("the key belongs to another certificate"),
+        _ => key.error(UNSUPPORTED_KEY),
+    })
 }
 
 /// Shows each new connection the certificate of that moment.

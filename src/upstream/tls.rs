@@ -1,12 +1,12 @@
 //! TLS to the API: its version, the certificates to trust, and the gateway's own certificate with its key.
 
 use reqwest::{Certificate, ClientBuilder, Identity, tls::Version};
-use rustls::{RootCertStore, crypto::ring, sign::CertifiedKey};
+use rustls::RootCertStore;
 
 use crate::{
     config::{ConfigError, Serve},
     followed_files::{Contents, SettingFile},
-    tls::pem,
+    tls::{certified_key, pem},
 };
 
 /// What the files hold.
@@ -24,10 +24,9 @@ pub(super) fn files(config: &Serve) -> Vec<SettingFile> {
         ("--upstream-cert", certificates, &config.upstream_cert),
         ("--upstream-key", key, &config.upstream_key),
     ];
-    let given = options.into_iter().filter_map(|(flag, takes, path)| {
-        let path = path.clone()?;
-        Some(SettingFile { flag, takes, path })
-    });
+    let given = options
+        .into_iter()
+        .filter_map(|(flag, takes, path)| Some(SettingFile::new(flag, takes, path.as_deref()?)));
     given.collect()
 }
 
@@ -76,17 +75,7 @@ fn trusted(ca: &Contents<'_>) -> Result<Vec<Certificate>, ConfigError> {
 
 /// The gateway's certificates and their key. reqwest's own errors do not say what is wrong with them.
 fn identity(certificates: &Contents<'_>, key: &Contents<'_>) -> Result<Identity, ConfigError> {
-    let in_certificates = |why| certificates.error(why);
-    let chain = pem::certificates(&certificates.bytes).map_err(in_certificates)?;
-    let private_key = pem::private_key(&key.bytes).map_err(|why| key.error(why))?;
-    CertifiedKey::from_der(chain, private_key, &ring::default_provider()).map_err(|error| {
-        match error {
-            rustls::Error::InvalidCertificate(_) => {
-                certificates.error("its first certificate cannot be used")
-            }
-            error => key.error(pem::key_problem(&error)),
-        }
-    })?;
+    certified_key(certificates, key)?;
     // Either file may hold both.
     let certificates = sections(&certificates.bytes, |label| label == "CERTIFICATE");
     let keys = sections(&key.bytes, |label| label.ends_with("PRIVATE KEY"));

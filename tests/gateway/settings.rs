@@ -346,7 +346,7 @@ fn a_file_that_cannot_be_used_is_named_by_its_setting() {
         (
             "--audit-key-file",
             file("short", &format!("{}\n\r\n", "x".repeat(31))),
-            format!("{audit_key} (the one in it is shorter)"),
+            format!("{audit_key} (the secret in it is shorter)"),
         ),
         (
             "--upstream-ca",

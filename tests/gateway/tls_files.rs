@@ -140,7 +140,7 @@ fn a_bad_file_is_said_at_the_start_with_what_would_be_right() {
         ),
         (
             Box::new(|f| f.ca += &f.cert),
-            format!("{ca} (CN=server is no authority's certificate: it lacks CA:TRUE)"),
+            format!("{ca} (CN=server is not an authority's certificate: it lacks CA:TRUE)"),
         ),
         (
             Box::new(move |f| f.ca += &ended.pem()),

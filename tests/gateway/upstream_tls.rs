@@ -260,7 +260,7 @@ fn a_certificate_or_a_key_that_cannot_be_used_is_named_with_the_reason() {
     for (content, why) in [
         ("", "no certificate in it"),
         (client.key.as_str(), "no certificate in it"),
-        (undecodable, "it is no PEM"),
+        (undecodable, "it is not PEM"),
         (no_certificate, "its first certificate cannot be used"),
     ] {
         files.write("wrong", content);
@@ -287,7 +287,7 @@ fn a_certificate_or_a_key_that_cannot_be_used_is_named_with_the_reason() {
             &old_way,
             "the key is encrypted; openssl pkey writes one that is not",
         ),
-        (undecodable, "it is no PEM"),
+        (undecodable, "it is not PEM"),
         (UNSUPPORTED_KEY, unsupported),
         (&other.key, "the key belongs to another certificate"),
     ] {
