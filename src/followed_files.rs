@@ -32,7 +32,7 @@ pub(crate) struct SettingFile {
     path: PathBuf,
 }
 
-/// What a file holds.
+/// The contents of a file.
 pub(crate) struct Contents<'a> {
     pub(crate) bytes: Vec<u8>,
     file: &'a SettingFile,
@@ -202,7 +202,7 @@ fn hash(hasher: &RandomState, contents: &[Contents<'_>]) -> u64 {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    // A pipe or a device may never end, or never begin.
+    // Reading a pipe or a device may block, or never end.
     if !fs::metadata(path)?.is_file() {
         return Err(io::Error::other("not a regular file"));
     }

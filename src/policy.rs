@@ -151,7 +151,7 @@ fn rules(list: &str, texts: &[&RawValue]) -> Result<Vec<Rule>, String> {
 
 /// Reads one rule. An error comes with the rule's name, if it has one.
 fn rule(text: &str) -> Result<Rule, (Option<String>, String)> {
-    /// Any rule, however wrong the rest of it is.
+    /// The name of a rule, even if the rest of it is invalid.
     #[derive(Deserialize)]
     struct Named {
         name: String,

@@ -74,7 +74,7 @@ impl TlsFiles {
         let current = Arc::new(CurrentCertificate(certificate.subscribe()));
         let server = FollowedFiles::open("the trust in clients", files, move |files| {
             let server = server_config::build(&settings, files, Arc::clone(&current) as _)?;
-            // What else has changed must count: it may be an authority that was taken out.
+            // Only a warning, so that the other changes take effect: an authority may have been taken out.
             if let Err(error) = &server.ends {
                 warn!(%error, "an authority or a revocation list of clients is out of date");
             }
@@ -87,7 +87,7 @@ impl TlsFiles {
         }))
     }
 
-    /// Tells when the server's certificate of that moment ends, in seconds since 1970.
+    /// Returns a function that says when the current server's certificate ends, in seconds since 1970.
     pub(crate) fn not_after(&self) -> impl Fn() -> u64 + Send + Sync + 'static {
         let certificate = self.certificate.subscribe();
         move || certificate.borrow().not_after_seconds()

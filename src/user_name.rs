@@ -1,4 +1,4 @@
-//! Makes the spellings of a user name one, for what counts users or joins their events.
+//! Normalizes user names, so that all spellings of a name count as one user, and their events are joined.
 
 use unicode_normalization::UnicodeNormalization;
 

@@ -85,7 +85,7 @@ pub struct AuthzOptions {
     /// caller may make every call
     #[arg(long, value_name = "FILE")]
     pub authz_policy: Option<PathBuf>,
-    /// What happens to calls that the policy does not allow: enforce refuses them, audit only logs and counts them
+    /// Whether calls that the policy does not allow are refused (enforce), or only logged and counted (audit)
     #[arg(long, value_name = "MODE", default_value = "enforce", value_parser = authz_mode)]
     pub authz_mode: AuthzMode,
 }

@@ -16,7 +16,7 @@ pub(super) struct AuditOptions {
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 enum AuditCondition {
     None,
-    /// Also that of a policy that names no condition.
+    /// The default, for a policy that names no condition.
     #[default]
     OnDeny,
     OnAllow,

@@ -92,7 +92,7 @@ fn remove_certificates(config: &config::Serve) {
     let tls = &config.tls;
     let server = [&tls.tls_cert, &tls.tls_key, &tls.tls_client_ca];
     for file in server.into_iter().flatten().chain([certificate, key]) {
-        // What cannot be removed is in the way of the next start, which names the directory.
+        // If this fails, the next start says that the directory is not empty.
         let _ = fs::remove_file(file);
     }
 }
@@ -161,7 +161,7 @@ fn admin(telemetry: &Telemetry, readiness: &Readiness) -> Admin {
     }
 }
 
-/// What each rpc calls of the API at that URL.
+/// The API's endpoint of each rpc, at that URL.
 fn endpoints(config: &config::Serve, base: &Url) -> [Endpoint; Rpc::ALL.len()] {
     let (version, release) = (&config.upstream_api_version, config.upstream_release);
     Rpc::ALL.map(|rpc| Endpoint::new(rpc, base, version, release))

@@ -112,8 +112,8 @@ impl ConnectionServer {
         }
     }
 
-    /// Tells the connection to end when its client is no longer trusted, then has its calls refused, and completes when those
-    /// that were taken have ended.
+    /// Ends the connection gracefully when its client is no longer trusted, and soon refuses its further calls. Completes when
+    /// the calls that were accepted before have had time to end.
     async fn cut_off_when_distrusted(
         &self,
         trust: Option<Trust>,

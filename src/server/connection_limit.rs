@@ -170,7 +170,7 @@ impl ConnectionState {
         self.is_evicted.load(Ordering::Relaxed)
     }
 
-    /// Has further calls refused, because the client is no longer trusted.
+    /// Refuses further calls, because the client is no longer trusted.
     pub(super) fn refuse_calls(&self) {
         self.refuses_calls.store(true, Ordering::Relaxed);
     }

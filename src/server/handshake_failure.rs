@@ -44,7 +44,7 @@ impl HandshakeFailure {
     }
 
     fn new(result: &'static str, error: &str) -> Self {
-        // Some of it is the peer's.
+        // The peer has a say in the text.
         let error = error.chars().take(MAX_ERROR).collect();
         Self { result, error }
     }

@@ -23,7 +23,7 @@ pub(super) async fn run_to_end<T: Send + 'static, E: Send + 'static>(
         }
     });
     let result = (&mut *work).await;
-    // It has ended, so that nothing has to go on.
+    // The work has ended, so nothing has to go on.
     drop(ScopeGuard::into_inner(work));
     result
 }

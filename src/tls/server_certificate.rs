@@ -63,7 +63,7 @@ pub(crate) fn certified_key(
     })
 }
 
-/// Shows each new connection the certificate of that moment.
+/// Gives each new connection the current certificate.
 #[derive(Debug)]
 pub(super) struct CurrentCertificate(pub(super) watch::Receiver<Arc<ServerCertificate>>);
 
