@@ -1,4 +1,11 @@
 //! One call on its way through the gateway: its deadline, its trace, and a record of what happens to it.
+//!
+//! A call is *cancelled* when there is nobody left to wait for its response: its caller has cancelled it, its deadline has
+//! passed, or the gateway refuses it, shuts down or panics.
+//!
+//! - A call that was not sent to the API by then is never sent, so its outcome is certain.
+//! - A read that was sent ends at once.
+//! - A write that was sent goes on until its [`Call::work_deadline`], so that the gateway learns what the API did.
 
 use std::{
     sync::{
@@ -57,10 +64,12 @@ pub(crate) struct CallRecord {
     subject: OnceLock<SubjectHash>,
 }
 
-/// The values of [`CallRecord::send_state`]. A call that is sent is never abandoned, and the other way round.
+/// The first value of [`CallRecord::send_state`]. Whichever of the other two comes first stays.
 const NOT_SENT: u8 = 0;
+/// The API may have seen the call. To cancel it does not change that.
 const SENT: u8 = 1;
-const ABANDONED: u8 = 2;
+/// The call was cancelled before it was sent, so it never is.
+const CANCELLED: u8 = 2;
 
 /// How a call failed.
 #[derive(Debug)]
@@ -73,26 +82,21 @@ pub(crate) struct Failure {
 impl CallRecord {
     /// Records that the API may see the call. It is called before the first byte of the request can leave.
     ///
-    /// `false`: the call was abandoned. Its caller learns that nothing was sent, so nothing may be.
+    /// `false`: the call was cancelled. Its caller learns that nothing was sent, so nothing may be.
     #[must_use]
     pub(crate) fn try_mark_sent(&self) -> bool {
-        self.transition_from_not_sent(SENT) != ABANDONED
+        self.transition_from_not_sent(SENT) != CANCELLED
     }
 
-    /// Keeps the call from being sent from now on. Returns whether the API may have seen it, or may yet see the call that it
-    /// repeats.
-    pub(crate) fn abandon(&self) -> bool {
+    /// Cancels the call: if it was not sent by now, it never is. Returns whether the API may have seen it, or may yet see the
+    /// call that it repeats.
+    pub(crate) fn cancel(&self) -> bool {
         let original_goes_on = self
             .original
             .lock()
             .as_ref()
             .is_some_and(|it| it.may_be_sent());
-        self.stop_sending() || original_goes_on
-    }
-
-    /// Keeps the call from being sent from now on. Returns whether it was sent before.
-    pub(crate) fn stop_sending(&self) -> bool {
-        self.transition_from_not_sent(ABANDONED) == SENT
+        self.transition_from_not_sent(CANCELLED) == SENT || original_goes_on
     }
 
     /// Sets the record of the call that this one repeats, while that call is under way.
@@ -101,7 +105,7 @@ impl CallRecord {
     }
 
     fn may_be_sent(&self) -> bool {
-        self.send_state.load(Ordering::Acquire) != ABANDONED
+        self.send_state.load(Ordering::Acquire) != CANCELLED
     }
 
     /// Whether the API may have seen the call.
@@ -168,8 +172,8 @@ impl Call {
         self.record.fail(error, self.rpc.is_read_only(), time_left)
     }
 
-    /// Abandons the call if there is no time left.
-    pub(crate) fn ensure_live(&self) -> Result<(), Error> {
+    /// Cancels the call if its deadline has passed or the gateway shuts down, and returns which.
+    pub(crate) fn ensure_not_cancelled(&self) -> Result<(), Error> {
         if self.shutdown.is_cancelled() {
             Err(self.shutting_down())
         } else if Instant::now() >= self.deadline {
@@ -179,27 +183,29 @@ impl Call {
         }
     }
 
-    /// Waits that long, unless the call has to be abandoned before.
+    /// Waits that long, unless the call is cancelled before.
     pub(crate) async fn pause(&self, duration: Duration) -> Result<(), Error> {
         tokio::select! {
-            error = self.until_abandoned() => Err(error),
+            error = self.until_cancelled() => Err(error),
             () = sleep(duration) => Ok(()),
         }
     }
 
-    /// Waits until the call has to be answered, abandons it, and returns the reason.
-    pub(crate) async fn until_deadline(&self) -> Error {
+    /// Waits until the deadline passes or the gateway shuts down, cancels the call, and returns which. (When the caller cancels
+    /// it, its future is dropped.)
+    pub(crate) async fn until_cancelled(&self) -> Error {
         tokio::select! {
             () = sleep_until(self.deadline) => self.timed_out(),
             () = self.shutdown.cancelled() => self.shutting_down(),
         }
     }
 
-    /// Waits until the REST call has to end, abandons the call, and returns the reason.
-    pub(crate) async fn until_abandoned(&self) -> Error {
+    /// As [`Self::until_cancelled`], but a write that was sent has until its `work_deadline`.
+    pub(crate) async fn until_work_deadline(&self) -> Error {
         let time_is_over = async {
             sleep_until(self.deadline).await;
-            if self.record.stop_sending() {
+            self.record.cancel();
+            if self.record.was_sent() {
                 sleep_until(self.work_deadline).await;
             }
         };
@@ -210,12 +216,12 @@ impl Call {
     }
 
     fn timed_out(&self) -> Error {
-        let sent = self.record.abandon();
+        let sent = self.record.cancel();
         Error::TimedOut { sent }
     }
 
     fn shutting_down(&self) -> Error {
-        let sent = self.record.abandon();
+        let sent = self.record.cancel();
         Error::ShuttingDown { sent }
     }
 }
@@ -283,16 +289,16 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_either_sent_or_abandoned() {
-        let (sent, abandoned) = (CallRecord::default(), CallRecord::default());
+    fn a_call_is_either_sent_or_cancelled() {
+        let (sent, cancelled) = (CallRecord::default(), CallRecord::default());
         assert!(
             sent.try_mark_sent() && sent.try_mark_sent(),
             "a body is polled more than once"
         );
-        assert!(sent.was_sent() && sent.abandon(), "it may have been seen");
-        assert!(!abandoned.abandon() && !abandoned.abandon());
+        assert!(sent.was_sent() && sent.cancel(), "it may have been seen");
+        assert!(!cancelled.cancel() && !cancelled.cancel());
         assert!(
-            !abandoned.was_sent() && !abandoned.try_mark_sent(),
+            !cancelled.was_sent() && !cancelled.try_mark_sent(),
             "what was said to be unsent must stay so"
         );
     }

@@ -75,7 +75,7 @@ use crate::{
     connect_info::ConnectInfo,
     proto::{FILE_DESCRIPTOR_SET, password_reset_service_server::PasswordResetServiceServer},
     service::Service,
-    telemetry::{call_log::CallObserver, metrics},
+    telemetry::{call_observer::CallObserver, metrics},
 };
 
 /// The longest message of a call, in bytes. The longest sensible one has some 3 KiB.
@@ -240,7 +240,7 @@ impl RunningServer {
         self.drain.cancel();
         self.connections.close();
         self.shared.shutdown.cancel();
-        // The connections that are left have no calls, or calls that have just been abandoned: watches of the health service,
+        // The connections that are left have no calls, or calls that have just been cancelled: watches of the health service,
         // peers that do not close.
         let closed = timeout(FLUSH_TIMEOUT, self.connections.wait()).await;
         if closed.is_err() {

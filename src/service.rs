@@ -99,7 +99,7 @@ impl Service {
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_panic| {
-                    let sent = working.record.abandon();
+                    let sent = working.record.cancel();
                     Err(Error::Panicked { sent }.into())
                 })
         });

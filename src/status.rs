@@ -101,7 +101,7 @@ impl Outcome {
         }
     }
 
-    /// The outcome of a call that was abandoned before a response arrived.
+    /// The outcome of a call that was cancelled before a response arrived.
     pub(crate) const fn if_sent(sent: bool) -> Self {
         if sent { Self::Unknown } else { Self::NotSent }
     }

@@ -2,12 +2,12 @@
 //! contains a field of a request or the body of a response.
 //!
 //! ```text
-//!   call ──▶ call_log ──▶ spans    one SERVER span, and below it a CLIENT span for each attempt
-//!                    ├──▶ metrics  duration, answers by reason, …
-//!                    └──▶ logging  one line
+//!   call ──▶ call_observer ──▶ spans    one SERVER span, and below it a CLIENT span for each try
+//!                         ├──▶ metrics  duration, results by reason, …
+//!                         └──▶ logging  one line
 //! ```
 
-pub(crate) mod call_log;
+pub(crate) mod call_observer;
 
 mod security_event;
 

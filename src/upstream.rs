@@ -33,7 +33,7 @@ use crate::{
     error::Error,
     readiness::Readiness,
     rpc::Rpc,
-    telemetry::{call_log::CallObserver, spans::ClientSpan},
+    telemetry::{call_observer::CallObserver, spans::ClientSpan},
 };
 
 /// How many calls in flight make a new one yield once more. With half as many, yielding would cost
@@ -88,7 +88,7 @@ impl Upstream {
     ) -> Result<ApiResponse, Error> {
         let app_key = request.app_key.to_str().unwrap_or_default();
         values.0.push(app_key.to_owned());
-        request.call.ensure_live()?;
+        request.call.ensure_not_cancelled()?;
         let admission = self.circuit_breaker.admit()?;
         let Ok(_permit) = self.in_flight.try_acquire() else {
             return Err(Error::Overloaded);
@@ -147,7 +147,7 @@ impl Upstream {
         let result = tokio::select! {
             biased;
             result = self.exchange(request, endpoint, &mut span) => result,
-            error = call.until_abandoned() => Err(error),
+            error = call.until_work_deadline() => Err(error),
         };
         if let Err(error) = &result {
             span.fail(error);

@@ -123,7 +123,7 @@ impl KeyedLimiter {
         tokio::select! {
             biased;
             result = reserve_all => result?,
-            error = call.until_abandoned() => return Err(error),
+            error = call.until_cancelled() => return Err(error),
         }
         Ok(attempt)
     }
@@ -197,9 +197,8 @@ impl Pending<'_> {
 
 impl Drop for Pending<'_> {
     fn drop(&mut self) {
-        // Without a settlement, the caller left or the handler panicked. A call that has not been
-        // sent by now never will be.
-        let costs = self.costs.unwrap_or_else(|| self.call.record.abandon());
+        // Without a settlement, the call is cancelled or the handler panicked.
+        let costs = self.costs.unwrap_or_else(|| self.call.record.cancel());
         for limit in &self.reserved {
             limit.bucket.lock().settle(costs, Instant::now());
             limit.settled.notify_one();

@@ -29,7 +29,9 @@ use crate::{
     service::Service,
     signals,
     subject_hash::{self, AuditKey},
-    telemetry::{Telemetry, call_log::CallObserver, metrics::Metrics, tls_metrics::TlsMetrics},
+    telemetry::{
+        Telemetry, call_observer::CallObserver, metrics::Metrics, tls_metrics::TlsMetrics,
+    },
     tls::TlsFiles,
     upstream::{self, Upstream},
 };

@@ -34,7 +34,7 @@ use crate::{
     connect_info::ConnectInfo,
     error::Error,
     rpc::Rpc,
-    telemetry::call_log::{CallObservation, CallObserver},
+    telemetry::call_observer::{CallObservation, CallObserver},
 };
 
 /// The most metadata that a call may have, in bytes as HTTP/2 counts them.
@@ -166,11 +166,12 @@ where
         let response = self.inner.call(request);
         Box::pin(async move {
             let response = respond(response, &call, &refused).await;
-            let finished = observation.finished(code_of(&response));
-            // The response need not wait for its span, its metrics and its log line: that saves 8 % of the added latency.
+            observation.set_response(code_of(&response));
+            // Dropping the observation records the call: its span, its metrics and its log line. The response need not wait for
+            // that, which saves 8 % of the added latency.
             tokio::spawn(async move {
                 yield_now().await;
-                drop((finished, open, call));
+                drop((observation, open, call));
             });
             Ok(response)
         })
@@ -220,7 +221,7 @@ async fn respond(
             let Ok(response) = response;
             with_details(response, call)
         }
-        error = call.until_deadline() => call.fail(&error).into_http(),
+        error = call.until_cancelled() => call.fail(&error).into_http(),
         () = until_refused(refused, call) => call.fail(&Error::Overloaded).into_http(),
     }
 }
@@ -241,12 +242,14 @@ fn with_details(response: Response<Body>, call: &Call) -> Response<Body> {
     }
 }
 
-fn observe_refusal(error: &Error, observation: CallObservation) -> Response<Body> {
+/// The status of a call that is refused, which is recorded.
+fn observe_refusal(error: &Error, mut observation: CallObservation) -> Response<Body> {
     let status = observation.record.fail(error, false, Duration::MAX);
-    drop(observation.finished(status.code()));
+    observation.set_response(status.code());
     status.into_http()
 }
 
+/// The status of a call that is refused, which is not recorded.
 fn refuse_unobserved(error: &Error) -> Response<Body> {
     CallRecord::default()
         .fail(error, false, Duration::MAX)
@@ -260,7 +263,7 @@ fn ready(response: Response<Body>) -> ResponseFuture {
 /// Completes when the call is refused to make room for others. Never completes if the call has been sent meanwhile.
 async fn until_refused(refused: &Notify, call: &Call) {
     refused.notified().await;
-    if call.record.abandon() {
+    if call.record.cancel() {
         pending::<()>().await;
     }
 }

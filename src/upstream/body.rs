@@ -1,6 +1,8 @@
-//! The body of a request. It marks the call as sent just before the first byte can leave, which decides
-//! whether a failed call's outcome is `not_sent`. If the call has been abandoned, the body fails, and
-//! nothing is sent.
+//! The body of a REST request, which marks its call as sent. hyper asks for the body once it has a connection, just before it
+//! writes the first byte. At that moment:
+//!
+//! - If the call is not cancelled, the body marks it as sent. From then on its outcome is no longer `not_sent`.
+//! - If the call is cancelled, the body returns an error, and hyper writes nothing.
 
 use std::{
     pin::Pin,
@@ -13,10 +15,7 @@ use http_body::{Body, Frame, SizeHint};
 
 use crate::call::CallRecord;
 
-/// A JSON body, or none.
-///
-/// The client takes JSON only once it has a connection to write it to. Without JSON, it asks once
-/// whether the body is at its end, when it has a connection and is about to write the head.
+/// A JSON body, or none. hyper asks for JSON by `poll_frame`, and without JSON by `is_end_stream`.
 pub(super) struct RequestBody {
     /// `None` once it is taken, or if there is none.
     pub(super) json: Option<Bytes>,
@@ -34,7 +33,7 @@ impl Body for RequestBody {
         Poll::Ready(if self.record.try_mark_sent() {
             self.json.take().map(|json| Ok(Frame::data(json)))
         } else {
-            Some(Err("the call was abandoned"))
+            Some(Err("the call was cancelled"))
         })
     }
 
@@ -43,8 +42,8 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        // A body that should be empty and is not at its end belongs to an abandoned call. The client
-        // polls for this one byte before it writes anything, and gets the error.
+        // Without JSON, only the body of a cancelled call is not at its end. As one byte is announced, hyper polls for it before
+        // it writes anything, and gets the error.
         let length = self.json.as_ref().map_or(1, Bytes::len);
         SizeHint::with_exact(length as u64)
     }
@@ -64,28 +63,28 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_write_is_sent_when_its_body_is_taken_and_never_after_it_was_abandoned() {
-        for abandoned in [false, true] {
+    async fn a_write_is_sent_when_its_body_is_taken_and_never_after_it_was_cancelled() {
+        for cancelled in [false, true] {
             let (mut body, record) = body(Some(Bytes::from_static(b"{}")));
             assert_eq!(
                 (body.is_end_stream(), body.size_hint().exact()),
                 (false, Some(2))
             );
             assert!(!record.was_sent(), "asked before there is a connection");
-            if abandoned {
-                assert!(!record.abandon());
+            if cancelled {
+                assert!(!record.cancel());
             }
             let frame =
                 std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
-            assert_eq!(frame.is_some_and(|frame| frame.is_ok()), !abandoned);
-            assert_eq!(record.was_sent(), !abandoned);
+            assert_eq!(frame.is_some_and(|frame| frame.is_ok()), !cancelled);
+            assert_eq!(record.was_sent(), !cancelled);
         }
     }
 
     #[tokio::test]
-    async fn a_read_that_was_abandoned_is_not_sent() {
+    async fn a_read_that_was_cancelled_is_not_sent() {
         let (mut body, record) = body(None);
-        assert!(!record.abandon());
+        assert!(!record.cancel());
         assert!(!body.is_end_stream());
         assert_eq!(body.size_hint().exact(), Some(1));
         let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
@@ -93,7 +92,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_is_sent_when_the_client_asks_for_its_end() {
+    fn a_read_is_sent_when_hyper_asks_for_its_end() {
         let (body, record) = body(None);
         assert_ne!(
             body.size_hint().exact(),

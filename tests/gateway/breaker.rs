@@ -259,16 +259,16 @@ async fn after_two_failed_trial_calls_the_gateway_is_not_ready_until_another_may
 }
 
 #[tokio::test]
-async fn a_read_on_trial_that_its_caller_abandons_leaves_its_place_to_the_next() {
+async fn a_read_on_trial_that_its_caller_cancels_leaves_its_place_to_the_next() {
     let address = closed();
     let gateway = Gateway::before(&format!("http://{address}"));
     let mut client = gateway.client().await;
     open(&mut client).await;
     let api = Api::start_at(address, Reply::json(200, Password.success())).await;
     api.first([Reply::Silence]);
-    let abandoned = tokio::spawn(trial_of(Question, client.clone()));
+    let cancelled = tokio::spawn(trial_of(Question, client.clone()));
     within(|| api.waiting() == 1).await;
-    abandoned.abort();
+    cancelled.abort();
     within(|| api.closed() == 1).await;
     assert!(!reachable(&gateway).await);
     Password.make(&mut client, Plain).await.unwrap();
@@ -283,9 +283,9 @@ async fn a_write_on_trial_closes_the_circuit_after_its_caller_has_left() {
     open(&mut client).await;
     let held = bytes(200, &[], Password.success().as_bytes());
     let api = Api::start_at(address, Reply::Held(held)).await;
-    let abandoned = tokio::spawn(trial(client));
+    let cancelled = tokio::spawn(trial(client));
     within(|| api.waiting() == 1).await;
-    abandoned.abort();
+    cancelled.abort();
     gateway.logged("CANCELLED").await;
     assert!(!reachable(&gateway).await);
     api.release();

@@ -1,4 +1,4 @@
-//! Observes each call from its arrival to its end: one span, one measurement and one log line.
+//! Observes each call from its arrival to its end, and then records it: its server span, its metrics and its log line.
 
 use std::{
     sync::Arc,
@@ -31,7 +31,7 @@ pub(crate) struct CallObserver {
     pub(crate) propagates_trace_context: bool,
 }
 
-/// A call that is being observed. It is recorded when it is dropped; if it is not finished by then, its caller has
+/// A call that is being observed. **It is recorded when this is dropped.** If it has no response by then, its caller has
 /// cancelled it.
 #[derive(Debug)]
 pub(crate) struct CallObservation {
@@ -45,8 +45,8 @@ pub(crate) struct CallObservation {
     pub(crate) record: Arc<CallRecord>,
     /// What the policy says about the call; `None` without a policy.
     pub(crate) decision: Option<Decision>,
-    /// The status that the caller gets, and how long that took; `None` until it is finished.
-    end: Option<(Code, Duration)>,
+    /// The status that the caller gets, and how long that took; `None` until there is a response.
+    response: Option<(Code, Duration)>,
 }
 
 /// Logs at INFO, WARN or ERROR. The macros of `tracing` take only a constant level.
@@ -89,22 +89,25 @@ impl CallObserver {
             client: client.clone(),
             record: Arc::default(),
             decision: None,
-            end: None,
+            response: None,
         }
     }
 }
 
 impl CallObservation {
-    /// The call with the status that its caller gets.
-    pub(crate) fn finished(mut self, code: Code) -> Self {
-        self.end = Some((code, self.arrival.elapsed()));
-        self
+    /// Sets the status of the response, which the caller gets now. The call is recorded with it on drop.
+    pub(crate) fn set_response(&mut self, code: Code) {
+        self.response = Some((code, self.arrival.elapsed()));
     }
 
-    fn log(&self, code: Code, duration: Duration, failure: Option<&Failure>) {
+    fn log(
+        &self,
+        code: Code,
+        duration: Duration,
+        failure: Option<&Failure>,
+        outcome: Option<Outcome>,
+    ) {
         let classification = failure.map(|failure| failure.classification);
-        let cancelled = (code == Code::Cancelled).then(|| Outcome::if_sent(self.record.abandon()));
-        let outcome = classification.map(|it| it.outcome).or(cancelled);
         let audited = self.decision.as_ref().filter(|it| it.is_audited);
         let span = self.span.span();
         let ids = Some(span.span_context()).filter(|ids| ids.is_valid());
@@ -142,16 +145,17 @@ impl CallObservation {
 impl Drop for CallObservation {
     fn drop(&mut self) {
         let cancelled = || (Code::Cancelled, self.arrival.elapsed());
-        let (code, duration) = self.end.unwrap_or_else(cancelled);
+        let (code, duration) = self.response.unwrap_or_else(cancelled);
+        let cancelled = (code == Code::Cancelled).then(|| Outcome::if_sent(self.record.cancel()));
         let failure = self.record.failure();
+        let outcome = failure.map(|it| it.classification.outcome).or(cancelled);
         spans::finish(&self.span, code, failure);
         self.metrics.call_ended(self.rpc, code, failure, duration);
-        self.log(code, duration, failure);
+        self.log(code, duration, failure, outcome);
     }
 }
 
-/// Logs that a write has succeeded although its caller had left or its deadline had passed. Its own line, which was written
-/// then, could not say so.
+/// Logs that a write has succeeded after it was cancelled. Its own line, which was written then, could not say so.
 pub(crate) fn log_late_success(call: &Call) {
     let event = security_event(Some(call.rpc), Code::Ok, None, call.record.was_sent());
     let subject = call.record.subject();
