@@ -39,9 +39,9 @@ impl AppKeys {
 /// # Errors
 ///
 /// Why the file cannot be read, or that it holds no key.
-pub(crate) fn open(path: &Path) -> Result<FollowedFiles<HeaderValue>, ConfigError> {
+pub(crate) fn load(path: &Path) -> Result<FollowedFiles<HeaderValue>, ConfigError> {
     let file = SettingFile::new("--app-key-file", "a file with an application key", path);
-    FollowedFiles::open("the application key", vec![file], |files| {
+    FollowedFiles::load("the application key", vec![file], |files| {
         let text = str::from_utf8(&files[0].bytes).unwrap_or_default();
         let key = parse_app_key(text.trim_end_matches(['\r', '\n']));
         key.ok_or_else(|| files[0].error("no key in it"))

@@ -6,7 +6,7 @@
 //! nothing. Each reserves a token before it is sent, so a thousand concurrent attempts get no further than
 //! a thousand sequential ones.
 
-mod client_id;
+mod caller_id;
 mod limiter;
 mod token_bucket;
 
@@ -14,7 +14,7 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use http::HeaderName;
 
-pub(crate) use self::client_id::ClientId;
+pub(crate) use self::caller_id::CallerId;
 use self::limiter::KeyedLimiter;
 use crate::{
     call::Call,
@@ -70,14 +70,14 @@ impl AttemptLimiter {
     pub(crate) async fn limit<T>(
         &self,
         attempts: &[Attempt<'_>],
-        client: ClientId,
+        caller: CallerId,
         call: &Call,
         send: impl AsyncFnOnce() -> Result<T, Error>,
     ) -> Result<T, Error> {
         let mut pending = Vec::new();
         for attempt in attempts {
             let (limiter, key) = match attempt {
-                Attempt::Code => (&self.codes, client.0),
+                Attempt::Code => (&self.codes, caller.0),
                 Attempt::Answer(user) => (&self.answers, self.user_id(user)),
                 Attempt::Reset(user) => (&self.resets, self.user_id(user)),
             };
@@ -131,7 +131,7 @@ fn is_outage(error: &ApiError) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        envelope::{ApiError, ApiResponse, RequestValues},
+        envelope::{ApiError, ApiResponse, PrivateValues},
         user_name::tests::SPELLINGS,
     };
 
@@ -153,7 +153,7 @@ mod tests {
             content_type: None,
             retry_after: None,
             body: String::new(),
-            values: RequestValues::default(),
+            values: PrivateValues::default(),
         };
         Err(Error::Api(ApiError::without_details(kind, &response)))
     }

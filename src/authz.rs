@@ -13,7 +13,7 @@ use crate::{
 ///
 /// If the policy cannot be read or is invalid.
 pub(crate) fn authz(config: &config::Authz) -> Result<(bool, String), ConfigError> {
-    let file = Policy::open("--policy", &config.policy)?;
+    let file = Policy::load("--policy", &config.policy)?;
     let decision = file.subscribe().borrow().decide(&Request {
         principals: &config.principal,
         path: &config.path,

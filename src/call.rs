@@ -37,7 +37,7 @@ pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeou
 #[derive(Debug)]
 pub(crate) struct Call {
     pub(crate) rpc: Rpc,
-    pub(crate) client: ConnectInfo,
+    pub(crate) caller: ConnectInfo,
     /// When the call is answered at the latest: at its caller's deadline, or when `--timeout` is over.
     pub(crate) deadline: Instant,
     /// When its REST call ends at the latest. A write that was sent goes on after the deadline of its caller.
@@ -49,7 +49,7 @@ pub(crate) struct Call {
     /// Cancelled when the gateway cannot wait for the call any longer.
     pub(crate) shutdown: CancellationToken,
     /// The drain waits until it is dropped.
-    pub(crate) _open: TaskTrackerToken,
+    pub(crate) _running: TaskTrackerToken,
     pub(crate) record: Arc<CallRecord>,
 }
 
@@ -273,7 +273,7 @@ mod tests {
         pub(crate) fn for_test(rpc: Rpc, time: Duration) -> Self {
             Self {
                 rpc,
-                client: ConnectInfo {
+                caller: ConnectInfo {
                     transport: Transport::Unix,
                     identity: Arc::default(),
                 },
@@ -282,7 +282,7 @@ mod tests {
                 callers_deadline: None,
                 trace: Context::new(),
                 shutdown: CancellationToken::new(),
-                _open: TaskTracker::new().token(),
+                _running: TaskTracker::new().token(),
                 record: Arc::default(),
             }
         }

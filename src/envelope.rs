@@ -37,7 +37,7 @@ mod result;
 use std::time::Duration;
 
 use self::json::{JsonObject, Text};
-pub(crate) use self::redact::RequestValues;
+pub(crate) use self::redact::PrivateValues;
 
 /// A complete HTTP response of the API. It has no `Debug`, because the body may hold a token.
 pub(crate) struct ApiResponse {
@@ -48,7 +48,7 @@ pub(crate) struct ApiResponse {
     /// Of at most [`crate::upstream::MAX_RESPONSE`] bytes, with replacement characters for those that are not UTF-8.
     pub(crate) body: String,
     /// The values that must not appear in anything derived from the response.
-    pub(crate) values: RequestValues,
+    pub(crate) values: PrivateValues,
 }
 
 /// How an endpoint reports success.

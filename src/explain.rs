@@ -13,7 +13,7 @@ use tonic_types::pb::FILE_DESCRIPTOR_SET;
 
 use crate::{
     config,
-    envelope::{ApiResponse, RequestValues},
+    envelope::{ApiResponse, PrivateValues},
     error::Error,
     status::{Classification, code_name},
     steps,
@@ -50,7 +50,7 @@ fn parse(config: &config::Explain, body: &[u8]) -> Result<(), Error> {
         content_type: Some(config.content_type.clone()),
         retry_after: config.retry_after,
         body: String::from_utf8_lossy(body).into_owned(),
-        values: RequestValues::default(),
+        values: PrivateValues::default(),
     };
     let parsed = steps::parse(config.rpc, &response, config.answered).map_err(Error::Api);
     if config.callers_key {

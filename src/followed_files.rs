@@ -59,7 +59,7 @@ impl<T: Send + Sync + 'static> FollowedFiles<T> {
     /// # Errors
     ///
     /// Why a file cannot be read, or what is wrong with its contents.
-    pub(crate) fn open(
+    pub(crate) fn load(
         name: &'static str,
         files: Vec<SettingFile>,
         parse: impl Fn(&[Contents<'_>]) -> Result<T, ConfigError> + Send + Sync + 'static,
@@ -233,7 +233,7 @@ mod tests {
         let path = folder.path().join("file");
         fs::write(&path, "first").unwrap();
         let file = SettingFile::new("--text", "a text", &path);
-        let files = FollowedFiles::open("the text", vec![file], text).unwrap();
+        let files = FollowedFiles::load("the text", vec![file], text).unwrap();
         let (reload, reloads) = watch::channel(());
         let (changed, mut changes) = watch::channel(true);
         let mut values = files.follow(reloads, move |result| {

@@ -99,12 +99,12 @@ impl Policy {
     /// # Errors
     ///
     /// Why the file cannot be read, or what is wrong with the policy.
-    pub(crate) fn open(
+    pub(crate) fn load(
         flag: &'static str,
         path: &Path,
     ) -> Result<FollowedFiles<Arc<Self>>, ConfigError> {
         let file = SettingFile::new(flag, "a file with a policy in the format of gRFC A43", path);
-        FollowedFiles::open("the policy", vec![file], |files| {
+        FollowedFiles::load("the policy", vec![file], |files| {
             let policy = Self::parse(&files[0].bytes).map(Arc::new);
             policy.map_err(|error| files[0].error(error))
         })

@@ -23,7 +23,7 @@ use uuid::Uuid;
 pub use self::authority::authority;
 use crate::{
     call,
-    envelope::RequestValues,
+    envelope::PrivateValues,
     error::Error,
     invisible::is_invisible,
     proto::ErrorReason,
@@ -73,7 +73,7 @@ pub fn response(u: &mut Unstructured<'_>) -> Result<()> {
 /// Sanitized text is short and plain, and contains no value. Plain text without a value stays as it is.
 pub fn text(u: &mut Unstructured<'_>) -> Result<()> {
     let sanitized = |messages: &[String], values: &[String]| {
-        RequestValues(values.to_vec()).redactor().sanitize(messages)
+        PrivateValues(values.to_vec()).redactor().sanitize(messages)
     };
     let values: Vec<_> = generate::list(u, 0..=4, generate::value)?;
     let messages: Vec<_> = generate::list(u, 1..=5, |u| generate::message(u, &values))?;

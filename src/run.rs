@@ -137,7 +137,7 @@ fn app_key(
     let Some(path) = &options.app_key_file else {
         return Ok(options.app_key.clone().map(|key| watch::channel(key).1));
     };
-    let file = app_key::open(path)?;
+    let file = app_key::load(path)?;
     let on_reload = move |is_usable| {
         if is_usable {
             on_change();

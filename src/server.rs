@@ -15,6 +15,8 @@ pub(crate) mod authority_rewriter;
 
 mod connection_limit;
 
+mod connection_state;
+
 pub(crate) mod open_files;
 
 mod connection;
@@ -84,7 +86,7 @@ const MAX_MESSAGE: usize = 64 * 1024;
 const MAX_AUXILIARY_MESSAGE: usize = 4096;
 /// The lowest limit on messages being read at a time. It leaves room for a burst of legitimate calls.
 const MIN_READING: u32 = 1024;
-/// The drain is complete when no call has been open for this long. A client may send one more before it sees the GOAWAY.
+/// The drain is complete when no call has been running for this long. A client may send one more before it sees the GOAWAY.
 const QUIET_PERIOD: Duration = Duration::from_millis(100);
 /// How long the remaining connections have to send their last responses and close after the drain.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
@@ -124,19 +126,19 @@ pub(crate) async fn start(
     let shared = Arc::new(Shared {
         timeout: limits.timeout,
         reading: ReadingLimit::new(limits.max_in_flight.max(MIN_READING) as usize),
-        open: TaskTracker::new(),
+        running_calls: TaskTracker::new(),
         shutdown: CancellationToken::new(),
         authorization,
         observer,
     });
     let limit = ConnectionLimit::new(limits.max_connections as usize);
-    let (open, upstream) = (limit.clone(), Arc::clone(&service.upstream));
+    let (counted, upstream) = (limit.clone(), Arc::clone(&service.upstream));
     metrics::register_gauges(
         Arc::clone(&service.upstream.in_flight),
         limits.max_in_flight,
         service.readiness.clone(),
         move || upstream.circuit_breaker.is_closed(),
-        move || open.len(),
+        move || counted.len(),
     );
     let (routes, health) = routes(service).await;
     let (drain, connections) = (CancellationToken::new(), TaskTracker::new());
@@ -167,16 +169,16 @@ fn serve(
     tls: Option<TlsHandshakes>,
 ) -> impl Fn(Stream, ConnectInfo, ConnectionPermit) -> BoxFuture<'static, ()> + Clone {
     let server = ConnectionServer::new(limits.max_connection_age, limits.timeout, tls);
-    move |stream, client, permit| {
+    move |stream, caller, permit| {
         let (shared, connection) = (Arc::clone(&shared), Arc::clone(&permit.state));
         let inner = routes.clone();
-        let service = |client| CallLayer {
+        let service = |caller| CallLayer {
             shared,
-            client,
+            caller,
             connection,
             inner,
         };
-        let connection = server.clone().serve(stream, client, service, permit);
+        let connection = server.clone().serve(stream, caller, service, permit);
         Box::pin(batch_writes(connection))
     }
 }
@@ -215,8 +217,8 @@ fn background(health: &Reporter, listener: Option<Listener>, admin: Admin) -> Jo
         let limit = ConnectionLimit::new(admin::MAX_CONNECTIONS);
         let (connections, drain) = (TaskTracker::new(), CancellationToken::new());
         let routes = admin::routes(admin);
-        let serve = move |stream, client, permit| {
-            admin::serve(routes.clone().layer(Extension(client)), stream, permit)
+        let serve = move |stream, peer, permit| {
+            admin::serve(routes.clone().layer(Extension(peer)), stream, permit)
         };
         tasks.spawn(listener.accept_all(limit, connections, drain, serve));
     }
@@ -259,20 +261,20 @@ impl RunningServer {
         self.drain.cancel();
         while self.listeners.join_next().await.is_some() {}
         self.connections.close();
-        self.shared.open.close();
+        self.shared.running_calls.close();
         let connections_and_calls_end = async {
             self.connections.wait().await;
             // Those that remain are writes whose callers have left.
-            self.shared.open.wait().await;
+            self.shared.running_calls.wait().await;
         };
         tokio::select! {
             () = connections_and_calls_end => {}
-            () = until_quiet(&self.shared.open) => {}
+            () = until_quiet(&self.shared.running_calls) => {}
         }
     }
 }
 
-/// Waits until no call has been open for a while.
+/// Waits until no call has been running for a while.
 async fn until_quiet(calls: &TaskTracker) {
     loop {
         calls.wait().await;

@@ -123,7 +123,7 @@ impl Service {
         self.record_subject(call, request.get_ref());
         let id = step.request_id().map(|id| {
             let callers_key = matches!(self.app_keys, AppKeys::Callers).then_some(&context.app_key);
-            let content = (step.payload(), callers_key, context.client);
+            let content = (step.payload(), callers_key, context.caller);
             self.request_ids.identify(call.rpc, id, content)
         });
         let send = async || self.record_key_result(&context.app_key, step.run(&context).await);
@@ -147,7 +147,7 @@ impl Service {
         Ok(StepContext {
             upstream: Arc::clone(&self.upstream),
             attempt_limiter: Arc::clone(&self.attempt_limiter),
-            client: self.attempt_limiter.client_id(metadata, &call.client),
+            caller: self.attempt_limiter.caller_id(metadata, &call.caller),
             call: Arc::clone(call),
             app_key,
         })

@@ -19,7 +19,7 @@ pub(crate) use self::{
     update_password::update_password,
 };
 use crate::{
-    attempt_limiter::{Attempt, AttemptLimiter, ClientId},
+    attempt_limiter::{Attempt, AttemptLimiter, CallerId},
     call::Call,
     envelope::{ApiError, ApiResponse},
     error::Error,
@@ -32,7 +32,7 @@ use crate::{
 pub(crate) struct StepContext {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) attempt_limiter: Arc<AttemptLimiter>,
-    pub(crate) client: ClientId,
+    pub(crate) caller: CallerId,
     pub(crate) call: Arc<Call>,
     pub(crate) app_key: HeaderValue,
 }
@@ -40,7 +40,7 @@ pub(crate) struct StepContext {
 /// The REST request of one call, and how its response is read. A step is made from a validated message.
 pub(crate) struct Step<'a, T> {
     payload: Payload<'a>,
-    /// Its values must not come back in an error.
+    /// Its values must not appear in an error.
     validated: Validated,
     /// What the call attempts that is limited.
     attempts: Vec<Attempt<'a>>,
@@ -77,9 +77,9 @@ impl<'a, T> Step<'a, T> {
                 .await?;
             (self.parse)(&response).map_err(Error::Api)
         };
-        let (limiter, client) = (&context.attempt_limiter, context.client);
+        let (limiter, caller) = (&context.attempt_limiter, context.caller);
         limiter
-            .limit(&self.attempts, client, &context.call, send)
+            .limit(&self.attempts, caller, &context.call, send)
             .await
     }
 }

@@ -78,13 +78,13 @@ impl AuditKey {
 /// # Errors
 ///
 /// Why the file cannot be read, or that its key is too short.
-pub(crate) fn open(path: &Path) -> Result<FollowedFiles<hmac::Key>, ConfigError> {
+pub(crate) fn load(path: &Path) -> Result<FollowedFiles<hmac::Key>, ConfigError> {
     let file = SettingFile::new(
         "--audit-key-file",
         "a file with a secret of at least 32 bytes",
         path,
     );
-    FollowedFiles::open("the audit key", vec![file], |files| {
+    FollowedFiles::load("the audit key", vec![file], |files| {
         let is_line_break = |byte: &u8| matches!(byte, b'\r' | b'\n');
         let bytes = &files[0].bytes;
         let breaks = bytes.iter().rev().take_while(|it| is_line_break(it));

@@ -61,18 +61,18 @@ impl TlsFiles {
     /// # Errors
     ///
     /// The first file that cannot be used, by its setting.
-    pub(crate) fn open(options: &TlsOptions) -> Result<Option<Self>, ConfigError> {
+    pub(crate) fn load(options: &TlsOptions) -> Result<Option<Self>, ConfigError> {
         let (Some(cert), Some(key)) = (&options.tls_cert, &options.tls_key) else {
             return Ok(None);
         };
         let files = pair(cert, key);
         let certificate =
-            FollowedFiles::open("the certificate of the listeners", files, |files| {
+            FollowedFiles::load("the certificate of the listeners", files, |files| {
                 ServerCertificate::read(files).map(Arc::new)
             })?;
         let (settings, files) = (options.clone(), files_of_trust(options));
         let current = Arc::new(CurrentCertificate(certificate.subscribe()));
-        let server = FollowedFiles::open("the trust in clients", files, move |files| {
+        let server = FollowedFiles::load("the trust in clients", files, move |files| {
             let server = server_config::build(&settings, files, Arc::clone(&current) as _)?;
             // Only a warning, so that the other changes take effect: an authority may have been taken out.
             if let Err(error) = &server.ends {

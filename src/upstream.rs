@@ -4,8 +4,8 @@
 mod backoff;
 mod body;
 mod circuit_breaker;
-mod client;
 pub(crate) mod decoding;
+mod http_client;
 mod request;
 mod response;
 mod retry;
@@ -23,13 +23,13 @@ use self::{
     retry::RetryBudget,
 };
 pub(crate) use self::{
-    client::client,
+    http_client::http_client,
     request::{ApiRequest, Payload},
     response::MAX_RESPONSE,
 };
 use crate::{
     endpoint::Endpoint,
-    envelope::{ApiResponse, RequestValues},
+    envelope::{ApiResponse, PrivateValues},
     error::Error,
     readiness::Readiness,
     rpc::Rpc,
@@ -43,8 +43,8 @@ const CALLS_PER_YIELD: usize = 64;
 /// The API, shared by all calls.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    /// The client, which changes with the files of its TLS.
-    client: watch::Receiver<Client>,
+    /// Changes with the files of its TLS.
+    http_client: watch::Receiver<Client>,
     observer: CallObserver,
     endpoints: [Endpoint; Rpc::ALL.len()],
     retry_budget: RetryBudget,
@@ -57,14 +57,14 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// The API at these endpoints. Whether it can be reached becomes part of `readiness`.
     pub(crate) fn new(
-        client: watch::Receiver<Client>,
+        http_client: watch::Receiver<Client>,
         endpoints: [Endpoint; Rpc::ALL.len()],
         in_flight: Arc<Semaphore>,
         observer: &CallObserver,
         readiness: &Readiness,
     ) -> Self {
         Self {
-            client,
+            http_client,
             observer: observer.clone(),
             endpoints,
             retry_budget: RetryBudget::new(),
@@ -84,7 +84,7 @@ impl Upstream {
     pub(crate) async fn send(
         &self,
         request: &ApiRequest<'_>,
-        mut values: RequestValues,
+        mut values: PrivateValues,
     ) -> Result<ApiResponse, Error> {
         let app_key = request.app_key.to_str().unwrap_or_default();
         values.0.push(app_key.to_owned());
@@ -175,7 +175,7 @@ impl Upstream {
         if self.observer.propagates_trace_context {
             span.inject(request.headers_mut());
         }
-        let response = self.client.borrow().execute(request);
+        let response = self.http_client.borrow().execute(request);
         let mut response = response
             .await
             .map_err(|error| connection_error(error, call))?;

@@ -129,11 +129,11 @@ fn without_markup(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::RequestValues;
+    use crate::envelope::PrivateValues;
 
     fn sanitized(messages: &[&str], values: &[&str]) -> String {
         let mut redactor =
-            RequestValues(values.iter().map(|&value| value.to_owned()).collect()).redactor();
+            PrivateValues(values.iter().map(|&value| value.to_owned()).collect()).redactor();
         redactor.sanitize(messages)
     }
 
@@ -177,7 +177,7 @@ mod tests {
     #[test]
     fn text_is_cut_at_a_character_within_the_budget() {
         let long = "é".repeat(400);
-        let mut redactor = RequestValues::default().redactor();
+        let mut redactor = PrivateValues::default().redactor();
         assert_eq!(redactor.sanitize(&[&long]).len(), 512);
         assert_eq!(
             redactor.sanitize(&[&long]),

@@ -11,11 +11,12 @@ use unicode_normalization::UnicodeNormalization;
 use super::details::MAX_TEXT;
 use crate::invisible::is_invisible;
 
-/// The private values of one call: those of the request, and the application key. It has no `Debug`.
+/// What must not appear in any text that is derived from a response: the values of the call's request, and its application
+/// key. It has no `Debug`.
 #[derive(Clone, Default)]
-pub(crate) struct RequestValues(pub(crate) Vec<String>);
+pub(crate) struct PrivateValues(pub(crate) Vec<String>);
 
-impl RequestValues {
+impl PrivateValues {
     /// Prepares the values for comparison. Only an error response needs this.
     pub(crate) fn redactor(&self) -> Redactor {
         let comparable = |value: &String| {
@@ -182,7 +183,7 @@ mod tests {
             ("aabb", "ab"),
             ("it is …", "…"),
         ] {
-            let redactor = RequestValues(vec![value.to_owned()]).redactor();
+            let redactor = PrivateValues(vec![value.to_owned()]).redactor();
             assert!(redactor.finds_value_in(message), "{message:?} {value:?}");
             assert!(!redactor.finds_value_in("Try again."), "{value:?}");
         }

@@ -6,7 +6,7 @@ use arbitrary::{Result, Unstructured};
 use serde_json::{Value, json};
 
 use super::{CASES, encoding};
-use crate::envelope::{ApiResponse, RequestValues};
+use crate::envelope::{ApiResponse, PrivateValues};
 
 /// Parts of values and texts: some change their length with their case, look like an escape, or are no letters.
 const PIECES: &str = "a|Bc|de9|xyz|Q|0|42|hunter|é|e\u{301}|ß|ẞ|İ|ı|Σ|ς|σ|ﬁ|ｈ|K|пароль|密碼|🔑| |.|-|_|!|@|+|%|&|<|>|\
@@ -83,7 +83,7 @@ pub(super) fn response(u: &mut Unstructured<'_>, values: &[String]) -> Result<Ap
         content_type: u.choose(&content_types)?.map(str::to_owned),
         retry_after: u.arbitrary()?,
         body,
-        values: RequestValues(values.to_vec()),
+        values: PrivateValues(values.to_vec()),
     })
 }
 

@@ -40,9 +40,9 @@ use crate::{
 pub(super) fn serve(config: config::Serve) -> Result<(), Failure> {
     config.check()?;
     let settings = config::Telemetry::from_environment(config.log_format)?;
-    let client = upstream::client(&config)?;
+    let http_client = upstream::http_client(&config)?;
     let config = &with_certificates(config)?;
-    let result = serve_with(config, settings, client);
+    let result = serve_with(config, settings, http_client);
     if result.is_err() {
         remove_certificates(config);
     }
@@ -52,11 +52,11 @@ pub(super) fn serve(config: config::Serve) -> Result<(), Failure> {
 fn serve_with(
     config: &config::Serve,
     settings: config::Telemetry,
-    client: FollowedFiles<Client>,
+    http_client: FollowedFiles<Client>,
 ) -> Result<(), Failure> {
-    let tls = TlsFiles::open(&config.tls)?;
+    let tls = TlsFiles::load(&config.tls)?;
     let runtime = runtime(config.worker_threads)?;
-    let result = runtime.block_on(serve_until_signal(config, settings, client, tls));
+    let result = runtime.block_on(serve_until_signal(config, settings, http_client, tls));
     // A host name that is still being looked up must not hold up the end.
     runtime.shutdown_background();
     result
@@ -102,7 +102,7 @@ fn remove_certificates(config: &config::Serve) {
 async fn serve_until_signal(
     config: &config::Serve,
     settings: config::Telemetry,
-    client: FollowedFiles<Client>,
+    http_client: FollowedFiles<Client>,
     tls: Option<TlsFiles>,
 ) -> Result<(), Failure> {
     let readiness = Readiness::default();
@@ -119,7 +119,7 @@ async fn serve_until_signal(
         metrics: Arc::new(Metrics::new()),
         propagates_trace_context,
     };
-    let authorization = Authorization::open(&config.authz, &reload, &observer.metrics)?;
+    let authorization = Authorization::load(&config.authz, &reload, &observer.metrics)?;
     let admin = admin(&telemetry, &readiness);
     let stop = signals::shutdown().map_err(failed_to("listen for signals"))?;
     let (base, app_keys) = api(config, key).await?;
@@ -127,9 +127,9 @@ async fn serve_until_signal(
     let text = banner::gateway(&listeners, &base, config).map_err(failed_to("find the ports"))?;
     let limits = server::open_files::fit_to_open_files(config.limits);
     let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
-    let client = client.follow(reload, |_| ());
+    let http_client = http_client.follow(reload, |_| ());
     let endpoints = endpoints(config, &base);
-    let upstream = Upstream::new(client, endpoints, in_flight, &observer, &readiness);
+    let upstream = Upstream::new(http_client, endpoints, in_flight, &observer, &readiness);
     let service = Arc::new(Service {
         upstream: Arc::new(upstream),
         upstream_release: config.upstream_release,
@@ -225,6 +225,6 @@ fn audit_key(
     reload: &watch::Receiver<()>,
 ) -> Result<Option<AuditKey>, Failure> {
     let Some(path) = path else { return Ok(None) };
-    let key = subject_hash::open(path)?.follow(reload.clone(), |_| ());
+    let key = subject_hash::load(path)?.follow(reload.clone(), |_| ());
     Ok(Some(AuditKey(key)))
 }

@@ -54,7 +54,7 @@ pub(super) async fn serve(routes: Router, stream: Stream, permit: ConnectionPerm
     }
 }
 
-/// The routes of the admin listener. They take the [`ConnectInfo`] of the client as an extension.
+/// The routes of the admin listener. They take the [`ConnectInfo`] of the peer as an extension.
 pub(super) fn routes(admin: Admin) -> Router {
     Router::new()
         .route("/livez", get(async || "ok\n"))
@@ -88,10 +88,10 @@ async fn log_level(State(admin): State<Admin>) -> String {
 
 async fn set_log_level(
     State(admin): State<Admin>,
-    Extension(client): Extension<ConnectInfo>,
+    Extension(peer): Extension<ConnectInfo>,
     directives: String,
 ) -> (StatusCode, String) {
-    if !is_local(client.transport) {
+    if !is_local(peer.transport) {
         let hint = "the log level is changed from this machine alone\n";
         return (StatusCode::FORBIDDEN, hint.to_owned());
     }
@@ -101,9 +101,9 @@ async fn set_log_level(
     }
 }
 
-/// Whether the client is on this machine. IPv4-mapped IPv6 addresses count as IPv4.
-fn is_local(client: Transport) -> bool {
-    match client {
+/// Whether the peer is on this machine. IPv4-mapped IPv6 addresses count as IPv4.
+fn is_local(peer: Transport) -> bool {
+    match peer {
         Transport::Tcp { remote, .. } => remote.ip().to_canonical().is_loopback(),
         Transport::Unix => true,
     }
@@ -125,11 +125,11 @@ mod tests {
             ("[fe80::1]:1", false),
         ] {
             let remote = address.parse().unwrap();
-            let client = Transport::Tcp {
+            let peer = Transport::Tcp {
                 local: None,
                 remote,
             };
-            assert_eq!(is_local(client), expected, "{address}");
+            assert_eq!(is_local(peer), expected, "{address}");
         }
     }
 }

@@ -39,7 +39,7 @@ impl Authorization {
     /// # Errors
     ///
     /// If the policy cannot be read or is invalid.
-    pub(crate) fn open(
+    pub(crate) fn load(
         options: &AuthzOptions,
         reload: &watch::Receiver<()>,
         metrics: &Arc<Metrics>,
@@ -47,7 +47,7 @@ impl Authorization {
         let Some(path) = &options.authz_policy else {
             return Ok(None);
         };
-        let file = Policy::open("--authz-policy", path)?;
+        let file = Policy::load("--authz-policy", path)?;
         let authorization = Self {
             policy: file.follow(reload.clone(), |_| {}),
             mode: options.authz_mode,
@@ -69,11 +69,11 @@ impl Authorization {
     fn decide<B>(
         &self,
         request: &Request<B>,
-        client: &ConnectInfo,
+        caller: &ConnectInfo,
     ) -> (Decision, Result<(), Error>) {
         let path = request.uri().path();
         let decision = self.policy.borrow().decide(&policy::Request {
-            principals: &client.identity.principals,
+            principals: &caller.identity.principals,
             path,
             headers: request.headers(),
         });
@@ -97,12 +97,12 @@ impl Authorization {
 pub(super) fn authorize<B>(
     authorization: Option<&Authorization>,
     request: &Request<B>,
-    client: &ConnectInfo,
+    caller: &ConnectInfo,
 ) -> (Option<Decision>, Result<(), Error>) {
     let Some(authorization) = authorization else {
         return (None, Ok(()));
     };
-    let (decision, result) = authorization.decide(request, client);
+    let (decision, result) = authorization.decide(request, caller);
     (Some(decision), result)
 }
 
@@ -110,9 +110,9 @@ pub(super) fn authorize<B>(
 pub(super) fn authorize_unobserved<B>(
     authorization: Option<&Authorization>,
     request: &Request<B>,
-    client: &ConnectInfo,
+    caller: &ConnectInfo,
 ) -> Result<(), Error> {
-    let (decision, result) = authorize(authorization, request, client);
+    let (decision, result) = authorize(authorization, request, caller);
     let refusal = result.as_ref().err();
     let refusal = refusal.map(|error| Classification::of(error, false));
     let audited = decision.filter(|it| it.is_audited && !it.is_allowed);
@@ -124,8 +124,8 @@ pub(super) fn authorize_unobserved<B>(
                 reason = refusal.map(|it| it.reason.as_str_name()),
                 fault = refusal.map(|it| it.fault.as_str()),
                 outcome = refusal.map(|it| it.outcome.as_str()),
-                peer = client.transport.as_str(),
-                principal = client.identity.principal(),
+                peer = caller.transport.as_str(),
+                principal = caller.identity.principal(),
                 event = refusal.map(|_| "authz_fail"),
                 policy = audited.as_ref().map(|it| &*it.policy),
                 rule = audited.as_ref().and_then(|it| it.rule.as_deref()),

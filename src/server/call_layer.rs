@@ -25,7 +25,7 @@ use tower::{BoxError, Service};
 
 use super::{
     authorization::{Authorization, authorize, authorize_unobserved},
-    connection_limit::ConnectionState,
+    connection_state::ConnectionState,
     grpc::{code_of, header_list_size, is_grpc, is_health_or_reflection, not_grpc},
     reading_limit::ReadingLimit,
 };
@@ -39,7 +39,7 @@ use crate::{
 
 /// The most metadata that a call may have, in bytes as HTTP/2 counts them.
 const MAX_METADATA: usize = 16 * 1024;
-/// How long the rest of a message is waited for when its call is refused early.
+/// How long the rest of a message is waited for when its call is evicted early.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// State that all calls share.
@@ -47,8 +47,8 @@ const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 pub(super) struct Shared {
     pub(super) timeout: Duration,
     pub(super) reading: ReadingLimit,
-    /// The calls that are not answered yet.
-    pub(super) open: TaskTracker,
+    /// The calls that have not ended: without a response yet, or writes that go on after they were cancelled.
+    pub(super) running_calls: TaskTracker,
     /// Tells calls that the gateway cannot wait for them any longer.
     pub(super) shutdown: CancellationToken,
     /// Who may call what; `None` if every caller may make every call.
@@ -60,7 +60,7 @@ pub(super) struct Shared {
 #[derive(Clone, Debug)]
 pub(super) struct CallLayer<S> {
     pub(super) shared: Arc<Shared>,
-    pub(super) client: ConnectInfo,
+    pub(super) caller: ConnectInfo,
     pub(super) connection: Arc<ConnectionState>,
     pub(super) inner: S,
 }
@@ -107,7 +107,7 @@ where
             return ready(refuse_unobserved(&Error::Overloaded));
         };
         let authorization = shared.authorization.as_ref();
-        let authorized = authorize_unobserved(authorization, &request, &self.client);
+        let authorized = authorize_unobserved(authorization, &request, &self.caller);
         if let Err(error) = self.connection.check_trust().and(authorized) {
             return Box::pin(async move {
                 let message = with_permit(permit, request.into_body());
@@ -128,50 +128,50 @@ where
     fn call_rpc(&mut self, request: Request<Incoming>) -> ResponseFuture {
         // The deadline counts from here, not from the first poll.
         let arrival = Instant::now();
-        let (shared, client) = (Arc::clone(&self.shared), &self.client);
+        let (shared, caller) = (Arc::clone(&self.shared), &self.caller);
         if shared.shutdown.is_cancelled() {
             // Not observed: the last spans may already be on their way.
             return ready(refuse_unobserved(&Error::ShuttingDown { sent: false }));
         }
-        let open = self.connection.begin_call();
+        let running = self.connection.begin_call();
         let rpc = Rpc::by_path(request.uri().path());
         let mut observation =
             shared
                 .observer
-                .begin(rpc, request.headers(), client, arrival.into_std());
+                .begin(rpc, request.headers(), caller, arrival.into_std());
         if header_list_size(request.headers()) > MAX_METADATA {
             // A response that is ready, not an async block, so that the metadata is freed now.
             return ready(observe_refusal(&Error::TooMuchMetadata, observation));
         }
-        let (decision, authorized) = authorize(shared.authorization.as_ref(), &request, client);
+        let (decision, authorized) = authorize(shared.authorization.as_ref(), &request, caller);
         observation.decision = decision;
         let authorized = self.connection.check_trust().and(authorized);
-        let (permit, refused) = shared.reading.begin();
+        let (permit, evicted) = shared.reading.begin();
         // tonic drops the body, and with it the permit, when it has read the message.
         let guard = (permit, self.connection.begin_reading());
         let mut request = request.map(|body| with_permit(guard, body));
         let rpc = match authorized.and(rpc.ok_or(Error::UnknownMethod)) {
             Ok(rpc) => rpc,
             Err(error) => {
-                let open = (open, shared.open.token());
+                let running = (running, shared.running_calls.token());
                 return Box::pin(async move {
-                    let _open = open;
-                    discard(request.into_body(), &refused).await;
+                    let _running = running;
+                    discard(request.into_body(), &evicted).await;
                     Ok(observe_refusal(&error, observation))
                 });
             }
         };
-        let call = shared.new_call(rpc, client, arrival, request.headers(), &observation);
+        let call = shared.new_call(rpc, caller, arrival, request.headers(), &observation);
         request.extensions_mut().insert(Arc::clone(&call));
         let response = self.inner.call(request);
         Box::pin(async move {
-            let response = respond(response, &call, &refused).await;
+            let response = respond(response, &call, &evicted).await;
             observation.set_response(code_of(&response));
             // Dropping the observation records the call: its span, its metrics and its log line. The response need not wait for
             // that, which saves 8 % of the added latency.
             tokio::spawn(async move {
                 yield_now().await;
-                drop((observation, open, call));
+                drop((observation, running, call));
             });
             Ok(response)
         })
@@ -183,7 +183,7 @@ impl Shared {
     fn new_call(
         &self,
         rpc: Rpc,
-        client: &ConnectInfo,
+        caller: &ConnectInfo,
         arrival: Instant,
         headers: &HeaderMap,
         observation: &CallObservation,
@@ -196,13 +196,13 @@ impl Shared {
         };
         Arc::new(Call {
             rpc,
-            client: client.clone(),
+            caller: caller.clone(),
             deadline: arrival + budget,
             callers_deadline: callers_timeout.map(|timeout| arrival + timeout),
             work_deadline: arrival + work_budget,
             trace: observation.span.clone(),
             shutdown: self.shutdown.clone(),
-            _open: self.open.token(),
+            _running: self.running_calls.token(),
             record: Arc::clone(&observation.record),
         })
     }
@@ -212,7 +212,7 @@ impl Shared {
 async fn respond(
     response: impl Future<Output = Result<Response<Body>, Infallible>>,
     call: &Call,
-    refused: &Notify,
+    evicted: &Notify,
 ) -> Response<Body> {
     tokio::select! {
         // The handler keeps the deadline too, and knows more when it passes. This one also covers reading the message.
@@ -222,7 +222,7 @@ async fn respond(
             with_details(response, call)
         }
         error = call.until_cancelled() => call.fail(&error).into_http(),
-        () = until_refused(refused, call) => call.fail(&Error::Overloaded).into_http(),
+        () = until_evicted(evicted, call) => call.fail(&Error::Overloaded).into_http(),
     }
 }
 
@@ -242,14 +242,14 @@ fn with_details(response: Response<Body>, call: &Call) -> Response<Body> {
     }
 }
 
-/// The status of a call that is refused, which is recorded.
+/// The status of a call that is evicted, which is recorded.
 fn observe_refusal(error: &Error, mut observation: CallObservation) -> Response<Body> {
     let status = observation.record.fail(error, false, Duration::MAX);
     observation.set_response(status.code());
     status.into_http()
 }
 
-/// The status of a call that is refused, which is not recorded.
+/// The status of a call that is evicted, which is not recorded.
 fn refuse_unobserved(error: &Error) -> Response<Body> {
     CallRecord::default()
         .fail(error, false, Duration::MAX)
@@ -260,9 +260,9 @@ fn ready(response: Response<Body>) -> ResponseFuture {
     Box::pin(std::future::ready(Ok(response)))
 }
 
-/// Completes when the call is refused to make room for others. Never completes if the call has been sent meanwhile.
-async fn until_refused(refused: &Notify, call: &Call) {
-    refused.notified().await;
+/// Completes when the call is evicted to make room for others. Never completes if the call has been sent meanwhile.
+async fn until_evicted(evicted: &Notify, call: &Call) {
+    evicted.notified().await;
     if call.record.cancel() {
         pending::<()>().await;
     }
@@ -282,11 +282,11 @@ where
 
 /// Reads and discards the rest of a message, for at most [`DISCARD_TIMEOUT`]. If the stream ended first, h2 would count the
 /// remaining frames as connection errors.
-async fn discard(mut message: Body, refused: &Notify) {
+async fn discard(mut message: Body, evicted: &Notify) {
     let end = async { while let Some(Ok(_)) = message.frame().await {} };
     tokio::select! {
         () = end => {}
         () = sleep(DISCARD_TIMEOUT) => {}
-        () = refused.notified() => {}
+        () = evicted.notified() => {}
     }
 }

@@ -16,12 +16,8 @@ use tower::Service;
 use tracing::info;
 
 use super::{
-    connection_limit::{ConnectionPermit, ConnectionState},
-    listener::Stream,
-    monitored_io::MonitoredIo,
-    preface::expect_http2,
-    rewind::Rewind,
-    tls_handshake::TlsHandshakes,
+    connection_limit::ConnectionPermit, connection_state::ConnectionState, listener::Stream,
+    monitored_io::MonitoredIo, preface::expect_http2, rewind::Rewind, tls_handshake::TlsHandshakes,
     trust::Trust,
 };
 use crate::connect_info::{ConnectInfo, Transport};
@@ -39,7 +35,7 @@ const DISTRUST_GRACE: Duration = Duration::from_secs(1);
 const AGE_GRACE: Duration = Duration::from_secs(5);
 
 /// A connection without TLS, or with it. Bytes are counted and stalls are noticed below TLS, which buffers what it writes.
-type OpenStream = Either<MonitoredIo<Stream>, Box<TlsStream<MonitoredIo<Stream>>>>;
+type MaybeTlsStream = Either<MonitoredIo<Stream>, Box<TlsStream<MonitoredIo<Stream>>>>;
 
 /// Settings that all connections share.
 #[derive(Clone, Debug)]
@@ -67,12 +63,12 @@ impl ConnectionServer {
         }
     }
 
-    /// Serves a connection until it closes, with the service that `service` makes for its client. Errors of the connection
+    /// Serves a connection until it closes, with the service that `service` makes for its caller. Errors of the connection
     /// are not reported.
     pub(super) async fn serve<S>(
         self,
         stream: Stream,
-        client: ConnectInfo,
+        caller: ConnectInfo,
         service: impl FnOnce(ConnectInfo) -> S,
         permit: ConnectionPermit,
     ) where
@@ -83,16 +79,16 @@ impl ConnectionServer {
         S::Future: Send,
     {
         let state = &*permit.state;
-        let opened = tokio::select! {
+        let established = tokio::select! {
             // Polled first: it logs a handshake that is evicted.
             biased;
-            opened = Box::pin(self.open(stream, client, &permit.state)) => opened,
+            established = Box::pin(self.handshake(stream, caller, &permit.state)) => established,
             () = until_handshake_must_stop(state) => None,
         };
-        let Some((stream, client, trust)) = opened else {
+        let Some((stream, caller, trust)) = established else {
             return;
         };
-        let service = TowerToHyperService::new(service(client.clone()));
+        let service = TowerToHyperService::new(service(caller.clone()));
         let mut connection = pin!(self.http.serve_connection(TokioIo::new(stream), service));
         let served = async {
             let is_aged = tokio::select! {
@@ -108,7 +104,7 @@ impl ConnectionServer {
         };
         tokio::select! {
             () = served => {}
-            () = self.cut_off_when_distrusted(trust, &client, state) => {}
+            () = self.cut_off_when_distrusted(trust, &caller, state) => {}
         }
     }
 
@@ -117,10 +113,10 @@ impl ConnectionServer {
     async fn cut_off_when_distrusted(
         &self,
         trust: Option<Trust>,
-        client: &ConnectInfo,
+        caller: &ConnectInfo,
         state: &ConnectionState,
     ) {
-        until_distrusted(trust, client).await;
+        until_distrusted(trust, caller).await;
         state.end.cancel();
         sleep(DISTRUST_GRACE).await;
         state.refuse_calls();
@@ -129,24 +125,24 @@ impl ConnectionServer {
 
     /// Makes TLS, where the listener speaks it, and reads the first bytes. `None` if the peer does not speak HTTP/2, or is
     /// refused or too slow.
-    async fn open(
+    async fn handshake(
         &self,
         stream: Stream,
-        mut client: ConnectInfo,
+        mut caller: ConnectInfo,
         state: &Arc<ConnectionState>,
-    ) -> Option<(Rewind<OpenStream>, ConnectInfo, Option<Trust>)> {
+    ) -> Option<(Rewind<MaybeTlsStream>, ConnectInfo, Option<Trust>)> {
         let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
         let stream = MonitoredIo::new(stream, Arc::clone(state));
-        let (stream, trust) = match (&self.tls, client.transport) {
+        let (stream, trust) = match (&self.tls, caller.transport) {
             (Some(tls), Transport::Tcp { remote, .. }) => {
                 let secured = tls.accept(stream, remote, deadline, state).await?;
-                client.identity = Arc::new(secured.identity);
+                caller.identity = Arc::new(secured.identity);
                 (Either::Right(secured.stream), secured.trust)
             }
             _ => (Either::Left(stream), None),
         };
         let stream = timeout_at(deadline, expect_http2(stream)).await.ok()??;
-        Some((stream, client, trust))
+        Some((stream, caller, trust))
     }
 
     /// Completes when the connection's grace period ends.
@@ -186,11 +182,11 @@ fn http2() -> Builder<TokioExecutor> {
 }
 
 /// Completes when the client is no longer trusted.
-async fn until_distrusted(trust: Option<Trust>, client: &ConnectInfo) {
+async fn until_distrusted(trust: Option<Trust>, caller: &ConnectInfo) {
     match trust {
         Some(mut trust) => {
             let why = trust.until_ended().await;
-            let principal = client.identity.principal();
+            let principal = caller.identity.principal();
             info!(principal, "a client's connection ends: {why}");
         }
         None => pending().await,

@@ -96,11 +96,11 @@ impl Listener {
                 () = drain.cancelled() => return,
             };
             match accepted {
-                Ok((stream, client)) => {
+                Ok((stream, peer)) => {
                     is_failing = false;
                     // Without a permit the connection closes: all others are busy.
                     if let Some(permit) = limit.acquire(&drain) {
-                        connections.spawn(serve(stream, client, permit));
+                        connections.spawn(serve(stream, peer, permit));
                     }
                 }
                 Err(error) if is_connection_error(&error) => {}
@@ -122,23 +122,23 @@ impl Listener {
                 // Responses are small. If the peer has already gone, the first read fails too.
                 let _ = stream.set_nodelay(true);
                 let local = stream.local_addr().ok();
-                let client = ConnectInfo {
+                let peer = ConnectInfo {
                     transport: Transport::Tcp { local, remote },
                     identity: Arc::default(),
                 };
-                Ok((Either::Left(stream), client))
+                Ok((Either::Left(stream), peer))
             }
             Self::Unix(listener, _) => {
                 let (stream, _) = listener.accept().await?;
-                let peer = stream.peer_cred().ok();
-                let identity = peer.map(|peer| Identity::of_unix_peer(peer.uid(), peer.gid()));
-                let client = ConnectInfo {
+                let user = stream.peer_cred().ok();
+                let identity = user.map(|user| Identity::of_unix_peer(user.uid(), user.gid()));
+                let peer = ConnectInfo {
                     transport: Transport::Unix,
                     identity: Arc::new(identity.unwrap_or_default()),
                 };
                 let (reader, writer) = stream.into_split();
                 let stream = join(AuthorityRewriter::new(reader), writer);
-                Ok((Either::Right(stream), client))
+                Ok((Either::Right(stream), peer))
             }
         }
     }

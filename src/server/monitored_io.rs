@@ -14,7 +14,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::connection_limit::ConnectionState;
+use super::connection_state::ConnectionState;
 
 /// How long a write may make no progress.
 pub(super) const WRITE_STALL_TIMEOUT: Duration = Duration::from_secs(10);

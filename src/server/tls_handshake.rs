@@ -19,7 +19,7 @@ use tracing::warn;
 use x509_cert::{Certificate, der::Decode};
 
 use super::{
-    connection::until_handshake_must_stop, connection_limit::ConnectionState,
+    connection::until_handshake_must_stop, connection_state::ConnectionState,
     handshake_failure::HandshakeFailure, preface::close, trust::Trust,
 };
 use crate::{identity::Identity, telemetry::tls_metrics::TlsMetrics, tls::ServerTls};

@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::{
-    envelope::RequestValues,
+    envelope::PrivateValues,
     error::{Error, Violation},
     request_ids,
 };
@@ -15,14 +15,14 @@ const MAX_LEN: usize = 1024;
 /// Collects the values of a request, and what is wrong with them.
 #[derive(Default)]
 pub(super) struct Validator {
-    values: RequestValues,
+    values: PrivateValues,
     request_id: Option<Uuid>,
     violations: Vec<Violation>,
 }
 
 /// What the fields of a valid request hold.
 pub(super) struct Validated {
-    pub(super) values: RequestValues,
+    pub(super) values: PrivateValues,
     pub(super) request_id: Option<Uuid>,
 }
 

@@ -40,7 +40,7 @@ pub(crate) struct CallObservation {
     pub(crate) span: Context,
     metrics: Arc<Metrics>,
     arrival: Instant,
-    client: ConnectInfo,
+    caller: ConnectInfo,
     /// Where the call's handler notes what happens.
     pub(crate) record: Arc<CallRecord>,
     /// What the policy says about the call; `None` without a policy.
@@ -75,7 +75,7 @@ impl CallObserver {
         &self,
         rpc: Option<Rpc>,
         headers: &HeaderMap,
-        client: &ConnectInfo,
+        caller: &ConnectInfo,
         arrival: Instant,
     ) -> CallObservation {
         let trace = self
@@ -83,10 +83,10 @@ impl CallObserver {
             .then(|| extract_trace_context(headers));
         CallObservation {
             rpc,
-            span: spans::start(rpc, client, &trace.unwrap_or_default()),
+            span: spans::start(rpc, caller, &trace.unwrap_or_default()),
             metrics: Arc::clone(&self.metrics),
             arrival,
-            client: client.clone(),
+            caller: caller.clone(),
             record: Arc::default(),
             decision: None,
             response: None,
@@ -127,8 +127,8 @@ impl CallObservation {
             outcome = outcome.map(Outcome::as_str),
             upstream_status = self.record.http_status(),
             duration_ms = duration.as_micros() as f64 / 1000.0,
-            peer = self.client.transport.as_str(),
-            principal = self.client.identity.principal(),
+            peer = self.caller.transport.as_str(),
+            principal = self.caller.identity.principal(),
             policy = audited.map(|it| &*it.policy),
             rule = audited.and_then(|it| it.rule.as_deref()),
             authorized = audited.map(|it| it.is_allowed),
@@ -166,8 +166,8 @@ pub(crate) fn log_late_success(call: &Call) {
         rpc = rpc_name(Some(call.rpc)),
         code = code_name(Code::Ok),
         upstream_status = call.record.http_status(),
-        peer = call.client.transport.as_str(),
-        principal = call.client.identity.principal(),
+        peer = call.caller.transport.as_str(),
+        principal = call.caller.identity.principal(),
         user_hash = subject.and_then(|it| Some(it.user()?.to_string())),
         token_hash = subject.and_then(|it| Some(it.token()?.to_string())),
         trace_id = ids.map(|ids| ids.trace_id().to_string()),

@@ -41,7 +41,7 @@ macro_rules! otlp_exporter {
             let builder = builder.with_http().with_protocol(Protocol::HttpBinary);
             let builder = builder.with_endpoint(&config.endpoint);
             let builder = builder.with_timeout(config.timeout);
-            builder.with_http_client(client(config)?).build()
+            builder.with_http_client(http_client(config)?).build()
         }
     }};
 }
@@ -98,7 +98,7 @@ fn tls(config: &Otlp) -> ClientTlsConfig {
 
 /// A blocking client, because the SDK exports from threads of its own. reqwest requires that it is built outside the
 /// runtime.
-fn client(config: &Otlp) -> Result<Client, Box<dyn Error>> {
+fn http_client(config: &Otlp) -> Result<Client, Box<dyn Error>> {
     let build = || -> reqwest::Result<Client> {
         let mut client = Client::builder().no_proxy().timeout(config.timeout);
         if let Some(ca) = &config.ca {

@@ -62,13 +62,13 @@ pub(crate) fn extract_trace_context(headers: &HeaderMap) -> Context {
 }
 
 /// Starts the SERVER span of a call in that trace.
-pub(super) fn start(rpc: Option<Rpc>, client: &ConnectInfo, trace: &Context) -> Context {
+pub(super) fn start(rpc: Option<Rpc>, caller: &ConnectInfo, trace: &Context) -> Context {
     let name = rpc.map_or("grpc", Rpc::full_name);
     let builder = SpanBuilder::from_name(name).with_kind(SpanKind::Server);
     let context = started(builder, trace);
     let span = context.span();
     if span.is_recording() {
-        span.set_attributes(server_attributes(rpc, client));
+        span.set_attributes(server_attributes(rpc, caller));
     }
     context
 }
@@ -203,13 +203,13 @@ fn started(builder: SpanBuilder, parent: &Context) -> Context {
     parent.with_span(TRACER.build_with_context(builder, parent))
 }
 
-fn server_attributes(rpc: Option<Rpc>, client: &ConnectInfo) -> Vec<KeyValue> {
+fn server_attributes(rpc: Option<Rpc>, caller: &ConnectInfo) -> Vec<KeyValue> {
     let mut attributes = vec![
         KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"),
         KeyValue::new(attribute::RPC_METHOD, rpc_name(rpc)),
-        KeyValue::new(attribute::NETWORK_TRANSPORT, client.transport.as_str()),
+        KeyValue::new(attribute::NETWORK_TRANSPORT, caller.transport.as_str()),
     ];
-    if let Transport::Tcp { local, remote } = client.transport {
+    if let Transport::Tcp { local, remote } = caller.transport {
         let server = local.map(|it| (it, attribute::SERVER_ADDRESS, attribute::SERVER_PORT));
         let (host, port) = (
             attribute::NETWORK_PEER_ADDRESS,

@@ -177,7 +177,7 @@ mod tests {
     }
 
     /// A breaker that has just opened.
-    fn open() -> CircuitBreaker {
+    fn open_breaker() -> CircuitBreaker {
         let breaker = breaker();
         for _ in 0..FAILURE_THRESHOLD {
             fail(&breaker);
@@ -236,7 +236,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn callers_are_told_what_is_left_of_the_pause() {
-        let breaker = open();
+        let breaker = open_breaker();
         let whole = time_left(&breaker);
         assert_eq!(pause(&breaker), whole);
         tokio::time::advance(Duration::from_millis(50)).await;
@@ -248,7 +248,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn each_failed_trial_doubles_the_pause_until_one_connects() {
-        let breaker = open();
+        let breaker = open_breaker();
         for middle in [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0, 30.0].map(Duration::from_secs_f64) {
             let pause = time_left(&breaker);
             assert!(
@@ -270,7 +270,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_trial_without_a_result_leaves_its_place_to_the_next() {
-        let breaker = open();
+        let breaker = open_breaker();
         tokio::time::advance(time_left(&breaker)).await;
         drop(breaker.admit().unwrap());
         let short = MIN_COUNTED_TIMEOUT - Duration::from_millis(1);
@@ -282,7 +282,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn from_the_second_failed_trial_on_the_gateway_is_not_ready() {
-        let breaker = open();
+        let breaker = open_breaker();
         for expected in [None, None, Some("API unreachable")] {
             assert_eq!(breaker.readiness.not_ready_reason(), expected);
             tokio::time::advance(time_left(&breaker)).await;

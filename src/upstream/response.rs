@@ -8,7 +8,7 @@ use reqwest::Response;
 use super::{decoding, retry_after};
 use crate::{
     call::Call,
-    envelope::{ApiResponse, RequestValues},
+    envelope::{ApiResponse, PrivateValues},
     error::Error,
 };
 
@@ -48,7 +48,7 @@ pub(super) async fn read(response: &mut Response, call: &Call) -> Result<ApiResp
         retry_after: retry_after::read(response.headers(), SystemTime::now()),
         body: String::from_utf8(body)
             .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-        values: RequestValues::default(),
+        values: PrivateValues::default(),
     })
 }
 

@@ -77,11 +77,11 @@ fn retry_after(result: &Result<ApiResponse, Error>) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::envelope::RequestValues;
+    use crate::envelope::PrivateValues;
 
     fn response(http_status: u16, retry_after: Option<u64>) -> Result<ApiResponse, Error> {
         let retry_after = retry_after.map(Duration::from_secs);
-        let (body, values) = (String::new(), RequestValues::default());
+        let (body, values) = (String::new(), PrivateValues::default());
         Ok(ApiResponse {
             http_status,
             content_type: None,

@@ -44,7 +44,7 @@ fn told_to_wait(status: &Status) -> Option<Duration> {
 }
 
 /// Makes calls until the breaker is open.
-async fn open(client: &mut PasswordResetServiceClient<Channel>) {
+async fn open_circuit(client: &mut PasswordResetServiceClient<Channel>) {
     for _ in 0..5 {
         let status = Token.make(client, Plain).await.unwrap_err();
         assert_eq!(told_to_wait(&status), None);
@@ -93,7 +93,7 @@ async fn after_five_failures_calls_fail_at_once_until_one_call_finds_the_api_aga
     let gateway = Gateway::before(&format!("http://{address}"));
     let mut client = gateway.client().await;
     assert!(reachable(&gateway).await);
-    open(&mut client).await;
+    open_circuit(&mut client).await;
 
     // The API is back, but no call has found that out yet.
     let success = bytes(200, &[], Password.success().as_bytes());
@@ -207,7 +207,7 @@ async fn reads_and_slow_connections_count_too() {
 async fn trial_calls_come_one_at_a_time_after_growing_pauses() {
     let gateway = Gateway::before(&format!("http://{}", closed()));
     let mut client = gateway.client().await;
-    open(&mut client).await;
+    open_circuit(&mut client).await;
     let mut times = vec![Instant::now()];
     for _ in 0..3 {
         // Of two callers one is tried. The other is told to wait, and is tried next time.
@@ -234,7 +234,7 @@ async fn after_two_failed_trial_calls_the_gateway_is_not_ready_until_another_may
     let address = closed();
     let gateway = Gateway::before(&format!("http://{address}"));
     let mut client = gateway.client().await;
-    open(&mut client).await;
+    open_circuit(&mut client).await;
     trial(client.clone()).await.unwrap_err();
     assert_eq!(readiness(&gateway).await.0, 200, "once is not enough");
     trial(client.clone()).await.unwrap_err();
@@ -263,7 +263,7 @@ async fn a_read_on_trial_that_its_caller_cancels_leaves_its_place_to_the_next() 
     let address = closed();
     let gateway = Gateway::before(&format!("http://{address}"));
     let mut client = gateway.client().await;
-    open(&mut client).await;
+    open_circuit(&mut client).await;
     let api = Api::start_at(address, Reply::json(200, Password.success())).await;
     api.first([Reply::Silence]);
     let cancelled = tokio::spawn(trial_of(Question, client.clone()));
@@ -280,7 +280,7 @@ async fn a_write_on_trial_closes_the_circuit_after_its_caller_has_left() {
     let address = closed();
     let gateway = Gateway::before(&format!("http://{address}"));
     let mut client = gateway.client().await;
-    open(&mut client).await;
+    open_circuit(&mut client).await;
     let held = bytes(200, &[], Password.success().as_bytes());
     let api = Api::start_at(address, Reply::Held(held)).await;
     let cancelled = tokio::spawn(trial(client));
@@ -301,7 +301,7 @@ async fn a_connection_that_stays_open_without_a_response_is_a_sign_of_life() {
         &["--app-key", KEY, "--timeout", "1s"],
     );
     let mut client = gateway.client().await;
-    open(&mut client).await;
+    open_circuit(&mut client).await;
     let api = Api::start_at(address, Reply::Silence).await;
     let status = trial(client.clone()).await.unwrap_err();
     assert_eq!(

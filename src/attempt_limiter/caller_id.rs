@@ -14,15 +14,15 @@ use crate::connect_info::{ConnectInfo, Transport};
 
 /// Stands for one caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ClientId(pub(super) u64);
+pub(crate) struct CallerId(pub(super) u64);
 
 impl AttemptLimiter {
     /// The caller that sent this metadata over this connection.
-    pub(crate) fn client_id(&self, metadata: &MetadataMap, connection: &ConnectInfo) -> ClientId {
+    pub(crate) fn caller_id(&self, metadata: &MetadataMap, connection: &ConnectInfo) -> CallerId {
         let name = self.caller_metadata.as_ref();
         let value = name.and_then(|name| last_element(metadata, name));
         let principal = connection.identity.principal();
-        ClientId(match (value, principal, connection.transport) {
+        CallerId(match (value, principal, connection.transport) {
             (Some(value), ..) => self.hasher.hash_one(("metadata", value)),
             (None, Some(principal), _) => self.hasher.hash_one(("principal", principal)),
             (None, None, Transport::Tcp { remote, .. }) => {
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn the_named_metadata_comes_before_the_connection() {
         let limiter = limiter(Some(HeaderName::from_static("x-app")));
-        let of = |pairs: &[_], uid| limiter.client_id(&metadata(pairs), &unix(uid));
+        let of = |pairs: &[_], uid| limiter.caller_id(&metadata(pairs), &unix(uid));
         assert_eq!(of(&[("x-app", "a")], 1), of(&[("x-app", "a")], 2));
         assert_ne!(of(&[("x-app", "a")], 1), of(&[("x-app", "b")], 1));
         assert_eq!(
@@ -100,7 +100,7 @@ mod tests {
     fn an_address_is_one_caller_from_any_port_and_mapped_into_ipv6() {
         let limiter = limiter(None);
         let of = |remote: &str| {
-            limiter.client_id(
+            limiter.caller_id(
                 &metadata(&[]),
                 &ConnectInfo {
                     transport: Transport::Tcp {
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn metadata_is_ignored_unless_it_is_configured() {
         let limiter = limiter(None);
-        let of = |pairs: &[_]| limiter.client_id(&metadata(pairs), &unix(1));
+        let of = |pairs: &[_]| limiter.caller_id(&metadata(pairs), &unix(1));
         assert_eq!(of(&[("x-app", "a")]), of(&[("x-app", "b")]));
     }
 }

@@ -19,16 +19,16 @@ const IDENTITY: HeaderValue = HeaderValue::from_static("identity");
 /// closes first, so that the API does not close a connection just as a request is sent.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Makes the client for the API, and a new one when the files of its TLS change. A client that is replaced finishes its
+/// Makes the HTTP client for the API, and a new one when the files of its TLS change. A client that is replaced finishes its
 /// requests. Without TLS, the system's certificates are not read, to start faster.
 ///
 /// # Errors
 ///
 /// The option whose file cannot be used, or that there are no certificates to trust.
-pub(crate) fn client(config: &Serve) -> Result<FollowedFiles<Client>, ConfigError> {
+pub(crate) fn http_client(config: &Serve) -> Result<FollowedFiles<Client>, ConfigError> {
     let connect_timeout = config.connect_timeout;
     let has_tls = config.is_upstream_https();
-    FollowedFiles::open("TLS to the API", tls::files(config), move |files| {
+    FollowedFiles::load("TLS to the API", tls::files(config), move |files| {
         let (tls, builder) = (tls::read(files)?, builder(connect_timeout));
         let builder = match has_tls {
             true => tls.configure(builder),
