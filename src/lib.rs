@@ -92,11 +92,7 @@ mod banner;
 pub mod run;
 
 // The other commands.
-mod explain;
-
-mod authz;
-
-mod probe;
+mod commands;
 
 mod sandbox;
 

@@ -1,4 +1,6 @@
-//! Decides by a policy which calls are allowed. Its format is gRFC A43's, which grpc-go and gRPC's C++ have too.
+//! The policy: reads its file, and decides by its rules whether a call is allowed. The server and the `authz` command ask it.
+//!
+//! Its format is gRFC A43's, which grpc-go and gRPC's C++ have too.
 
 mod audit;
 mod object;

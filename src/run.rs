@@ -19,10 +19,11 @@ use tokio::{
 
 use self::serve::serve;
 use crate::{
-    app_key, authz, banner,
+    app_key, banner,
+    commands::{authz, explain, probe},
     config::{self, AppKeyOptions, Command, ConfigError},
     error::chain,
-    explain, output, probe,
+    output,
     rpc::API_VERSION,
     sandbox, signals,
     telemetry::{log_writer, logging},

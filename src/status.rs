@@ -65,9 +65,9 @@ pub(crate) enum Fault {
 /// The effect of the call at the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    /// Nothing: the API never saw it.
+    /// Nothing: the API never saw the call.
     NotSent,
-    /// Nothing: the API refused it, or it was a read.
+    /// Nothing, although it was sent: the API refused it, or it was a read and the connection or the gateway failed.
     Refused,
     /// The API may have acted.
     Unknown,

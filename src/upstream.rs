@@ -1,4 +1,4 @@
-//! Sends REST requests to the API. A write is sent at most once, a failed read is repeated, and
+//! Sends REST requests to the API. A write is sent at most once, a failed read is retried, and
 //! nothing is sent while the API cannot be reached.
 
 mod backoff;
@@ -36,8 +36,8 @@ use crate::{
     telemetry::{call_observer::CallObserver, spans::ClientSpan},
 };
 
-/// How many calls in flight make a new one yield once more. With half as many, yielding would cost
-/// 13 % of the CPU at 64 calls at a time.
+/// A call yields once before it is sent, and once more for each time that this many calls are in flight. With half as
+/// many, yielding would cost 13 % of the CPU at 64 calls in flight.
 const CALLS_PER_YIELD: usize = 64;
 
 /// The API, shared by all calls.
@@ -95,7 +95,7 @@ impl Upstream {
         };
         match self.send_with_retries(request, admission).await {
             Ok(response) => Ok(ApiResponse { values, ..response }),
-            // The API has seen an earlier attempt.
+            // The API has seen an earlier try.
             Err(Error::Unreachable(error)) if request.call.record.was_sent() => {
                 Err(Error::ConnectionLost(error))
             }
@@ -113,7 +113,7 @@ impl Upstream {
             budget.deposit();
         }
         let mut retries = 0;
-        let mut result = self.attempt(request, admission, retries).await;
+        let mut result = self.try_once(request, admission, retries).await;
         while call.rpc.is_read_only()
             && self.circuit_breaker.is_closed()
             && let Some(pause) = budget.withdraw(&result, retries, call.deadline)
@@ -125,13 +125,13 @@ impl Upstream {
             call.record.clear_http_status();
             self.observer.metrics.count_retry();
             retries += 1;
-            result = self.attempt(request, admission, retries).await;
+            result = self.try_once(request, admission, retries).await;
         }
         result
     }
 
     /// Sends the request once, with a span and a measurement of its own.
-    async fn attempt(
+    async fn try_once(
         &self,
         request: &ApiRequest<'_>,
         admission: Admission<'_>,
@@ -163,9 +163,10 @@ impl Upstream {
         endpoint: &Endpoint,
         span: &mut ClientSpan<'_>,
     ) -> Result<ApiResponse, Error> {
-        // The runtime polls the sockets while a call yields, and then knows which idle connections are
-        // closed and which are free again. In a burst, later calls yield longer and open fewer new ones:
-        // with 1000 calls at a time this saves 30 % of the memory.
+        // Before a call takes a connection, it yields, so that the runtime polls the sockets. Then the pool
+        // knows which connections the API has closed, and which ones are idle again and can be used in place
+        // of new ones. The more calls are in flight, the more often a call yields: with 1000 in flight, this
+        // saves 30 % of the memory.
         let in_flight = self.max_in_flight - self.in_flight.available_permits();
         for _ in 0..=in_flight / CALLS_PER_YIELD {
             tokio::task::yield_now().await;

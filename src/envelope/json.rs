@@ -63,12 +63,17 @@ impl<'a> JsonObject<'a> {
     }
 }
 
-/// The entries of a list, with an empty string for `null` and what else is not a string. A string is a list of one, unless it
-/// is empty. The members of an object count as empty strings.
+/// Reads a list of strings, which the API may write in several forms:
+///
+/// | value | entries |
+/// | --- | --- |
+/// | a list | one for each of its entries: the string, or `""` for `null` and for any other type |
+/// | a string | the string; none if it is empty |
+/// | an object | `""` for each member |
 ///
 /// # Errors
 ///
-/// [`Malformed`] if the value is none of these, or a list of nothing but other things.
+/// [`Malformed`] if the value has another type, or is a list whose entries are all of other types than string and `null`.
 pub(super) fn strings(value: &RawValue) -> Result<Vec<String>, ApiErrorKind> {
     if let Some(text) = text(value) {
         return Ok(Vec::from_iter((!text.is_empty()).then_some(text)));

@@ -1,4 +1,5 @@
-//! Refuses the calls that the policy does not allow, before anything is done for them.
+//! Applies the policy to the calls that arrive: refuses those that [`crate::policy`] does not allow, counts its decisions, and
+//! logs them for health and reflection.
 
 use std::sync::Arc;
 

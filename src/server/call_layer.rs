@@ -39,7 +39,7 @@ use crate::{
 
 /// The most metadata that a call may have, in bytes as HTTP/2 counts them.
 const MAX_METADATA: usize = 16 * 1024;
-/// How long the rest of a message is waited for when its call is evicted early.
+/// How long the rest of a message is waited for when its call is refused early.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// State that all calls share.
@@ -111,7 +111,8 @@ where
         if let Err(error) = self.connection.check_trust().and(authorized) {
             return Box::pin(async move {
                 let message = with_permit(permit, request.into_body());
-                discard(message, &Notify::new()).await;
+                let never_evicted = Notify::new();
+                discard(message, &never_evicted).await;
                 Ok(refuse_unobserved(&error))
             });
         }
@@ -242,14 +243,14 @@ fn with_details(response: Response<Body>, call: &Call) -> Response<Body> {
     }
 }
 
-/// The status of a call that is evicted, which is recorded.
+/// Refuses a call, and records it.
 fn observe_refusal(error: &Error, mut observation: CallObservation) -> Response<Body> {
     let status = observation.record.fail(error, false, Duration::MAX);
     observation.set_response(status.code());
     status.into_http()
 }
 
-/// The status of a call that is evicted, which is not recorded.
+/// Refuses a call without a record of it.
 fn refuse_unobserved(error: &Error) -> Response<Body> {
     CallRecord::default()
         .fail(error, false, Duration::MAX)
@@ -260,7 +261,7 @@ fn ready(response: Response<Body>) -> ResponseFuture {
     Box::pin(std::future::ready(Ok(response)))
 }
 
-/// Completes when the call is evicted to make room for others. Never completes if the call has been sent meanwhile.
+/// Completes when the reading limit evicts the call, and cancels it. Never completes if the call has been sent meanwhile.
 async fn until_evicted(evicted: &Notify, call: &Call) {
     evicted.notified().await;
     if call.record.cancel() {
@@ -280,7 +281,7 @@ where
     }))
 }
 
-/// Reads and discards the rest of a message, for at most [`DISCARD_TIMEOUT`]. If the stream ended first, h2 would count the
+/// Reads and discards the rest of a message, for at most [`DISCARD_TIMEOUT`] or until it is evicted. If the stream ended first, h2 would count the
 /// remaining frames as connection errors.
 async fn discard(mut message: Body, evicted: &Notify) {
     let end = async { while let Some(Ok(_)) = message.frame().await {} };

@@ -23,6 +23,9 @@ use crate::{
     status::{Fault, Outcome, code_name},
 };
 
+/// The target of a call's log lines, which operators' filters may name.
+const TARGET: &str = "reset_gateway::telemetry::call_log";
+
 /// Observes calls with the process's metrics and spans.
 #[derive(Clone, Debug)]
 pub(crate) struct CallObserver {
@@ -119,6 +122,7 @@ impl CallObservation {
                 || level(classification.map(|it| it.fault)),
                 |(_, level)| level
             ),
+            target: TARGET,
             event = event.map(|(name, _)| name),
             rpc = rpc_name(self.rpc),
             code = code_name(code),
@@ -162,6 +166,7 @@ pub(crate) fn log_late_success(call: &Call) {
     let span = call.trace.span();
     let ids = Some(span.span_context()).filter(|ids| ids.is_valid());
     tracing::info!(
+        target: TARGET,
         event = event.map(|(name, _)| name),
         rpc = rpc_name(Some(call.rpc)),
         code = code_name(Code::Ok),

@@ -1,5 +1,5 @@
 //! The spans of a call, by OpenTelemetry's semantic conventions: a SERVER span for the rpc, and below it a CLIENT span for
-//! each attempt at the REST call; and the trace context that travels with them.
+//! each try of the REST call, the first one and the retries; and the trace context that travels with them.
 //!
 //! They are made with the OpenTelemetry API itself, not from `tracing` spans: so they hold what is set here and nothing
 //! else, whatever is logged meanwhile. A span ends when it is dropped, also when the caller cancels.
@@ -28,7 +28,7 @@ use crate::{
     status::{code_name, is_server_error},
 };
 
-/// The span and the measurement of an attempt at a REST call.
+/// The span and the measurement of one try of a REST call.
 #[derive(Debug)]
 pub(crate) struct ClientSpan<'a> {
     context: Context,
@@ -96,7 +96,7 @@ pub(super) fn finish(call: &Context, code: Code, failure: Option<&Failure>) {
 }
 
 impl<'a> ClientSpan<'a> {
-    /// Starts the span of an attempt that began at `start`, below the call's span.
+    /// Starts the span of a try that began at `start`, below the call's span.
     pub(crate) fn start(
         endpoint: &'a Endpoint,
         parent: &Context,
@@ -123,7 +123,7 @@ impl<'a> ClientSpan<'a> {
         }
     }
 
-    /// Notes that the request repeats another; `count` is 1 for the first repetition.
+    /// Notes that this is a retry; `count` is 1 for the first one.
     pub(crate) fn set_resend_count(&self, count: u32) {
         let count = KeyValue::new(attribute::HTTP_REQUEST_RESEND_COUNT, i64::from(count));
         self.context.span().set_attribute(count);

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-/// A pause that doubles with each attempt, from `first` up to `longest`, times 0.5 to 1.5 at random, so
-/// that calls that failed together do not come back together. Attempts count from 0.
-pub(super) fn pause(first: Duration, longest: Duration, attempt: u32) -> Duration {
-    let doubled = first.saturating_mul(2_u32.saturating_pow(attempt));
+/// A pause that doubles with each failure in a row, from `first` up to `longest`, times 0.5 to 1.5 at random, so
+/// that calls that failed together do not come back together. There are no `earlier` pauses before the first one.
+pub(super) fn pause(first: Duration, longest: Duration, earlier: u32) -> Duration {
+    let doubled = first.saturating_mul(2_u32.saturating_pow(earlier));
     doubled.min(longest).mul_f64(rand::random_range(0.5..1.5))
 }
 
@@ -16,7 +16,7 @@ mod tests {
     #[test]
     fn pauses_double_up_to_the_longest_and_vary() {
         let (first, longest) = (Duration::from_millis(50), Duration::from_millis(300));
-        for (attempt, middle) in [
+        for (earlier, middle) in [
             (0, 50),
             (1, 100),
             (2, 200),
@@ -25,16 +25,16 @@ mod tests {
             (u32::MAX, 300),
         ] {
             let middle = Duration::from_millis(middle);
-            let pauses: Vec<_> = (0..1000).map(|_| pause(first, longest, attempt)).collect();
+            let pauses: Vec<_> = (0..1000).map(|_| pause(first, longest, earlier)).collect();
             let range = middle / 2..=middle * 3 / 2;
             assert!(
                 pauses.iter().all(|pause| range.contains(pause)),
-                "{attempt}"
+                "{earlier}"
             );
             let shorter = pauses.iter().filter(|pause| **pause < middle).count();
             assert!(
                 (300..=700).contains(&shorter),
-                "{attempt}: {shorter} of 1000 are below the middle"
+                "{earlier}: {shorter} of 1000 are below the middle"
             );
         }
     }

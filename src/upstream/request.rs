@@ -22,7 +22,7 @@ pub(crate) enum Payload<'a> {
     Json(Bytes),
 }
 
-/// What all attempts at a request have in common.
+/// What a request and its retries have in common.
 pub(crate) struct ApiRequest<'a> {
     pub(crate) call: &'a Call,
     pub(crate) app_key: &'a HeaderValue,

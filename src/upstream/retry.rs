@@ -9,15 +9,15 @@ use tokio::time::Instant;
 use super::backoff;
 use crate::{envelope::ApiResponse, error::Error};
 
-/// How often one call is repeated.
+/// How often one read is retried.
 const MAX_RETRIES: u32 = 2;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const MAX_PAUSE: Duration = Duration::from_millis(100);
 /// The longest `Retry-After` that is waited for. A longer one is passed on to the caller, who can do
 /// something else meanwhile.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(2);
-/// What must be left of the call's time after a pause, for the attempt itself.
-const MIN_ATTEMPT_TIME: Duration = Duration::from_millis(50);
+/// What must be left of the call's time after a pause, for the retry itself.
+const MIN_RETRY_TIME: Duration = Duration::from_millis(50);
 
 /// Bounds the retries of all calls together to a fifth of the reads, so that a failing API does not
 /// get three times its usual requests.
@@ -55,7 +55,7 @@ impl RetryBudget {
         let pause = backoff::pause(FIRST_PAUSE, MAX_PAUSE, retries).max(retry_after);
         let time_left = deadline.saturating_duration_since(Instant::now());
         let mut balance = self.0.lock();
-        if pause + MIN_ATTEMPT_TIME > time_left || *balance < Self::PRICE {
+        if pause + MIN_RETRY_TIME > time_left || *balance < Self::PRICE {
             return None;
         }
         *balance -= Self::PRICE;
@@ -142,7 +142,7 @@ mod tests {
             (Some(2), in_seconds(2), None),
             (Some(3), in_seconds(10), None),
             (Some(u64::MAX), in_seconds(10), None),
-            (None, Instant::now() + MIN_ATTEMPT_TIME, None),
+            (None, Instant::now() + MIN_RETRY_TIME, None),
             (None, Instant::now(), None),
         ] {
             let pause = budget.withdraw(&response(503, retry_after), 0, deadline);

@@ -1,4 +1,4 @@
-//! The `authz` command: prints what a policy says about a call, without making it.
+//! The `authz` command: prints what a policy decides about a call that is described by options. It starts no server.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! `probe`: asks a running gateway whether it serves, for containers that have no shell.
+//! The `probe` command: asks a running gateway whether it serves, for containers that have no shell.
 
 use std::{error::Error, fmt::Display, net::SocketAddr, time::Duration};
 
