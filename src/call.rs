@@ -38,7 +38,7 @@ pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeou
 pub(crate) struct Call {
     pub(crate) rpc: Rpc,
     pub(crate) caller: ConnectInfo,
-    /// When the call is answered at the latest: at its caller's deadline, or when `--timeout` is over.
+    /// When the caller gets a response at the latest: at its caller's deadline, or when `--timeout` is over.
     pub(crate) deadline: Instant,
     /// When its REST call ends at the latest. A write that was sent goes on after the deadline of its caller.
     pub(crate) work_deadline: Instant,

@@ -1,4 +1,4 @@
-//! Whether calls should be sent here: what `/readyz` and the health service answer.
+//! Whether calls should be sent here: what `/readyz` and the health service report.
 
 use std::time::Duration;
 

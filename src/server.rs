@@ -226,7 +226,7 @@ fn background(health: &Reporter, listener: Option<Listener>, admin: Admin) -> Jo
 }
 
 impl RunningServer {
-    /// Serves until `shutdown` completes, and then until the calls in flight are answered or the drain time is over.
+    /// Serves until `shutdown` completes, and then until the calls in flight have ended or the drain time is over.
     pub(crate) async fn serve_until(mut self, shutdown: impl Future<Output = ()>) {
         tokio::select! {
             () = shutdown => {}

@@ -180,7 +180,7 @@ fn api_error_row(kind: ApiErrorKind, is_read_only: bool) -> Row {
         K::EndpointMissing => unserved(C::Unimplemented, R::UpstreamEndpointMissing),
         K::Conflict => refused(C::Aborted, R::UpstreamConflict),
         K::RateLimited => unserved(C::ResourceExhausted, R::UpstreamRateLimited),
-        // A proxy answers 503 too when the connection to the API breaks after the request was sent.
+        // A proxy responds with 503 too when the connection to the API breaks after the request was sent.
         K::Unavailable | K::BadGateway => no_response_row(is_read_only, Upstream),
         K::Timeout => failed(C::DeadlineExceeded, R::UpstreamTimeout),
         K::Failed => failed(C::Internal, R::UpstreamFailed),

@@ -20,7 +20,7 @@ pub(crate) async fn serve(listen: SocketAddr, api: SocketAddr) {
     tls.install_default().unwrap();
     let client = Client::builder().build().unwrap();
     let url = format!("http://{api}{PATH}");
-    let handler = service_fn(move |request| answer(client.clone(), url.clone(), request));
+    let handler = service_fn(move |request| respond(client.clone(), url.clone(), request));
     // As tonic's generator writes it, but for the path and with tonic's own codec.
     let rpc = service_fn(move |request: http::Request<Body>| {
         let handler = handler.clone();
@@ -33,7 +33,7 @@ pub(crate) async fn serve(listen: SocketAddr, api: SocketAddr) {
     server.serve(listen, rpc).await.unwrap();
 }
 
-async fn answer(
+async fn respond(
     client: Client,
     url: String,
     request: Request<GetSecretQuestionRequest>,

@@ -21,7 +21,7 @@ const SUCCESS: &str = r#"{"Model":"ba6b8cac-6738","Errors":[],"IsSucceed":true}"
 pub(crate) type Seen = Arc<Mutex<HashMap<u64, u32>>>;
 
 /// The behaviour of the API for one request.
-enum Answer {
+enum Behavior {
     /// Sends this and reads the next request.
     Send(String),
     /// Sends this, which may be nothing, and closes the connection.
@@ -44,29 +44,29 @@ pub(crate) async fn serve(seen: Seen) -> SocketAddr {
     address
 }
 
-/// Ends when the peer closes the connection or an answer does.
+/// Ends when the peer closes the connection or its behavior does.
 async fn serve_connection(mut stream: TcpStream, seen: Seen) -> Option<()> {
     loop {
         let id = read_request(&mut stream).await?;
         *seen.lock().unwrap().entry(id).or_default() += 1;
-        match answer().await {
-            Answer::Send(response) => stream.write_all(response.as_bytes()).await.ok()?,
-            Answer::SendAndClose(response) => {
+        match behavior().await {
+            Behavior::Send(response) => stream.write_all(response.as_bytes()).await.ok()?,
+            Behavior::SendAndClose(response) => {
                 return stream.write_all(response.as_bytes()).await.ok();
             }
-            Answer::Reset => return stream.set_zero_linger().ok(),
+            Behavior::Reset => return stream.set_zero_linger().ok(),
         }
     }
 }
 
-/// A random answer, after a random delay.
-async fn answer() -> Answer {
+/// A random behavior, after a random delay.
+async fn behavior() -> Behavior {
     let (percent, delay) = {
         let mut random = rand::rng();
         (random.random_range(0..100), random.random_range(0..10))
     };
     sleep(Duration::from_millis(delay)).await;
-    Answer::Send(match percent {
+    Behavior::Send(match percent {
         0..75 => response(200, JSON, SUCCESS),
         75..79 => response(503, JSON, ""),
         79..82 => response(500, JSON, r#"{"message":"An error has occurred."}"#),
@@ -75,18 +75,18 @@ async fn answer() -> Answer {
         86..88 => response(200, "text/html", "<html>Maintenance</html>"),
         88..90 => {
             let cut_off = "HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{";
-            return Answer::SendAndClose(cut_off.to_owned());
+            return Behavior::SendAndClose(cut_off.to_owned());
         }
-        90..92 => return Answer::SendAndClose("not HTTP at all\r\n\r\n".to_owned()),
+        90..92 => return Behavior::SendAndClose("not HTTP at all\r\n\r\n".to_owned()),
         92..94 => {
             // Too late for some callers.
             sleep(Duration::from_millis(delay * 120)).await;
             response(200, JSON, SUCCESS)
         }
-        94..96 => return Answer::Reset,
-        96..98 => return Answer::SendAndClose(String::new()),
+        94..96 => return Behavior::Reset,
+        96..98 => return Behavior::SendAndClose(String::new()),
         // The gateway expects to keep the connection.
-        _ => return Answer::SendAndClose(response(200, JSON, SUCCESS)),
+        _ => return Behavior::SendAndClose(response(200, JSON, SUCCESS)),
     })
 }
 

@@ -93,10 +93,10 @@ async fn run(gateway: &Gateway, duration: Duration) -> Load {
     let mut calls = HashMap::new();
     for caller in callers {
         for (id, call) in caller.await.unwrap() {
-            assert!(calls.insert(id, call).is_none(), "two answers to {id}");
+            assert!(calls.insert(id, call).is_none(), "two responses to {id}");
         }
     }
-    assert_eq!(calls.len() as u64, next.load(Ordering::SeqCst), "answers");
+    assert_eq!(calls.len() as u64, next.load(Ordering::SeqCst), "responses");
     Load {
         calls,
         memory,

@@ -1,4 +1,4 @@
-//! The admin listener, plain HTTP: `/livez` (the process runs), `/readyz` (calls can be answered), `/metrics` for
+//! The admin listener, plain HTTP: `/livez` (the process runs), `/readyz` (calls can be served), `/metrics` for
 //! Prometheus, and `/log-level`, which can be changed from this machine alone.
 
 use std::time::Duration;
@@ -40,7 +40,7 @@ pub(crate) struct Admin {
     pub(crate) log_level: LogLevel,
 }
 
-/// Answers one request of a connection and closes it.
+/// Serves one request of a connection and closes it.
 pub(super) async fn serve(routes: Router, stream: Stream, permit: ConnectionPermit) {
     let service = TowerToHyperService::new(routes);
     let connection = http1::Builder::new()

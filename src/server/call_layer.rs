@@ -149,8 +149,8 @@ where
         let authorized = self.connection.check_trust().and(authorized);
         let (permit, evicted) = shared.reading.begin();
         // tonic drops the body, and with it the permit, when it has read the message.
-        let guard = (permit, self.connection.begin_reading());
-        let mut request = request.map(|body| with_permit(guard, body));
+        let reading = (permit, self.connection.begin_reading());
+        let mut request = request.map(|body| with_permit(reading, body));
         let rpc = match authorized.and(rpc.ok_or(Error::UnknownMethod)) {
             Ok(rpc) => rpc,
             Err(error) => {

@@ -150,7 +150,7 @@ impl ConnectionServer {
         let calls = self.call_timeout + AGE_GRACE;
         if state.is_evicted() {
             let _ = timeout(EVICTION_GRACE, state.grace_over.cancelled()).await;
-            // A write that was sent must be answered.
+            // A write that was sent must get its response.
             let _ = timeout(calls, until_idle(state)).await;
         } else if is_aged {
             sleep(calls).await;

@@ -16,7 +16,7 @@ use crate::{
 /// The whole server, and the one service.
 const NAMES: [&str; 2] = ["", PasswordResetServiceServer::<Service>::NAME];
 
-/// Sets what the health service answers.
+/// Sets what the health service reports.
 #[derive(Clone, Debug)]
 pub(super) struct Reporter {
     reporter: HealthReporter,

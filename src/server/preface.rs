@@ -11,7 +11,7 @@ use tokio::{
 use super::rewind::Rewind;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-/// The answer to a peer that speaks HTTP/1.
+/// The response to a peer that speaks HTTP/1.
 const NOT_HTTP_1: &[u8] = b"HTTP/1.1 415 Unsupported Media Type\r\n\
     content-type: text/plain\r\ncontent-length: 84\r\nconnection: close\r\n\r\n\
     this is a gRPC server: it takes POST over HTTP/2 with content-type application/grpc\n";
@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_answer_to_http_1_says_its_length() {
+    fn the_response_to_http_1_says_its_length() {
         let text = std::str::from_utf8(NOT_HTTP_1).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("content-length: {}\r\n", body.len())));

@@ -29,7 +29,7 @@ const SECONDS: [f64; 14] = [
     0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0,
 ];
 
-/// The reasons that say that the API does not answer as documented.
+/// The reasons that say that the API does not respond as documented.
 const CONTRACT_BROKEN: [ErrorReason; 5] = [
     ErrorReason::UpstreamMalformed,
     ErrorReason::UpstreamResponseTooLarge,
@@ -43,7 +43,7 @@ const CONTRACT_BROKEN: [ErrorReason; 5] = [
 pub(crate) struct Metrics {
     calls: Histogram<f64>,
     requests: Histogram<f64>,
-    answers: Counter<u64>,
+    results: Counter<u64>,
     key_rejected: Counter<u64>,
     contract_broken: Counter<u64>,
     shed: Counter<u64>,
@@ -72,7 +72,7 @@ impl Metrics {
             requests: seconds(metric::HTTP_CLIENT_REQUEST_DURATION)
                 .with_description("Duration of the requests to the API.")
                 .build(),
-            answers: count("reset_gateway.answers", "{call}")
+            results: count("reset_gateway.answers", "{call}")
                 .with_description("Calls by status code, reason, fault and outcome.")
                 .build(),
             key_rejected: count("reset_gateway.app_key.rejected", "{call}")
@@ -132,7 +132,7 @@ impl Metrics {
                 KeyValue::new("outcome", classification.outcome.as_str()),
             ]);
         }
-        self.answers.add(1, &attributes);
+        self.results.add(1, &attributes);
         attributes.truncate(2);
         attributes.push(KeyValue::new(attribute::RPC_SYSTEM_NAME, "grpc"));
         if is_server_error(code) {

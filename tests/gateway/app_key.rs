@@ -46,7 +46,7 @@ async fn a_rejected_key_makes_the_gateway_not_ready() {
 }
 
 #[tokio::test]
-async fn an_answer_from_the_api_shows_that_the_key_works() {
+async fn a_response_from_the_api_shows_that_the_key_works() {
     const MESSAGE: &str = r#"{"Message":"Resource was not found"}"#;
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::with(
@@ -81,7 +81,7 @@ async fn an_answer_from_the_api_shows_that_the_key_works() {
 }
 
 #[tokio::test]
-async fn an_answer_that_may_come_from_a_proxy_does_not_show_that_the_key_works() {
+async fn a_response_that_may_come_from_a_proxy_does_not_show_that_the_key_works() {
     const MESSAGE: &str = r#"{"Message":"Something is wrong"}"#;
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::with(

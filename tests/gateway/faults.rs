@@ -72,7 +72,7 @@ const BROKEN_EARLY: (&str, &str) = (
     "Unavailable UPSTREAM_UNAVAILABLE upstream refused or Unavailable UPSTREAM_UNREACHABLE upstream not_sent",
     "Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown or Unavailable UPSTREAM_UNREACHABLE upstream not_sent",
 );
-/// The connection broke behind the answer; whether that was read by then is a matter of microseconds.
+/// The connection broke behind the response; whether that was read by then is a matter of microseconds.
 const BROKEN_LATE: (&str, &str) = (
     "OK or Unavailable UPSTREAM_UNAVAILABLE upstream refused",
     "OK or Unknown UPSTREAM_OUTCOME_UNKNOWN upstream unknown",
@@ -88,19 +88,19 @@ const EARLY: (&str, &str) = (
 const PATIENCE: Duration = Duration::from_secs(10);
 /// The deadline of calls that would otherwise never end.
 const IMPATIENCE: Duration = Duration::from_millis(500);
-/// How late an answer may be.
+/// How late a response may be.
 const PROMISE: Duration = Duration::from_millis(50);
-/// How late all answers were that took until the deadline.
+/// How late all responses were that took until the deadline.
 static LATE: Mutex<Vec<Duration>> = Mutex::new(Vec::new());
-/// How late a single answer may be: the promise, or what a slow machine needs.
+/// How late a single response may be: the promise, or what a slow machine needs.
 const SLACK: Duration = Duration::from_millis(if cfg!(debug_assertions) { 1000 } else { 50 });
 /// The highest peak memory allowed, in KiB. Debug builds use more than release builds.
 const MEMORY: u64 = 80 * 1024;
 const MIB: usize = 1 << 20;
 const GIB: usize = 1 << 30;
 
-/// An answer with this status line, these headers and this body.
-fn answer(status: &str, headers: &[&str], body: &str) -> String {
+/// A response with this status line, these headers and this body.
+fn response(status: &str, headers: &[&str], body: &str) -> String {
     let headers: String = headers
         .iter()
         .map(|header| format!("{header}\r\n"))
@@ -108,10 +108,10 @@ fn answer(status: &str, headers: &[&str], body: &str) -> String {
     format!("HTTP/1.1 {status}\r\n{headers}\r\n{body}")
 }
 
-/// An answer with the right length.
+/// A response with the right length.
 fn whole(status: &str, headers: &[&str], body: &str) -> String {
     let length = format!("Content-Length: {}", body.len());
-    answer(status, &[headers, &[&length]].concat(), body)
+    response(status, &[headers, &[&length]].concat(), body)
 }
 
 fn ok(json: &str) -> String {
@@ -171,28 +171,32 @@ async fn an_api_that_closes_connections() {
             row("FIN after the request", Script::at(Whole).closes(), BROKEN),
             row("RST after the request", Script::at(Whole).resets(), BROKEN),
             row(
-                "FIN in the answer's head",
+                "FIN in the response's head",
                 Script::sends(half_head).closes(),
                 BROKEN,
             ),
             row(
-                "RST in the answer's head",
+                "RST in the response's head",
                 Script::sends(half_head).resets(),
                 BROKEN,
             ),
             row(
-                "FIN in the answer's body",
+                "FIN in the response's body",
                 Script::sends(half_body).closes(),
                 BROKEN,
             ),
             row(
-                "RST in the answer's body",
+                "RST in the response's body",
                 Script::sends(half_body).resets(),
                 BROKEN,
             ),
-            row("FIN after the answer", Script::sends(ok(json)).closes(), OK),
             row(
-                "RST after the answer",
+                "FIN after the response",
+                Script::sends(ok(json)).closes(),
+                OK,
+            ),
+            row(
+                "RST after the response",
                 Script::sends(ok(json)).resets(),
                 BROKEN_LATE,
             ),
@@ -215,7 +219,7 @@ async fn an_api_that_closes_connections() {
 async fn a_silent_api() {
     hold(|json| {
         vec![
-            row("no answer", Script::at(Whole).falls_silent(), TIMED_OUT),
+            row("no response", Script::at(Whole).falls_silent(), TIMED_OUT),
             row(
                 "half a head, then silence",
                 Script::sends("HTTP/1.1 200 OK\r\n").falls_silent(),
@@ -223,12 +227,12 @@ async fn a_silent_api() {
             ),
             row(
                 "a head, then silence",
-                Script::sends(answer("200 OK", &["Content-Length: 9"], "")).falls_silent(),
+                Script::sends(response("200 OK", &["Content-Length: 9"], "")).falls_silent(),
                 TIMED_OUT,
             ),
             row(
                 "a body without an end",
-                Script::sends(answer("200 OK", &[], json)).falls_silent(),
+                Script::sends(response("200 OK", &[], json)).falls_silent(),
                 TIMED_OUT,
             ),
         ]
@@ -239,8 +243,8 @@ async fn a_silent_api() {
 #[tokio::test]
 async fn a_slow_api() {
     hold(|json| {
-        let head = answer("200 OK", &["Content-Length: 99"], "");
-        let early_hints = answer("103 Early Hints", &[], "");
+        let head = response("200 OK", &["Content-Length: 99"], "");
+        let early_hints = response("103 Early Hints", &[], "");
         vec![
             row(
                 "a head of a byte a second",
@@ -267,9 +271,9 @@ async fn a_slow_api() {
     .await;
 }
 
-/// An answer that promises more than there is.
+/// A response that promises more than there is.
 fn longer(json: &str) -> String {
-    answer(
+    response(
         "200 OK",
         &[&format!("Content-Length: {}", json.len() + 1)],
         json,
@@ -285,7 +289,7 @@ async fn wrong_content_lengths() {
                 .map(|length| format!("Content-Length: {length}"))
                 .collect();
             let headers: Vec<_> = headers.iter().map(String::as_str).collect();
-            Script::sends(answer("200 OK", &headers, json))
+            Script::sends(response("200 OK", &headers, json))
         };
         let (length, shorter) = (&*json.len().to_string(), &*(json.len() - 1).to_string());
         let old = |headers: &str| Script::sends(format!("HTTP/1.0 200 OK\r\n{headers}\r\n{json}"));
@@ -322,12 +326,12 @@ async fn wrong_content_lengths() {
             ),
             row(
                 "no length",
-                Script::sends(answer("200 OK", &[], json)).closes(),
+                Script::sends(response("200 OK", &[], json)).closes(),
                 OK,
             ),
             row(
                 "no length, cut short",
-                Script::sends(answer("200 OK", &[], half(json))).closes(),
+                Script::sends(response("200 OK", &[], half(json))).closes(),
                 MALFORMED,
             ),
             row(
@@ -349,9 +353,9 @@ async fn wrong_content_lengths() {
 #[tokio::test]
 async fn broken_chunks() {
     hold(|json| {
-        let with = |body: &str| Script::sends(answer("200 OK", CHUNKED, body));
+        let with = |body: &str| Script::sends(response("200 OK", CHUNKED, body));
         let all = format!("{}{}", chunk(half(json)), chunk(&json[half(json).len()..]));
-        let both = answer(
+        let both = response(
             "200 OK",
             &["Transfer-Encoding: chunked", "Content-Length: 1"],
             &format!("{all}0\r\n\r\n"),
@@ -419,7 +423,7 @@ async fn broken_chunks() {
 async fn interim_and_extra_responses() {
     hold(|json| {
         let before = |status: &str, times: usize| {
-            Script::sends(answer(status, &[], "").repeat(times) + &ok(json))
+            Script::sends(response(status, &[], "").repeat(times) + &ok(json))
         };
         // Whoever took it for the next call's would be told so.
         let another = whole("418 For another", &[], "");
@@ -430,7 +434,7 @@ async fn interim_and_extra_responses() {
             row("103", before("103 Early Hints", 1), OK),
             row(
                 "100 and nothing else",
-                Script::sends(answer("100 Continue", &[], "")).closes(),
+                Script::sends(response("100 Continue", &[], "")).closes(),
                 BROKEN,
             ),
             row(
@@ -446,19 +450,19 @@ async fn interim_and_extra_responses() {
                 &*malformed(999),
             ),
             row(
-                "another answer behind",
+                "another response behind",
                 Script::sends(ok(json) + &another),
                 OK,
             ),
             row(
-                "another answer a moment later",
+                "another response a moment later",
                 Script::sends(ok(json))
                     .pauses(Duration::from_millis(20))
                     .and_sends(&*another),
                 OK,
             ),
             row(
-                "an answer before the request",
+                "a response before the request",
                 Script::at(Nothing).and_sends(ok(json)).closes(),
                 EARLY,
             ),
@@ -489,12 +493,12 @@ async fn broken_response_heads() {
         vec![
             row(
                 "1 MiB in one header",
-                Script::sends(answer("200 OK", &[&big], json)),
+                Script::sends(response("200 OK", &[&big], json)),
                 BROKEN,
             ),
             row(
                 "1 MiB in small headers",
-                Script::sends(answer("200 OK", &[small.trim_end()], json)),
+                Script::sends(response("200 OK", &[small.trim_end()], json)),
                 BROKEN,
             ),
             row(
@@ -541,15 +545,16 @@ async fn broken_response_heads() {
 async fn endless_responses() {
     hold(|json| {
         let promised = |status: &str| {
-            Script::sends(answer(status, &[&format!("Content-Length: {GIB}")], "")).floods(" ", GIB)
+            Script::sends(response(status, &[&format!("Content-Length: {GIB}")], ""))
+                .floods(" ", GIB)
         };
         let streamed = |status: &str| {
-            Script::sends(answer(status, &[], ""))
+            Script::sends(response(status, &[], ""))
                 .floods(" ", GIB)
                 .closes()
         };
         let chunked =
-            Script::sends(answer("200 OK", CHUNKED, "")).floods(chunk(&" ".repeat(1024)), GIB);
+            Script::sends(response("200 OK", CHUNKED, "")).floods(chunk(&" ".repeat(1024)), GIB);
         let failed = "Internal UPSTREAM_FAILED upstream unknown httpStatus=500";
         let refused = "PermissionDenied UPSTREAM_REFUSED caller refused httpStatus=403";
         vec![
@@ -582,7 +587,7 @@ fn bomb(json: &str) -> Vec<u8> {
     let body = packer.finish().unwrap();
     assert!(body.len() < 60_000, "{}", body.len());
     let length = format!("Content-Length: {}", body.len());
-    let head = answer(
+    let head = response(
         "200 OK",
         &[
             "Content-Type: application/json",
@@ -609,7 +614,7 @@ async fn unexpected_bodies() {
         vec![
             row(
                 "204",
-                Script::sends(answer("204 None", &[], "")),
+                Script::sends(response("204 None", &[], "")),
                 &*MALFORMED.replace("200", "204"),
             ),
             row(
@@ -752,7 +757,7 @@ async fn hold(rows: impl Fn(&str) -> Vec<Row>) {
         let memory = gateway.peak_memory();
         assert!(memory < MEMORY, "{memory} KiB");
     }
-    // Single answers may be held up by other tests, but not most of them.
+    // Single responses may be held up by other tests, but not most of them.
     let mut late = LATE.lock().unwrap().clone();
     late.sort_unstable();
     assert!(

@@ -1,4 +1,4 @@
-//! No caller, slow or hostile, takes the gateway down: each attack meets its answer, while somebody else is served.
+//! No caller, slow or hostile, takes the gateway down: each attack is met, while somebody else is served.
 
 use std::{
     fs,
@@ -49,11 +49,11 @@ async fn a_peer_that_does_not_speak_http_is_closed() {
             b"\0\0\0\0",
             b"PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n",
         ] {
-            let answer = until_closed(&mut begin_with(gateway, bytes).await, SOON).await;
-            let answer = String::from_utf8_lossy(&answer);
+            let response = until_closed(&mut begin_with(gateway, bytes).await, SOON).await;
+            let response = String::from_utf8_lossy(&response);
             assert!(
-                answer.is_empty() || answer.starts_with("HTTP/1.1 415 "),
-                "{answer}"
+                response.is_empty() || response.starts_with("HTTP/1.1 415 "),
+                "{response}"
             );
         }
     })
@@ -81,16 +81,17 @@ async fn an_http_1_peer_gets_one_response() {
             (&chunked, "415"),
         ] {
             let mut stream = begin_with(gateway, bytes.as_bytes()).await;
-            let mut answer = Vec::new();
+            let mut response = Vec::new();
             // A reset in place of an end is the system's way to say that not all was read.
-            let _ = timeout(SOON, stream.read_to_end(&mut answer))
+            let _ = timeout(SOON, stream.read_to_end(&mut response))
                 .await
                 .expect("closed");
-            let answer = String::from_utf8_lossy(&answer);
-            let begins = answer.is_empty() || answer.starts_with(&format!("HTTP/1.1 {expected} "));
+            let response = String::from_utf8_lossy(&response);
+            let begins =
+                response.is_empty() || response.starts_with(&format!("HTTP/1.1 {expected} "));
             assert!(
-                begins && answer.matches("HTTP/1.1").count() <= 1,
-                "{answer}"
+                begins && response.matches("HTTP/1.1").count() <= 1,
+                "{response}"
             );
         }
     })
@@ -142,7 +143,7 @@ async fn a_connection_without_a_preface_is_closed() {
 }
 
 /// More than fits into the connection's window, on streams each of which has room for it and none of which is read: their
-/// questions are valid, but nobody takes the answers to the first of them.
+/// questions are valid, but nobody takes the responses to the first of them.
 fn too_much_data() -> Vec<u8> {
     const STREAMS: u32 = 64;
     /// Lists the services, again and again; in all less than a stream has room for before its settings are acknowledged.
@@ -226,15 +227,15 @@ async fn broken_frames_end_the_connection_with_a_reason() {
         for (what, bytes, expected) in &cases {
             let mut stream = greet(gateway, NO_SETTINGS).await;
             let _ = stream.write_all(bytes).await;
-            let mut answer = Vec::new();
-            let _ = timeout(SOON, stream.read_to_end(&mut answer))
+            let mut response = Vec::new();
+            let _ = timeout(SOON, stream.read_to_end(&mut response))
                 .await
                 .unwrap_or_else(|_| panic!("{what}: open"));
             assert_eq!(
-                reason(&answer),
+                reason(&response),
                 Some(*expected),
                 "{what}: {:?}",
-                frames(&answer)
+                frames(&response)
             );
         }
     })
@@ -287,9 +288,9 @@ async fn endless_headers_end_the_connection() {
         );
         let (mut reader, mut writer) = tokio::io::split(&mut stream);
         let endless = async { while writer.write_all(&more).await.is_ok() {} };
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         timeout(SOON, async {
-            tokio::join!(endless, reader.read_to_end(&mut answer))
+            tokio::join!(endless, reader.read_to_end(&mut response))
         })
         .await
         .expect("closed")
@@ -297,9 +298,9 @@ async fn endless_headers_end_the_connection() {
         .ok();
         // A reset may overtake the reason.
         assert!(
-            reason(&answer).is_none_or(|reason| reason == 11),
+            reason(&response).is_none_or(|reason| reason == 11),
             "{:?}",
-            reason(&answer)
+            reason(&response)
         );
     })
     .await;
@@ -480,18 +481,18 @@ async fn rapid_resets_harm_nobody_else() {
             let (mut reader, mut writer) = tokio::io::split(&mut stream);
             let ping = frame(PING, 0, 0, b"survived");
             let bytes = [&storm[..], &ping].concat();
-            let mut answer = Vec::new();
+            let mut response = Vec::new();
             // Either h2's own bounds end the connection, or the gateway keeps up with all of it.
             let read_to_ping = async {
-                while !answer.ends_with(b"survived")
-                    && matches!(reader.read_buf(&mut answer).await, Ok(1..))
+                while !response.ends_with(b"survived")
+                    && matches!(reader.read_buf(&mut response).await, Ok(1..))
                 {}
             };
             let storming = async { tokio::join!(writer.write_all(&bytes), read_to_ping) };
             let is_over = timeout(ITS_TIME.end, storming).await.is_ok();
             assert!(is_over, "{what}: neither closed nor answered");
             // A reset may overtake the reason.
-            let reason = reason(&answer);
+            let reason = reason(&response);
             assert!(
                 reason.is_none_or(|reason| reason == 11),
                 "{what}: {reason:?}"
@@ -703,7 +704,7 @@ async fn a_peer_that_never_reads_is_disconnected() {
     let pings = frame(PING, 0, 0, &[7; 8]).repeat(1000);
     let (mut peers, mut ports) = (JoinSet::new(), Vec::new());
     for i in 0..PEERS {
-        // Little room for answers on the way.
+        // Little room for responses on the way.
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         let stream = socket.connect(gateway.address().parse().unwrap()).await;
@@ -715,7 +716,7 @@ async fn a_peer_that_never_reads_is_disconnected() {
             .await
             .unwrap();
         let pings = pings.clone();
-        // The answers to the calls alone are so few that the system has room for them all.
+        // The responses to the calls alone are so few that the system has room for them all.
         let is_done = i % 2 == 0;
         // It may never learn of its end, as it takes nothing.
         peers.spawn(async move {
@@ -775,7 +776,7 @@ async fn a_stalled_message_is_refused_at_its_deadline() {
                 .await
                 .unwrap();
             let mut received = Vec::new();
-            let answers = async {
+            let responses = async {
                 while frames(&received)
                     .iter()
                     .filter(|(kind, ..)| *kind == HEADERS)
@@ -785,7 +786,9 @@ async fn a_stalled_message_is_refused_at_its_deadline() {
                     assert_ne!(stream.read_buf(&mut received).await.unwrap(), 0, "closed");
                 }
             };
-            timeout(SOON, answers).await.expect("all ten are answered");
+            timeout(SOON, responses)
+                .await
+                .expect("all ten are answered");
         },
     )
     .await;

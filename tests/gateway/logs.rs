@@ -75,6 +75,7 @@ async fn each_call_has_one_line_with_stable_keys() {
         (&"OK".into(), &200.into(), &"tcp".into())
     );
     assert_eq!(ok["trace_id"], "0af7651916cd43dd8448eb211c80319c");
+    assert_eq!(ok["target"], "reset_gateway::telemetry::call_log");
 
     let told = |line: &Value| {
         ["level", "code", "reason", "fault", "outcome"]
@@ -109,7 +110,7 @@ async fn each_call_has_one_line_with_stable_keys() {
     assert_eq!(
         lines[2]["upstream_status"],
         Value::Null,
-        "there was no answer"
+        "there was no response"
     );
     assert_eq!(
         told(&lines[3]),

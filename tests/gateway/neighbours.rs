@@ -52,7 +52,7 @@ fn call(path: &str, stream: u32, message: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// How often each answer is given to so many calls at a time.
+/// How often each response is given to so many calls at a time.
 async fn told(client: &Client, call: Call, calls: usize) -> BTreeMap<String, usize> {
     let mut told = BTreeMap::new();
     let calls = (0..calls).map(|_| {
@@ -60,11 +60,11 @@ async fn told(client: &Client, call: Call, calls: usize) -> BTreeMap<String, usi
         async move { call.make(&mut client, Plain).await }
     });
     for end in join_all(calls).await {
-        let answer = end.map_or_else(
+        let response = end.map_or_else(
             |status| format!("{:?} {}", status.code(), status.message()),
             |()| "OK".to_owned(),
         );
-        *told.entry(answer).or_default() += 1;
+        *told.entry(response).or_default() += 1;
     }
     told
 }
@@ -134,7 +134,7 @@ async fn a_write_that_crosses_its_connections_goaway_is_answered() {
             }
             for (kind, flags, stream, payload) in &frames(&received)[seen..] {
                 match (*kind, *flags, *stream) {
-                    // By its answer the gateway knows that the caller has been told.
+                    // By its response the gateway knows that the caller has been told.
                     (PING, 0, 0) => caller.write_all(&frame(PING, 1, 0, payload)).await.unwrap(),
                     (HEADERS, _, 3) => return true,
                     _ => {}
@@ -254,7 +254,7 @@ async fn calls_shorter_than_the_connect_timeout_open_the_circuit() {
     assert!(
         first
             .keys()
-            .all(|answer| answer.starts_with("DeadlineExceeded")),
+            .all(|response| response.starts_with("DeadlineExceeded")),
         "{first:?}"
     );
     gateway.logged("the API cannot be reached").await;

@@ -45,10 +45,10 @@ async fn at_ten_times_the_capacity_every_permit_is_used_and_the_rest_is_refused_
             let mut client = clients[call % CONNECTIONS].clone();
             calls.spawn(async move { Call::Question.make(&mut client, Plain).await });
         }
-        // The API holds what it is asked; so a refusal that waited for an answer would never come.
+        // The API holds what it is asked; so a refusal that waited for a response would never come.
         within(|| {
             while let Some(end) = calls.try_join_next() {
-                let refusal = end.unwrap().expect_err("the API gives no answer");
+                let refusal = end.unwrap().expect_err("the API gives no response");
                 let expected = "ResourceExhausted GATEWAY_OVERLOADED gateway not_sent retry=1s";
                 assert_eq!(summary(&refusal), expected, "round {round}");
             }
@@ -60,7 +60,7 @@ async fn at_ten_times_the_capacity_every_permit_is_used_and_the_rest_is_refused_
         while let Some(end) = calls.join_next().await {
             end.unwrap().unwrap();
         }
-        // An answer may be here before the API has noted that it is gone.
+        // A response may be here before the API has noted that it is gone.
         within(|| api.waiting() == 0).await;
     }
     assert_eq!(

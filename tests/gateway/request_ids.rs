@@ -61,7 +61,7 @@ fn held() -> Reply {
 }
 
 #[tokio::test]
-async fn a_repetition_gets_the_same_answer_and_is_not_sent() {
+async fn a_repetition_gets_the_same_response_and_is_not_sent() {
     let api = Api::start(Reply::Silence).await;
     let gateway = Gateway::before(&api.url());
     let mut client = gateway.client().await;

@@ -98,7 +98,7 @@ async fn restart(round: usize) {
         .collect();
     assert!(
         lost.is_empty(),
-        "round {round}: the API saw {lost:?}, whose callers have no answer: {}",
+        "round {round}: the API saw {lost:?}, whose callers have no response: {}",
         gateway.log()
     );
 }

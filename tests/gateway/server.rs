@@ -73,10 +73,10 @@ async fn http_1_gets_415_and_a_hint() {
         "POST {RESET} HTTP/1.1\r\nhost: x\r\ncontent-type: application/grpc\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await.unwrap();
-    assert!(answer.starts_with("HTTP/1.1 415 "), "{answer}");
-    assert!(answer.contains("this is a gRPC server"), "{answer}");
+    let mut response = String::new();
+    stream.read_to_string(&mut response).await.unwrap();
+    assert!(response.starts_with("HTTP/1.1 415 "), "{response}");
+    assert!(response.contains("this is a gRPC server"), "{response}");
 }
 
 #[tokio::test]
@@ -251,18 +251,18 @@ async fn a_stalled_caller_gets_its_own_deadline_with_details() {
 }
 
 #[tokio::test]
-async fn health_and_readiness_answer_under_every_name() {
+async fn health_and_readiness_respond_under_every_name() {
     let gateway = Gateway::before("http://127.0.0.1:1");
     let mut health = HealthClient::new(gateway.channel().await);
     for service in ["", SERVICE] {
-        let answer = health
+        let response = health
             .check(HealthCheckRequest {
                 service: service.to_owned(),
             })
             .await
             .unwrap();
         assert_eq!(
-            answer.into_inner().status(),
+            response.into_inner().status(),
             ServingStatus::Serving,
             "{service:?}"
         );
@@ -301,16 +301,16 @@ async fn reflection_serves_both_versions_with_options() {
         ),
     };
     let mut client = v1::server_reflection_client::ServerReflectionClient::new(channel.clone());
-    let mut answers = client
+    let mut responses = client
         .server_reflection_info(tokio_stream::once(ask))
         .await
         .unwrap()
         .into_inner();
-    let answer = format!("{:?}", answers.message().await.unwrap().unwrap());
+    let response = format!("{:?}", responses.message().await.unwrap().unwrap());
     let option = format!("{:?}", "/v1.0/users/passwords/reset/".as_bytes());
     assert!(
-        answer.contains(option.trim_matches(['[', ']'])),
-        "the REST binding is in the descriptor: {answer}"
+        response.contains(option.trim_matches(['[', ']'])),
+        "the REST binding is in the descriptor: {response}"
     );
 
     let ask = v1alpha::ServerReflectionRequest {
@@ -320,18 +320,18 @@ async fn reflection_serves_both_versions_with_options() {
         ),
     };
     let mut client = v1alpha::server_reflection_client::ServerReflectionClient::new(channel);
-    let mut answers = client
+    let mut responses = client
         .server_reflection_info(tokio_stream::once(ask))
         .await
         .unwrap()
         .into_inner();
-    let answer = format!("{:?}", answers.message().await.unwrap().unwrap());
+    let response = format!("{:?}", responses.message().await.unwrap().unwrap());
     for service in [
         SERVICE,
         "grpc.health.v1.Health",
         "grpc.reflection.v1.ServerReflection",
     ] {
-        assert!(answer.contains(service), "{service}: {answer}");
+        assert!(response.contains(service), "{service}: {response}");
     }
 }
 

@@ -175,7 +175,7 @@ async fn with_the_newer_release_only_step_3_is_another_request() {
 }
 
 #[tokio::test]
-async fn an_account_without_a_question_has_none_in_the_answer() {
+async fn an_account_without_a_question_has_none_in_the_response() {
     let api = Api::start(Reply::json(
         200,
         r#"{ "Model": "", "Errors": [], "IsSucceed": true }"#,

@@ -1,4 +1,4 @@
-//! What is wrong with one stream ends that stream alone: a write that is in flight on the same connection gets its answer.
+//! What is wrong with one stream ends that stream alone: a write that is in flight on the same connection gets its response.
 
 use std::{ops::Range, time::Duration};
 

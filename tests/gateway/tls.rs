@@ -109,9 +109,9 @@ async fn a_client_without_tls_is_refused() {
         .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
         .await
         .unwrap();
-    let mut answer = Vec::new();
+    let mut response = Vec::new();
     // It may be closed by a reset.
-    let _ = stream.read_to_end(&mut answer).await;
+    let _ = stream.read_to_end(&mut response).await;
     tls.assert_failed("HTTP/2 in clear", "not_tls", &before)
         .await;
 }

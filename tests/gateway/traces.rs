@@ -510,7 +510,7 @@ fn canaries() -> Vec<String> {
     names.map(|name| format!("canary-{name}")).to_vec()
 }
 
-/// Answers of every kind, with a canary in every member.
+/// Responses of every kind, with a canary in every member.
 fn poisoned() -> Vec<Reply> {
     let headers = [
         ("Content-Type", "application/json"),

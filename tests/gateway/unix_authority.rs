@@ -130,7 +130,7 @@ fn end_of(stream: u32, received: &[u8]) -> Option<End> {
             DATA => is_right |= String::from_utf8_lossy(&payload).contains("What street did you"),
             RST_STREAM => return Some(End::Reset(payload[3])),
             HEADERS if flags & END_STREAM != 0 => {
-                assert!(is_right, "an answer without the question");
+                assert!(is_right, "a response without the question");
                 return Some(End::Answered);
             }
             _ => {}

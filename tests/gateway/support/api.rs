@@ -28,7 +28,7 @@ pub enum Reply {
     Last(Vec<u8>),
     /// Resets the connection.
     Reset,
-    /// Answers with nothing, ever.
+    /// Never responds.
     Silence,
     /// Waits, then sends these bytes.
     Late(Duration, Vec<u8>),
@@ -39,7 +39,7 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// An answer with a JSON body.
+    /// A response with a JSON body.
     pub fn json(http_status: u16, body: &str) -> Self {
         Self::with(
             http_status,
@@ -48,13 +48,13 @@ impl Reply {
         )
     }
 
-    /// An answer with these headers.
+    /// A response with these headers.
     pub fn with(http_status: u16, headers: &[(&str, &str)], body: &str) -> Self {
         Self::Bytes(bytes(http_status, headers, body.as_bytes()))
     }
 }
 
-/// The bytes of an answer.
+/// The bytes of a response.
 pub fn bytes(http_status: u16, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let headers: String = headers
         .iter()
@@ -110,10 +110,10 @@ impl Api {
 
     fn at(listener: TcpListener, reply: Reply) -> Self {
         let (address, shared) = (listener.local_addr().unwrap(), Shared::new(reply));
-        let answering = Arc::clone(&shared);
+        let serving = Arc::clone(&shared);
         let listener = tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let shared = Arc::clone(&answering);
+                let shared = Arc::clone(&serving);
                 tokio::spawn(async move {
                     if let Some(HangUp::Reset) = converse(&mut stream, &shared).await {
                         stream.set_zero_linger().unwrap();
@@ -134,14 +134,14 @@ impl Api {
     pub async fn start_tls(reply: Reply, tls: tokio_rustls::TlsAcceptor) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, shared) = (listener.local_addr().unwrap(), Shared::new(reply));
-        let answering = Arc::clone(&shared);
+        let serving = Arc::clone(&shared);
         let listener = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 if let Ok(mut stream) = tls.accept(stream).await {
                     let shown = stream.get_ref().1.peer_certificates();
                     let shown = shown.map(|chain| chain[0].to_vec());
-                    answering.certificates.lock().unwrap().extend(shown);
-                    let shared = Arc::clone(&answering);
+                    serving.certificates.lock().unwrap().extend(shown);
+                    let shared = Arc::clone(&serving);
                     tokio::spawn(async move { converse(&mut stream, &shared).await });
                 }
             }
@@ -226,7 +226,7 @@ impl Shared {
     }
 }
 
-/// Answers requests to the end of the connection; how to close it, if it is to be closed in some way.
+/// Responds to requests until the connection ends; how to close it, if it is to be closed in some way.
 async fn converse(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     shared: &Shared,
@@ -246,7 +246,7 @@ async fn converse(
         // Made before anybody is told of the request, so that a release that follows is not missed.
         let release = shared.release.notified();
         shared.waiting.fetch_add(1, Ordering::SeqCst);
-        let end = answer(stream, shared, reply, release).await;
+        let end = respond(stream, shared, reply, release).await;
         shared.waiting.fetch_sub(1, Ordering::SeqCst);
         if let Err(how) = end {
             return how;
@@ -254,8 +254,8 @@ async fn converse(
     }
 }
 
-/// Answers a request. An error is the end of the connection; with how to close it, if it is to be closed in some way.
-async fn answer(
+/// Responds to a request. An error is the end of the connection; with how to close it, if it is to be closed in some way.
+async fn respond(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     shared: &Shared,
     reply: Reply,

@@ -71,7 +71,7 @@ pub fn raise_file_limit() -> u64 {
     most.unwrap_or(u64::MAX)
 }
 
-/// A well-behaved caller with a connection of its own: a call every few milliseconds, each answer checked.
+/// A well-behaved caller with a connection of its own: a call every few milliseconds, each response checked.
 pub struct Neighbour {
     stop: Arc<AtomicBool>,
     served: Arc<AtomicUsize>,
@@ -99,12 +99,12 @@ impl Neighbour {
                 let call = client.get_secret_question(GetSecretQuestionRequest {
                     username: "some.trader".to_owned(),
                 });
-                let answer = timeout(Duration::from_secs(5), call)
+                let response = timeout(Duration::from_secs(5), call)
                     .await
-                    .expect("an answer in time")
+                    .expect("a response in time")
                     .unwrap();
                 assert_eq!(
-                    answer.into_inner().secret_question.unwrap(),
+                    response.into_inner().secret_question.unwrap(),
                     "What street did you live on?"
                 );
                 worst.fetch_max(start.elapsed().as_micros() as usize, Ordering::Relaxed);
