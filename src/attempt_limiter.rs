@@ -1,5 +1,5 @@
 //! Limits guessing, and mail to traders. Step 3 takes six digits and no user name, so one guess tries all
-//! open codes at once; step 1 takes answers to secret questions, and mails codes.
+//! codes that are valid at the time; step 1 takes answers to secret questions, and mails codes.
 //!
 //! A guess costs a token unless it succeeds or an outage of the API ends it; a reset costs one unless it
 //! certainly mailed nothing. An attempt runs to its end even if its caller leaves, so nobody guesses for

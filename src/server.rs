@@ -132,13 +132,13 @@ pub(crate) async fn start(
         observer,
     });
     let limit = ConnectionLimit::new(limits.max_connections as usize);
-    let (counted, upstream) = (limit.clone(), Arc::clone(&service.upstream));
+    let (connection_limit, upstream) = (limit.clone(), Arc::clone(&service.upstream));
     metrics::register_gauges(
         Arc::clone(&service.upstream.in_flight),
         limits.max_in_flight,
         service.readiness.clone(),
         move || upstream.circuit_breaker.is_closed(),
-        move || counted.len(),
+        move || connection_limit.len(),
     );
     let (routes, health) = routes(service).await;
     let (drain, connections) = (CancellationToken::new(), TaskTracker::new());

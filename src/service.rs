@@ -82,7 +82,7 @@ impl Service {
     async fn call<Req, Res>(
         self: &Arc<Self>,
         mut request: Request<Req>,
-        step: MakeStep<Req, Res>,
+        make_step: MakeStep<Req, Res>,
     ) -> Result<Response<Res>, Status>
     where
         Req: HasSubject + Send + Sync + 'static,
@@ -92,14 +92,14 @@ impl Service {
             .extensions_mut()
             .remove()
             .expect("the call layer is around every rpc");
-        let (service, working) = (Arc::clone(self), Arc::clone(&call));
+        let (service, work_call) = (Arc::clone(self), Arc::clone(&call));
         // Boxed here, because it is some kilobytes long: each function that took it by value would copy it.
         let work = Box::pin(async move {
-            AssertUnwindSafe(service.work(&request, step, &working))
+            AssertUnwindSafe(service.work(&request, make_step, &work_call))
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_panic| {
-                    let sent = working.record.cancel();
+                    let sent = work_call.record.cancel();
                     Err(Error::Panicked { sent }.into())
                 })
         });
@@ -111,7 +111,7 @@ impl Service {
     async fn work<Req, Res>(
         &self,
         request: &Request<Req>,
-        step: MakeStep<Req, Res>,
+        make_step: MakeStep<Req, Res>,
         call: &Arc<Call>,
     ) -> Result<Res, Arc<Error>>
     where
@@ -119,7 +119,7 @@ impl Service {
         Res: HasSubject + Message + Default,
     {
         let context = self.context(request.metadata(), call)?;
-        let step = step(request.get_ref())?;
+        let step = make_step(request.get_ref())?;
         self.record_subject(call, request.get_ref());
         let id = step.request_id().map(|id| {
             let callers_key = matches!(self.app_keys, AppKeys::Callers).then_some(&context.app_key);

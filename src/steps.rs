@@ -42,7 +42,7 @@ pub(crate) struct Step<'a, T> {
     payload: Payload<'a>,
     /// Its values must not appear in an error.
     validated: Validated,
-    /// What the call attempts that is limited.
+    /// The guesses and resets that the call makes, which are limited.
     attempts: Vec<Attempt<'a>>,
     /// Reads the API's response.
     parse: fn(&ApiResponse) -> Result<T, ApiError>,

@@ -64,7 +64,7 @@ struct Limit {
 /// it is settled, it costs those tokens if the call was sent.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Pending<'a> {
+pub(super) struct PendingAttempt<'a> {
     limiter: &'a KeyedLimiter,
     key: u64,
     call: &'a Call,
@@ -103,9 +103,9 @@ impl KeyedLimiter {
         &'a self,
         key: u64,
         call: &'a Call,
-    ) -> Result<Pending<'a>, Error> {
+    ) -> Result<PendingAttempt<'a>, Error> {
         let limits = [self.enter(key), Arc::clone(&self.all)];
-        let mut attempt = Pending {
+        let mut attempt = PendingAttempt {
             limiter: self,
             key,
             call,
@@ -188,14 +188,14 @@ impl Limit {
     }
 }
 
-impl Pending<'_> {
+impl PendingAttempt<'_> {
     /// Spends the reserved tokens if the attempt costs them, or else gives them back.
     pub(super) fn settle(mut self, costs: bool) {
         self.costs = Some(costs);
     }
 }
 
-impl Drop for Pending<'_> {
+impl Drop for PendingAttempt<'_> {
     fn drop(&mut self) {
         // Without a settlement, the call is cancelled or the handler panicked.
         let costs = self.costs.unwrap_or_else(|| self.call.record.cancel());

@@ -88,7 +88,7 @@ async fn a_failure_that_would_be_the_same_again_is_not_retried() {
 }
 
 #[tokio::test]
-async fn each_attempt_has_a_span_of_its_own_in_the_trace() {
+async fn each_try_has_a_span_of_its_own_in_the_trace() {
     let api = Api::start(Reply::json(200, Question.success())).await;
     let collector = Collector::grpc().await;
     let mut command = program(&["--upstream-url", &api.url(), "--app-key", KEY]);
@@ -199,12 +199,12 @@ async fn the_deadline_and_the_caller_end_the_retries() {
     let api = Api::start(Reply::json(503, "")).await;
     let gateway = Gateway::before(&api.url());
     let path = "/autoshares.passwordreset.v1.PasswordResetService/GetSecretQuestion";
-    // There is no time for an attempt after the shortest pause.
+    // There is no time for a retry after the shortest pause.
     let request = post(path, "application/grpc").header("grpc-timeout", "70m");
     let status = status_of(&send(&gateway, request, Question.framed()).await.1);
     assert!(api.requests().len() <= 1, "{status}");
 
-    // The second attempt gets no response.
+    // The first retry gets no response.
     api.first([Reply::json(503, ""), Reply::Silence]);
     let request = post(path, "application/grpc").header("grpc-timeout", "1500m");
     let status = status_of(&send(&gateway, request, Question.framed()).await.1);
