@@ -1,11 +1,12 @@
 //! One call on its way through the gateway: its deadline, its trace, and a record of what happens to it.
 //!
-//! A call is *cancelled* when there is nobody left to wait for its response: its caller has cancelled it, its deadline has
-//! passed, or the gateway refuses it, shuts down or panics.
+//! A call is *cancelled* when it has to end without the API's response: its caller has cancelled it, its deadline has passed,
+//! or the gateway evicts it, shuts down or panics. What becomes of its REST request:
 //!
-//! - A call that was not sent to the API by then is never sent, so its outcome is certain.
-//! - A read that was sent ends at once.
-//! - A write that was sent goes on until its [`Call::work_deadline`], so that the gateway learns what the API did.
+//! - If it was not sent by then, it is never sent, so the caller can be told that the API has not seen the call.
+//! - If it was sent, a read ends at once.
+//! - If it was sent, a write goes on until its [`Call::work_deadline`] or the shutdown, so that the gateway learns what the
+//!   API did.
 
 use std::{
     sync::{

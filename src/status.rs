@@ -67,7 +67,8 @@ pub(crate) enum Fault {
 pub(crate) enum Outcome {
     /// Nothing: the API never saw the call.
     NotSent,
-    /// Nothing, although it was sent: the API refused it, or it was a read and the connection or the gateway failed.
+    /// Nothing, although it was sent: the API refused it; or it was a read, which changes nothing, and its response did not
+    /// come because the connection broke or the gateway shut down.
     Refused,
     /// The API may have acted.
     Unknown,

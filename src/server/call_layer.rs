@@ -281,8 +281,8 @@ where
     }))
 }
 
-/// Reads and discards the rest of a message, for at most [`DISCARD_TIMEOUT`] or until it is evicted. If the stream ended first, h2 would count the
-/// remaining frames as connection errors.
+/// Reads and discards the rest of a message, until [`DISCARD_TIMEOUT`] at most, or until the call is evicted. If the stream
+/// ended first, h2 would count the remaining frames as connection errors.
 async fn discard(mut message: Body, evicted: &Notify) {
     let end = async { while let Some(Ok(_)) = message.frame().await {} };
     tokio::select! {

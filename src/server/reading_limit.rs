@@ -1,6 +1,6 @@
 //! Limits the calls whose message is still being read, because each may buffer up to the maximum message size. Past the
-//! limit, the call that has been reading longest is evicted: it is refused. A well-behaved client sends the message right after the
-//! headers, so peers that send half a message cannot block others.
+//! limit, the call that has been reading longest is evicted: it is refused. A well-behaved client sends the message right
+//! after the headers, so peers that send half a message cannot block others.
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// A pause that doubles with each failure in a row, from `first` up to `longest`, times 0.5 to 1.5 at random, so
-/// that calls that failed together do not come back together. There are no `earlier` pauses before the first one.
+/// that calls that failed together do not come back together. `earlier` is the number of pauses before it.
 pub(super) fn pause(first: Duration, longest: Duration, earlier: u32) -> Duration {
     let doubled = first.saturating_mul(2_u32.saturating_pow(earlier));
     doubled.min(longest).mul_f64(rand::random_range(0.5..1.5))
