@@ -77,7 +77,7 @@ use crate::{
     connect_info::ConnectInfo,
     proto::{FILE_DESCRIPTOR_SET, password_reset_service_server::PasswordResetServiceServer},
     service::Service,
-    telemetry::{call_observer::CallObserver, metrics},
+    telemetry::{call_observer::CallObserver, gauges},
 };
 
 /// The longest message of a call, in bytes. The longest sensible one has some 3 KiB.
@@ -133,7 +133,7 @@ pub(crate) async fn start(
     });
     let limit = ConnectionLimit::new(limits.max_connections as usize);
     let (connection_limit, upstream) = (limit.clone(), Arc::clone(&service.upstream));
-    metrics::register_gauges(
+    gauges::register(
         Arc::clone(&service.upstream.in_flight),
         limits.max_in_flight,
         service.readiness.clone(),

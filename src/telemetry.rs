@@ -15,6 +15,8 @@ pub(crate) mod spans;
 
 pub(crate) mod metrics;
 
+pub(crate) mod gauges;
+
 pub(crate) mod tls_metrics;
 
 pub(crate) mod prometheus;
@@ -64,7 +66,7 @@ impl Telemetry {
         let log_level = logging::start(&config);
         // First the metrics: the span processor counts what it drops.
         let (metrics, page) = start_metrics(&config.otel).unzip();
-        metrics::observe_process();
+        gauges::observe_process();
         Self {
             log_level,
             traces: start_traces(config.otel),

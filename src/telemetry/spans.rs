@@ -4,7 +4,7 @@
 //! They are made with the OpenTelemetry API itself, not from `tracing` spans: so they hold what is set here and nothing
 //! else, whatever is logged meanwhile. A span ends when it is dropped, also when the caller cancels.
 
-use std::{collections::HashMap, mem, sync::LazyLock, time::Instant};
+use std::{collections::HashMap, sync::LazyLock, time::Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use opentelemetry::{
@@ -180,10 +180,9 @@ impl Drop for ClientSpan<'_> {
             }
             span.end();
         }
-        let attributes = mem::take(&mut self.attributes);
         let duration = self.start.elapsed();
         self.metrics
-            .request_ended(self.endpoint, attributes, duration);
+            .request_ended(self.endpoint, &self.attributes, duration);
     }
 }
 

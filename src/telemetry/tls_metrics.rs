@@ -2,7 +2,7 @@
 
 use opentelemetry::{KeyValue, metrics::Counter};
 
-use super::metrics::{gauge, meter};
+use super::{gauges::gauge, metrics::meter};
 
 /// How a handshake can end.
 pub(crate) const RESULTS: [&str; 20] = [
