@@ -2,6 +2,7 @@
 
 use std::str::FromStr;
 
+use clap::ValueEnum;
 use http::Method;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
@@ -28,7 +29,8 @@ pub(crate) const PERCENT_ENCODED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'~');
 
 /// The releases of the API, which differ in step 3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "lower")]
 pub enum UpstreamRelease {
     /// The one that AutoShares documents.
     AutoShares,

@@ -7,9 +7,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-
-use super::parse::{authz_mode, client_auth, tls_version};
+use clap::{Args, ValueEnum};
 
 #[derive(Args, Clone, Debug)]
 pub struct TlsOptions {
@@ -24,13 +22,13 @@ pub struct TlsOptions {
     #[arg(long, value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
     /// Whether clients must send a certificate, required or optional [default: required]
-    #[arg(long, value_name = "WHETHER", value_parser = client_auth)]
+    #[arg(long, value_enum, value_name = "WHETHER", hide_possible_values = true)]
     pub tls_client_auth: Option<ClientAuth>,
     /// PEM file of the authorities' certificate revocation lists
     #[arg(long, value_name = "FILE")]
     pub tls_client_crl: Option<PathBuf>,
     /// Oldest version of TLS for clients, 1.2 or 1.3 [default: 1.3]
-    #[arg(long, value_name = "VERSION", value_parser = tls_version)]
+    #[arg(long, value_enum, value_name = "VERSION", hide_possible_values = true)]
     pub tls_min_version: Option<TlsVersion>,
 }
 
@@ -55,17 +53,19 @@ impl SelfSigned {
     }
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ClientAuth {
     #[default]
     Required,
     Optional,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum TlsVersion {
+    #[value(name = "1.2")]
     V1_2,
     #[default]
+    #[value(name = "1.3")]
     V1_3,
 }
 
@@ -86,11 +86,17 @@ pub struct AuthzOptions {
     #[arg(long, value_name = "FILE")]
     pub authz_policy: Option<PathBuf>,
     /// Whether calls that the policy does not allow are refused (enforce), or only logged and counted (audit)
-    #[arg(long, value_name = "MODE", default_value = "enforce", value_parser = authz_mode)]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "MODE",
+        default_value = "enforce",
+        hide_possible_values = true
+    )]
     pub authz_mode: AuthzMode,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum AuthzMode {
     Enforce,
     Audit,

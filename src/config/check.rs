@@ -57,33 +57,19 @@ impl Serve {
     fn check_tls(&self) -> Result<(), ConfigError> {
         let tls = &self.tls;
         let made = self.self_signed.is_given();
-        let (cert, key) = (
-            made || tls.tls_cert.is_some(),
-            made || tls.tls_key.is_some(),
-        );
+        let cert = made || tls.tls_cert.is_some();
+        let key = made || tls.tls_key.is_some();
         let ca = made || tls.tls_client_ca.is_some();
+        let auth = tls.tls_client_auth.is_some();
+        let crl = tls.tls_client_crl.is_some();
+        let version = tls.tls_min_version.is_some();
         for (flag, is_given, other, is_other_given) in [
             ("--tls-cert", cert, "--tls-key", key),
             ("--tls-key", key, "--tls-cert", cert),
             ("--tls-client-ca", ca, "--tls-cert", cert),
-            (
-                "--tls-client-auth",
-                tls.tls_client_auth.is_some(),
-                "--tls-client-ca",
-                ca,
-            ),
-            (
-                "--tls-client-crl",
-                tls.tls_client_crl.is_some(),
-                "--tls-client-ca",
-                ca,
-            ),
-            (
-                "--tls-min-version",
-                tls.tls_min_version.is_some(),
-                "--tls-cert",
-                cert,
-            ),
+            ("--tls-client-auth", auth, "--tls-client-ca", ca),
+            ("--tls-client-crl", crl, "--tls-client-ca", ca),
+            ("--tls-min-version", version, "--tls-cert", cert),
         ] {
             if is_given && !is_other_given {
                 return Err(ConfigError::new(flag, format!("goes with {other}")));

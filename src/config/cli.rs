@@ -16,9 +16,8 @@ use reqwest::Url;
 use super::{
     access::{AuthzOptions, SelfSigned, TlsOptions},
     parse::{
-        COUNT, api_version, duration, duration_or_zero, header, key, log_format, metadata_name,
-        number, or_off, parse_bool, rate, rpc_path, seconds, shell, socket_address,
-        upstream_release, upstream_url,
+        COUNT, api_version, duration, duration_or_zero, header, key, metadata_name, number, or_off,
+        parse_bool, rate, rpc_path, seconds, socket_address, upstream_url,
     },
     telemetry::LogFormat,
 };
@@ -80,7 +79,13 @@ pub struct Serve {
     #[arg(help_heading = "API")]
     pub upstream_api_version: String,
     /// Release of the API: autoshares, or etna for newer ones, where step 3 has another path and body
-    #[arg(long, value_name = "RELEASE", default_value = "autoshares", value_parser = upstream_release)]
+    #[arg(
+        long,
+        value_enum,
+        value_name = "RELEASE",
+        default_value = "autoshares",
+        hide_possible_values = true
+    )]
     #[arg(help_heading = "API")]
     pub upstream_release: UpstreamRelease,
     /// PEM file of certificates to trust beside the system's; it is reloaded when it changes
@@ -129,7 +134,7 @@ pub struct Serve {
     #[arg(help_heading = "Logs")]
     pub audit_key_file: Option<PathBuf>,
     /// Format of log lines, text or json; by default text on a terminal, else json
-    #[arg(long, value_name = "FORMAT", value_parser = log_format)]
+    #[arg(long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
     #[arg(help_heading = "Logs")]
     pub log_format: Option<LogFormat>,
 }
@@ -205,7 +210,7 @@ pub struct Sandbox {
     #[command(flatten)]
     pub key: AppKeyOptions,
     /// Format of log lines, text or json; by default text on a terminal, else json
-    #[arg(long, value_name = "FORMAT", value_parser = log_format)]
+    #[arg(long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
     pub log_format: Option<LogFormat>,
 }
 
@@ -276,6 +281,6 @@ pub struct Authz {
 #[derive(Args, Debug)]
 pub struct Completions {
     /// The shell: bash, elvish, fish, powershell or zsh
-    #[arg(value_parser = shell)]
+    #[arg(value_enum, hide_possible_values = true)]
     pub shell: Shell,
 }

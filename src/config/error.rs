@@ -3,7 +3,7 @@
 
 use std::{error::Error, fmt::Display};
 
-use clap::error::{ContextKind, ErrorKind};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// A setting that is wrong or missing.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -26,7 +26,10 @@ impl ConfigError {
                 let expected = error.source().map(ToString::to_string);
                 wrong(&expected.unwrap_or_default())
             }
-            ErrorKind::InvalidValue => wrong("takes a value"),
+            ErrorKind::InvalidValue => match error.get(ContextKind::ValidValue) {
+                Some(ContextValue::Strings(words)) if !words.is_empty() => wrong(&one_of(words)),
+                _ => wrong("takes a value"),
+            },
             ErrorKind::TooManyValues => wrong("takes no value"),
             ErrorKind::MissingRequiredArgument => wrong("is missing"),
             ErrorKind::ArgumentConflict if other == flag => wrong("is given more than once"),
@@ -44,6 +47,13 @@ impl ConfigError {
 }
 
 const USAGE: &str = "arguments are a command (serve, sandbox, probe, explain, authz, completions) and options as --name VALUE; --help lists them";
+
+/// `takes a, b or c`
+pub(super) fn one_of(words: &[impl AsRef<str>]) -> String {
+    let words: Vec<_> = words.iter().map(AsRef::as_ref).collect();
+    let (last, others) = words.split_last().expect("there are words");
+    format!("takes {} or {last}", others.join(", "))
+}
 
 /// The variable of a flag, which is given without its dashes.
 pub(super) fn variable_of(flag: &str) -> String {

@@ -13,7 +13,7 @@ use opentelemetry_semantic_conventions::attribute;
 use percent_encoding::percent_decode_str;
 use reqwest::{Certificate, Identity, Url};
 
-use super::{environment::Variables, parse::number};
+use super::{environment::Variables, error, parse::number};
 
 /// What is exported, and how.
 pub(crate) struct OpenTelemetry {
@@ -249,10 +249,7 @@ fn certificates(path: &str) -> Result<Vec<u8>, &'static str> {
 fn one_of(words: &[&'static str]) -> impl Fn(&str) -> Result<&'static str, String> {
     |text| {
         let word = words.iter().find(|word| text.eq_ignore_ascii_case(word));
-        word.copied().ok_or_else(|| {
-            let (last, others) = words.split_last().expect("there are words");
-            format!("takes {} or {last}", others.join(", "))
-        })
+        word.copied().ok_or_else(|| error::one_of(words))
     }
 }
 

@@ -3,16 +3,10 @@
 
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time::Duration};
 
-use clap_complete::Shell;
 use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 use reqwest::Url;
 
-use super::{
-    access::{AuthzMode, ClientAuth, TlsVersion},
-    cli::AttemptRate,
-    telemetry::LogFormat,
-};
-use crate::rpc::UpstreamRelease;
+use super::cli::AttemptRate;
 
 /// The longest duration. A longer one is likely a mistake; a timer can hold far more.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
@@ -92,19 +86,6 @@ pub(super) fn api_version(text: &str) -> Result<String, &'static str> {
     version.ok_or("takes numbers and dots, such as 1.0")
 }
 
-pub(super) fn shell(text: &str) -> Result<Shell, &'static str> {
-    text.parse()
-        .map_err(|_| "takes bash, elvish, fish, powershell or zsh")
-}
-
-pub(super) fn upstream_release(text: &str) -> Result<UpstreamRelease, &'static str> {
-    match text {
-        "autoshares" => Ok(UpstreamRelease::AutoShares),
-        "etna" => Ok(UpstreamRelease::Etna),
-        _ => Err("takes autoshares or etna"),
-    }
-}
-
 pub(super) fn key(text: &str) -> Result<HeaderValue, &'static str> {
     parse_app_key(text)
         .ok_or("takes an application key: 1 to 1024 printable ASCII characters, no spaces")
@@ -128,30 +109,6 @@ pub(super) fn metadata_name(text: &str) -> Result<HeaderName, &'static str> {
     )
 }
 
-pub(super) fn client_auth(text: &str) -> Result<ClientAuth, &'static str> {
-    match text {
-        "required" => Ok(ClientAuth::Required),
-        "optional" => Ok(ClientAuth::Optional),
-        _ => Err("takes required or optional"),
-    }
-}
-
-pub(super) fn tls_version(text: &str) -> Result<TlsVersion, &'static str> {
-    match text {
-        "1.2" => Ok(TlsVersion::V1_2),
-        "1.3" => Ok(TlsVersion::V1_3),
-        _ => Err("takes 1.2 or 1.3"),
-    }
-}
-
-pub(super) fn authz_mode(text: &str) -> Result<AuthzMode, &'static str> {
-    match text {
-        "enforce" => Ok(AuthzMode::Enforce),
-        "audit" => Ok(AuthzMode::Audit),
-        _ => Err("takes enforce or audit"),
-    }
-}
-
 /// The path of a call without its query, as the server sees it.
 pub(super) fn rpc_path(text: &str) -> Result<String, &'static str> {
     let parsed = text.parse::<PathAndQuery>().ok();
@@ -168,14 +125,6 @@ pub(super) fn header(text: &str) -> Result<(HeaderName, HeaderValue), &'static s
         Some((name.parse().ok()?, value))
     });
     header.ok_or("takes NAME=VALUE, such as x-team=web")
-}
-
-pub(super) fn log_format(text: &str) -> Result<LogFormat, &'static str> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        _ => Err("takes text or json"),
-    }
 }
 
 pub(super) fn parse_bool(text: &str) -> Result<bool, &'static str> {

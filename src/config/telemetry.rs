@@ -5,12 +5,13 @@ use std::{
     io::{self, IsTerminal},
 };
 
+use clap::ValueEnum;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
 use super::{ConfigError, otel::OpenTelemetry};
 
 /// How log lines are written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// For people.
     Text,
