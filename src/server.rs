@@ -240,12 +240,10 @@ impl RunningServer {
             warn!("the drain time is over: calls in flight are abandoned");
         }
         self.drain.cancel();
-        self.connections.close();
         self.shared.shutdown.cancel();
-        // The connections that are left have no calls, or calls that have just been cancelled: watches of the health service,
-        // peers that do not close.
-        let closed = timeout(FLUSH_TIMEOUT, self.connections.wait()).await;
-        if closed.is_err() {
+        // Calls that have just been cancelled are still recorded. The connections that are left then are watches of the health
+        // service and peers that do not close.
+        if timeout(FLUSH_TIMEOUT, self.until_ended()).await.is_err() {
             info!("some connections are still open and are cut off");
         }
     }
@@ -260,17 +258,18 @@ impl RunningServer {
         info!("stopping: no new connections, calls in flight are finished");
         self.drain.cancel();
         while self.listeners.join_next().await.is_some() {}
-        self.connections.close();
-        self.shared.running_calls.close();
-        let connections_and_calls_end = async {
-            self.connections.wait().await;
-            // Those that remain are writes whose callers have left.
-            self.shared.running_calls.wait().await;
-        };
         tokio::select! {
-            () = connections_and_calls_end => {}
+            () = self.until_ended() => {}
             () = until_quiet(&self.shared.running_calls) => {}
         }
+    }
+
+    /// Waits until there is no connection and no call: some outlast their connection, such as writes whose callers have left.
+    async fn until_ended(&self) {
+        self.connections.close();
+        self.shared.running_calls.close();
+        self.connections.wait().await;
+        self.shared.running_calls.wait().await;
     }
 }
 
