@@ -755,6 +755,12 @@ fn completions_know_every_command_of_every_shell() {
         for word in ["serve", "explain", "completions", "max-in-flight"] {
             assert!(script.contains(word), "{shell}: {word}");
         }
+        if shell == "bash" {
+            assert!(
+                script.contains(r#"-W "enforce audit""#),
+                "values that are words"
+            );
+        }
     }
     for (args, expected) in [
         (
