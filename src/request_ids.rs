@@ -258,6 +258,28 @@ mod tests {
             .map(|response| response.token)
     }
 
+    #[test]
+    fn an_id_is_a_uuid_with_hyphens_in_either_case() {
+        let text = "5b0f8a52-93ae-4cf1-a5a4-6a1f3c0e7d21";
+        let id = Uuid::from_u128(0x5b0f_8a52_93ae_4cf1_a5a4_6a1f_3c0e_7d21);
+        for (text, expected) in [
+            (text.to_owned(), Some(id)),
+            (text.to_uppercase(), Some(id)),
+            (text.replace('-', ""), None),
+            (text.replace('b', "g"), None),
+            (text.replace('a', "é"), None),
+            (format!("{{{text}}}"), None),
+            (format!("urn:uuid:{text}"), None),
+            (format!(" {text}"), None),
+            (format!("{text}0"), None),
+            (text[1..].to_owned(), None),
+            (Uuid::nil().to_string(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(parse(&text), expected, "{text:?}");
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_result_is_kept_for_ten_minutes() {
         let ids = RequestIds::default();

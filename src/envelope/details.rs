@@ -172,6 +172,11 @@ mod tests {
             "Try again."
         );
         assert_eq!(sanitized(&["se</b>cr<b>et"], &["secret"]), "");
+        assert_eq!(
+            sanitized(&["Try again."], &["", "\u{200b}", "123456"]),
+            "Try again.",
+            "an empty value is in every text"
+        );
     }
 
     #[test]

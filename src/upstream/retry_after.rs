@@ -34,6 +34,7 @@ mod tests {
         for (text, expected) in [
             ("7", Some(Duration::from_secs(7))),
             (" 0 ", Some(Duration::ZERO)),
+            ("4294967296", Some(Duration::from_secs(1 << 32))),
             ("99999999999999999999", Some(Duration::from_secs(u64::MAX))),
             (
                 "Sat, 21 Nov 2026 12:00:30 GMT",

@@ -50,3 +50,72 @@ impl Character {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Characters, each with its code (RFC 7541, appendix B): those that are replaced, what they become, and the first and
+    /// the last of each length.
+    const CODES: [(char, &str); 21] = [
+        ('/', "011000"),
+        ('%', "010101"),
+        (' ', "010100"),
+        ('3', "011001"),
+        ('.', "010111"),
+        ('-', "010110"),
+        ('0', "00000"),
+        ('t', "01001"),
+        ('u', "101101"),
+        (':', "1011100"),
+        ('z', "1111011"),
+        ('&', "11111000"),
+        ('Z', "11111101"),
+        ('!', "1111111000"),
+        ('?', "1111111100"),
+        ('\'', "11111111010"),
+        ('+', "11111111011"),
+        ('#', "111111111010"),
+        ('>', "111111111011"),
+        ('$', "1111111111001"),
+        ('~', "1111111111101"),
+    ];
+
+    /// The text in Huffman's code. Its last byte is filled up with ones.
+    fn coded(text: &str) -> Vec<u8> {
+        let code = |c| {
+            CODES
+                .iter()
+                .find(|(character, _)| *character == c)
+                .unwrap()
+                .1
+        };
+        let bits = text.chars().map(code).collect::<String>() + "1111111";
+        let byte = |bits: &[u8]| bits.iter().fold(0, |byte, bit| byte << 1 | (bit & 1));
+        bits.as_bytes().chunks_exact(8).map(byte).collect()
+    }
+
+    fn rewritten(mut bytes: Vec<u8>) -> Vec<u8> {
+        let mut character = Character::default();
+        bytes.iter_mut().for_each(|byte| character.rewrite(byte));
+        bytes
+    }
+
+    #[test]
+    fn characters_are_replaced_after_any_others() {
+        for (first, _) in CODES {
+            for (second, _) in CODES {
+                let text = format!("/{first}%{second}/{first}{second}% ");
+                let expected = text.replace('/', "3").replace('%', ".").replace(' ', "-");
+                assert_eq!(rewritten(coded(&text)), coded(&expected), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_longer_than_a_character_of_an_authority_passes_unchanged() {
+        // After so many bits, 101100 looks like the beginning of a "/".
+        let bytes = vec![0xff, 0xff, 0xff, 0, 0, 0b1011_0000];
+        assert_eq!(rewritten(bytes.clone()), bytes);
+    }
+}
