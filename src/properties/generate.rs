@@ -6,7 +6,7 @@ use arbitrary::{Result, Unstructured};
 use serde_json::{Value, json};
 
 use super::encoding::ENCODINGS;
-use crate::envelope::{ApiResponse, RequestValues};
+use crate::envelope::{ApiResponse, PrivateValues};
 
 const CASES: [fn(&str) -> String; 3] = [str::to_owned, str::to_lowercase, str::to_uppercase];
 const WORDS: &str = "a|Bc|de9|xyz|Q|0|42|hunter";
@@ -74,7 +74,7 @@ pub(super) fn response(u: &mut Unstructured<'_>, values: &[String]) -> Result<Ap
             1 => text(u, values)?,
             _ => documented(u, values)?,
         },
-        values: RequestValues(values.to_vec()),
+        values: PrivateValues(values.to_vec()),
     })
 }
 

@@ -9,7 +9,7 @@ use tonic_types::StatusExt;
 
 use super::{encoding::encoded_twice, generate};
 use crate::{
-    envelope::RequestValues,
+    envelope::PrivateValues,
     error::Error,
     invisible::is_invisible,
     rpc::{REQUEST_FIELDS, Rpc},
@@ -54,7 +54,7 @@ pub fn response(u: &mut Unstructured<'_>) -> Result<()> {
 pub fn text(u: &mut Unstructured<'_>) -> Result<()> {
     let values: Vec<_> = generate::list(u, 1..=3, generate::value)?;
     let texts: Vec<_> = generate::list(u, 1..=5, |u| generate::text(u, &values))?;
-    let text = RequestValues(values.clone()).redactor().sanitize(&texts);
+    let text = PrivateValues(values.clone()).redactor().sanitize(&texts);
     assert!(text.len() <= MAX_TEXT, "{text:?}");
     let is_markup = |c: char| c.is_control() || c == '<' || c == '>';
     assert!(!text.contains(is_markup), "{text:?}");
