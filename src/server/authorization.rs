@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use http::Request;
 use tokio::sync::watch;
-use tracing::{info, warn};
+use tracing::Level;
 
 use crate::{
     config::{AuthzMode, AuthzOptions, ConfigError},
@@ -14,7 +14,10 @@ use crate::{
     policy::{self, Decision, Policy},
     rpc::Rpc,
     status::{Classification, code_name},
-    telemetry::metrics::Metrics,
+    telemetry::{
+        call_observer::log_at,
+        metrics::{Metrics, rpc_name},
+    },
 };
 
 /// The services beside ours, as metrics and the log name them.
@@ -23,8 +26,6 @@ const AUXILIARY: [&str; 3] = [
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ];
-/// The conventions' word for a method that does not exist: its name can hold anything.
-const OTHER: &str = "_OTHER";
 
 /// The policy, and what becomes of the calls that it does not allow.
 #[derive(Debug)]
@@ -61,7 +62,7 @@ impl Authorization {
     /// Makes the series of refusals: Prometheus sees no increase in a counter that begins at one.
     fn initialize_series(&self) {
         let names = Rpc::ALL.map(Rpc::full_name).into_iter();
-        for name in names.chain(AUXILIARY).chain([OTHER]) {
+        for name in names.chain(AUXILIARY).chain([rpc_name(None)]) {
             self.count(0, name, false, None);
         }
     }
@@ -73,13 +74,15 @@ impl Authorization {
         caller: &ConnectInfo,
     ) -> (Decision, Result<(), Error>) {
         let path = request.uri().path();
-        let decision = self.policy.borrow().decide(&policy::Request {
+        let mut decision = self.policy.borrow().decide(&policy::Request {
             principals: &caller.identity.principals,
             path,
             headers: request.headers(),
         });
         self.count(1, name(path), decision.is_allowed, decision.rule.clone());
         let is_served = decision.is_allowed || self.mode == AuthzMode::Audit;
+        // To try a policy out, all that it would refuse is logged, whatever its audit_condition says.
+        decision.is_audited |= is_served && !decision.is_allowed;
         (decision, is_served.then_some(()).ok_or(Error::NotAllowed))
     }
 
@@ -107,7 +110,7 @@ pub(super) fn authorize<B>(
     (Some(decision), result)
 }
 
-/// The same for health and reflection. Their calls have no log line, but those that the policy does not allow get one.
+/// The same for health and reflection. Only those of their calls that the policy does not allow have a log line.
 pub(super) fn authorize_unobserved<B>(
     authorization: Option<&Authorization>,
     request: &Request<B>,
@@ -117,33 +120,29 @@ pub(super) fn authorize_unobserved<B>(
     let refusal = result.as_ref().err();
     let refusal = refusal.map(|error| Classification::of(error, false));
     let audited = decision.filter(|it| it.is_audited && !it.is_allowed);
-    macro_rules! log {
-        ($level:ident) => {
-            $level!(
-                rpc = name(request.uri().path()),
-                code = refusal.map(|it| code_name(it.code)),
-                reason = refusal.map(|it| it.reason.as_str_name()),
-                fault = refusal.map(|it| it.fault.as_str()),
-                outcome = refusal.map(|it| it.outcome.as_str()),
-                peer = caller.transport.as_str(),
-                principal = caller.identity.principal(),
-                event = refusal.map(|_| "authz_fail"),
-                policy = audited.as_ref().map(|it| &*it.policy),
-                rule = audited.as_ref().and_then(|it| it.rule.as_deref()),
-                authorized = audited.as_ref().map(|it| it.is_allowed),
-                "call"
-            )
-        };
+    if refusal.is_none() && audited.is_none() {
+        return result;
     }
-    if refusal.is_some() {
-        log!(warn);
-    } else if audited.is_some() {
-        log!(info);
-    }
+    let level = refusal.map_or(Level::INFO, |_| Level::WARN);
+    log_at!(
+        level,
+        rpc = name(request.uri().path()),
+        code = refusal.map(|it| code_name(it.code)),
+        reason = refusal.map(|it| it.reason.as_str_name()),
+        fault = refusal.map(|it| it.fault.as_str()),
+        outcome = refusal.map(|it| it.outcome.as_str()),
+        peer = caller.transport.as_str(),
+        principal = caller.identity.principal(),
+        event = refusal.map(|_| "authz_fail"),
+        policy = audited.as_ref().map(|it| &*it.policy),
+        rule = audited.as_ref().and_then(|it| it.rule.as_deref()),
+        authorized = audited.as_ref().map(|it| it.is_allowed),
+        "call"
+    );
     result
 }
 
-/// Our rpc's full name, the service of another call, or [`OTHER`].
+/// Our rpc's full name, the service of another call, or what stands for methods that do not exist.
 fn name(path: &str) -> &'static str {
     let is_of = |service: &&str| {
         let (of, _) = path.rsplit_once('/').unwrap_or_default();
@@ -151,5 +150,5 @@ fn name(path: &str) -> &'static str {
     };
     let auxiliary = || AUXILIARY.into_iter().find(is_of);
     let rpc = Rpc::by_path(path).map(Rpc::full_name);
-    rpc.or_else(auxiliary).unwrap_or(OTHER)
+    rpc.or_else(auxiliary).unwrap_or_else(|| rpc_name(None))
 }

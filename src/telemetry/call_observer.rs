@@ -23,7 +23,7 @@ use crate::{
     status::{Fault, Outcome, code_name},
 };
 
-/// The target of a call's log lines, which operators' filters may name.
+/// The target of a call's log lines, which operators' filters may name. It stays, although no module has this name.
 const TARGET: &str = "reset_gateway::telemetry::call_log";
 
 /// Observes calls with the process's metrics and spans.
@@ -35,7 +35,7 @@ pub(crate) struct CallObserver {
 }
 
 /// A call that is being observed. **It is recorded when this is dropped.** If it has no response by then, its caller has
-/// cancelled it.
+/// cancelled it, or the gateway cut its connection off.
 #[derive(Debug)]
 pub(crate) struct CallObservation {
     rpc: Option<Rpc>,
@@ -62,6 +62,7 @@ macro_rules! log_at {
         }
     };
 }
+pub(crate) use log_at;
 
 /// The level that a fault calls for: INFO for success and the caller's faults, WARN for the API's, ERROR for the gateway's.
 const fn level(fault: Option<Fault>) -> Level {
@@ -150,7 +151,10 @@ impl Drop for CallObservation {
     fn drop(&mut self) {
         let cancelled = || (Code::Cancelled, self.arrival.elapsed());
         let (code, duration) = self.response.unwrap_or_else(cancelled);
-        let cancelled = (code == Code::Cancelled).then(|| Outcome::if_sent(self.record.cancel()));
+        let cancelled = (code == Code::Cancelled).then(|| {
+            self.record.cancel();
+            Outcome::if_sent(self.record.may_be_seen())
+        });
         let failure = self.record.failure();
         let outcome = failure.map(|it| it.classification.outcome).or(cancelled);
         spans::finish(&self.span, code, failure);
@@ -159,9 +163,9 @@ impl Drop for CallObservation {
     }
 }
 
-/// Logs that a write has succeeded after it was cancelled. Its own line, which was written then, could not say so.
+/// Logs that a write that was sent has succeeded after it was cancelled. Its own line, which was written then, could not say so.
 pub(crate) fn log_late_success(call: &Call) {
-    let event = security_event(Some(call.rpc), Code::Ok, None, call.record.was_sent());
+    let event = security_event(Some(call.rpc), Code::Ok, None, true);
     let subject = call.record.subject();
     let span = call.trace.span();
     let ids = Some(span.span_context()).filter(|ids| ids.is_valid());
@@ -177,6 +181,6 @@ pub(crate) fn log_late_success(call: &Call) {
         token_hash = subject.and_then(|it| Some(it.token()?.to_string())),
         trace_id = ids.map(|ids| ids.trace_id().to_string()),
         span_id = ids.map(|ids| ids.span_id().to_string()),
-        "a call has ended after its caller left"
+        "a write has succeeded after its call ended"
     );
 }

@@ -50,7 +50,7 @@ pub(crate) struct Metrics {
 }
 
 /// The series of an rpc's successes, which nearly all calls are. The first success binds them to their attributes, so that
-/// no later one looks them up: that saves 8 % of the CPU per call.
+/// no later one looks them up: that saves 8 % of the instructions per call.
 #[derive(Debug, Default)]
 struct SuccessSeries {
     calls: OnceLock<(BoundCounter<u64>, BoundHistogram<f64>)>,
@@ -62,7 +62,7 @@ pub(super) fn meter() -> Meter {
 }
 
 impl Metrics {
-    /// Must be called when the meter provider is set.
+    /// Must be called after the meter provider is set.
     pub(crate) fn new() -> Self {
         let meter = meter();
         let seconds = |name: &'static str| {
@@ -219,7 +219,7 @@ fn is_success(response: &[KeyValue]) -> bool {
 }
 
 /// `package.Service/Method`, or the conventions' word for a method that does not exist: its name can hold anything.
-pub(super) fn rpc_name(rpc: Option<Rpc>) -> &'static str {
+pub(crate) fn rpc_name(rpc: Option<Rpc>) -> &'static str {
     rpc.map_or("_OTHER", Rpc::full_name)
 }
 

@@ -307,43 +307,47 @@ async fn unknown_methods_health_and_reflection_are_subject_to_it() {
 
 #[tokio::test]
 async fn in_audit_mode_a_call_that_is_not_allowed_is_served_logged_and_counted() {
-    let setup = Setup::start(&allow_web(), &["--authz-mode", "audit"]).await;
-    let mut client = setup.tcp().await;
-    Call::Token.make(&mut client, Plain).await.unwrap();
-    Call::Token.make(&mut client, WEB).await.unwrap();
-    let mut health = HealthClient::new(setup.gateway.channel().await);
-    check_health(&mut health).await.unwrap();
-    assert_eq!(setup.api.requests().len(), 2);
-    let token = &TOKEN[1..];
-    let mut decisions = setup.decisions().await;
-    decisions.retain(|series| !series.ends_with(" 0"));
-    assert_eq!(
-        decisions,
-        [
-            format!(r#"{{decision="allowed",rpc="{token}",rule="web"}} 1"#),
-            format!(r#"{{decision="would_deny",rpc="{token}"}} 1"#),
-            r#"{decision="would_deny",rpc="grpc.health.v1.Health"} 1"#.to_owned(),
-        ]
-    );
-    let lines = setup.lines().await;
-    let told = |line: &Value| {
-        ["level", "code", "event", "policy", "authorized"].map(|key| line[key].clone())
-    };
-    let would_deny = |code: Value| {
-        [
-            json!("INFO"),
-            code,
-            json!(null),
-            json!("test"),
-            json!(false),
-        ]
-    };
-    let mut told: Vec<_> = lines.iter().map(told).collect();
-    told.sort_by_key(|line| line[3].is_null());
-    assert_eq!(told.len(), 3);
-    assert!(told[..2].contains(&would_deny(json!("OK"))), "{told:?}");
-    assert!(told[..2].contains(&would_deny(json!(null))), "{told:?}");
-    assert_eq!(told[2][4], Value::Null, "{told:?}");
+    for condition in ["ON_DENY", "NONE"] {
+        let mut policy = allow_web();
+        policy["audit_logging_options"] = json!({"audit_condition": condition});
+        let setup = Setup::start(&policy, &["--authz-mode", "audit"]).await;
+        let mut client = setup.tcp().await;
+        Call::Token.make(&mut client, Plain).await.unwrap();
+        Call::Token.make(&mut client, WEB).await.unwrap();
+        let mut health = HealthClient::new(setup.gateway.channel().await);
+        check_health(&mut health).await.unwrap();
+        assert_eq!(setup.api.requests().len(), 2);
+        let token = &TOKEN[1..];
+        let mut decisions = setup.decisions().await;
+        decisions.retain(|series| !series.ends_with(" 0"));
+        assert_eq!(
+            decisions,
+            [
+                format!(r#"{{decision="allowed",rpc="{token}",rule="web"}} 1"#),
+                format!(r#"{{decision="would_deny",rpc="{token}"}} 1"#),
+                r#"{decision="would_deny",rpc="grpc.health.v1.Health"} 1"#.to_owned(),
+            ]
+        );
+        let lines = setup.lines().await;
+        let told = |line: &Value| {
+            ["level", "code", "event", "policy", "authorized"].map(|key| line[key].clone())
+        };
+        let would_deny = |code: Value| {
+            [
+                json!("INFO"),
+                code,
+                json!(null),
+                json!("test"),
+                json!(false),
+            ]
+        };
+        let mut told: Vec<_> = lines.iter().map(told).collect();
+        told.sort_by_key(|line| line[3].is_null());
+        assert_eq!(told.len(), 3);
+        assert!(told[..2].contains(&would_deny(json!("OK"))), "{told:?}");
+        assert!(told[..2].contains(&would_deny(json!(null))), "{told:?}");
+        assert_eq!(told[2][4], Value::Null, "{told:?}");
+    }
 }
 
 #[tokio::test]
