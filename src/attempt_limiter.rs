@@ -1,10 +1,10 @@
 //! Limits guessing, and mail to traders. Step 3 takes six digits and no user name, so one guess tries all
 //! codes that are valid at the time; step 1 takes answers to secret questions, and mails codes.
 //!
-//! A guess costs a token unless it succeeds or an outage of the API ends it; a reset costs one unless it
-//! certainly mailed nothing. An attempt runs to its end even if its caller leaves, so nobody guesses for
-//! nothing. Each reserves a token before it is sent, so a thousand concurrent attempts get no further than
-//! a thousand sequential ones.
+//! Each limit is a bucket of tokens. A guess costs a token unless it succeeds or an outage of the API ends it; a
+//! reset costs one unless it certainly mailed nothing. An attempt that was sent runs to its end even if its
+//! caller leaves, so every guess is counted. Each reserves a token before it is sent, so a thousand concurrent
+//! attempts get no further than a thousand sequential ones.
 
 mod caller_id;
 mod limiter;

@@ -39,7 +39,7 @@ pub(crate) const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeou
 pub(crate) struct Call {
     pub(crate) rpc: Rpc,
     pub(crate) caller: ConnectInfo,
-    /// When the caller gets a response at the latest: at its caller's deadline, or when `--timeout` is over.
+    /// When the caller gets a response at the latest: shortly before its own deadline, or when `--timeout` is over.
     pub(crate) deadline: Instant,
     /// When its REST call ends at the latest. A write that was sent goes on after the deadline of its caller.
     pub(crate) work_deadline: Instant,
@@ -65,11 +65,11 @@ pub(crate) struct CallRecord {
     subject: OnceLock<SubjectHash>,
 }
 
-/// The first value of [`CallRecord::send_state`]. Whichever of the other two comes first stays.
+/// The initial [`CallRecord::send_state`]. It changes at most once, to [`SENT`] or [`CANCELLED`].
 const NOT_SENT: u8 = 0;
-/// The API may have seen the call. To cancel it does not change that.
+/// The API may have seen the call.
 const SENT: u8 = 1;
-/// The call was cancelled before it was sent, so it never is.
+/// The call was cancelled before it was sent, so it never is sent.
 const CANCELLED: u8 = 2;
 
 /// How a call failed.
@@ -89,24 +89,21 @@ impl CallRecord {
         self.transition_from_not_sent(SENT) != CANCELLED
     }
 
-    /// Cancels the call: if it was not sent by now, it never is. Returns whether the API may have seen it, or may yet see the
-    /// call that it repeats.
-    pub(crate) fn cancel(&self) -> bool {
-        let original_goes_on = self
-            .original
-            .lock()
-            .as_ref()
-            .is_some_and(|it| it.may_be_sent());
-        self.transition_from_not_sent(CANCELLED) == SENT || original_goes_on
+    /// Cancels the call: if it was not sent by now, it never is.
+    pub(crate) fn cancel(&self) {
+        self.transition_from_not_sent(CANCELLED);
+    }
+
+    /// Of a call that is cancelled: whether the API may have seen it, or may yet see the call that it repeats.
+    pub(crate) fn may_be_seen(&self) -> bool {
+        let original = self.original.lock();
+        let goes_on = |it: &Arc<Self>| it.send_state.load(Ordering::Acquire) != CANCELLED;
+        self.was_sent() || original.as_ref().is_some_and(goes_on)
     }
 
     /// Sets the record of the call that this one repeats, while that call is under way.
     pub(crate) fn set_original(&self, record: Option<Arc<Self>>) {
         *self.original.lock() = record;
-    }
-
-    fn may_be_sent(&self) -> bool {
-        self.send_state.load(Ordering::Acquire) != CANCELLED
     }
 
     /// Whether the API may have seen the call.
@@ -217,12 +214,14 @@ impl Call {
     }
 
     fn timed_out(&self) -> Error {
-        let sent = self.record.cancel();
+        self.record.cancel();
+        let sent = self.record.may_be_seen();
         Error::TimedOut { sent }
     }
 
     fn shutting_down(&self) -> Error {
-        let sent = self.record.cancel();
+        self.record.cancel();
+        let sent = self.record.may_be_seen();
         Error::ShuttingDown { sent }
     }
 }
@@ -296,8 +295,10 @@ mod tests {
             sent.try_mark_sent() && sent.try_mark_sent(),
             "a body is polled more than once"
         );
-        assert!(sent.was_sent() && sent.cancel(), "it may have been seen");
-        assert!(!cancelled.cancel() && !cancelled.cancel());
+        sent.cancel();
+        assert!(sent.was_sent() && sent.may_be_seen());
+        cancelled.cancel();
+        assert!(!cancelled.may_be_seen());
         assert!(
             !cancelled.was_sent() && !cancelled.try_mark_sent(),
             "what was said to be unsent must stay so"

@@ -6,7 +6,7 @@ use opentelemetry::KeyValue;
 use opentelemetry_semantic_conventions::attribute;
 use reqwest::Url;
 
-use crate::rpc::{Rpc, UpstreamRelease};
+use crate::{config::Serve, rpc::Rpc};
 
 /// The parts that all REST requests of an rpc have in common.
 #[derive(Clone, Debug)]
@@ -22,8 +22,9 @@ pub(crate) struct Endpoint {
 
 impl Endpoint {
     /// The endpoint below the API's base URL.
-    pub(crate) fn new(rpc: Rpc, base: &Url, api_version: &str, release: UpstreamRelease) -> Self {
-        let template = format!("/v{api_version}{}", rpc.http_path(release));
+    pub(crate) fn new(rpc: Rpc, base: &Url, config: &Serve) -> Self {
+        let path = rpc.http_path(config.upstream_release);
+        let template = format!("/v{}{path}", config.upstream_api_version);
         let mut url = base.clone();
         url.set_path(&format!("{}{template}", base.path().trim_end_matches('/')));
         let method = rpc.http_method().as_str();

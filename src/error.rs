@@ -28,13 +28,13 @@ pub(crate) enum Error {
     /// No application key is configured, and the caller sent none.
     #[error("there is no application key")]
     KeyMissing,
-    /// The API refused so many guesses that the attempt limiter sends no more for a while.
+    /// So many guesses were wrong, or so many calls wait for the limit, that this one is not sent.
     #[error("too many attempts")]
     TooManyAttempts {
         /// How long to wait before the next attempt.
         retry_after: Duration,
     },
-    /// So many codes were mailed to the user, or to all, that no more are for a while.
+    /// So many codes were mailed to the user, or to all, or so many calls wait for the limit, that this one is not sent.
     #[error("too many resets")]
     TooManyResets {
         /// How long to wait before the next reset.

@@ -10,11 +10,11 @@
 //!                   ▼       │
 //!   service         │       │◀─ status    the one table: error → gRPC status and details
 //!                   ▼       │
-//!   request_ids     │       │  writes that are repeated: sends one of them
+//!   request_ids     │       │  of the writes with one `request_id`, sends one
 //!                   ▼       │
 //!   steps           │       │◀─ envelope  every quirk of the API: response → message or error
 //!                   ▼       │
-//!   attempt_limiter │       │  steps 1 and 3 only: limits guessing
+//!   attempt_limiter │       │  steps 1 and 3 only: limits guesses and mails
 //!                   ▼       │
 //!   upstream        │       │  in-flight limit, circuit breaker, retries of reads
 //!                   ▼       │

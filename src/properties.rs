@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 pub use self::authority::authority;
 pub use self::redaction::{response, text};
-use crate::{call, request_ids, upstream};
+use crate::{call, steps::validate::parse_request_id, upstream};
 
 /// A call gets the time that its caller asks for, or all that the gateway allows if that is shorter, and at most 10 ms less.
 ///
@@ -59,10 +59,10 @@ pub fn decoding(u: &mut Unstructured<'_>) -> Result<()> {
 /// Every id but the nil one is read. What is read is written the same way, in either case.
 pub fn request_id(u: &mut Unstructured<'_>) -> Result<()> {
     let id = Uuid::from_u128(u.arbitrary()?);
-    let read = request_ids::parse(&id.to_string());
+    let read = parse_request_id(&id.to_string());
     assert_eq!(read, Some(id).filter(|id| !id.is_nil()));
     let text = String::from_utf8_lossy(u.bytes(u.len())?);
-    let read = request_ids::parse(&text);
+    let read = parse_request_id(&text);
     assert!(read.is_none_or(|id| id.to_string() == text.to_lowercase()));
     Ok(())
 }

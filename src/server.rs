@@ -126,7 +126,7 @@ pub(crate) async fn start(
     let shared = Arc::new(Shared {
         timeout: limits.timeout,
         reading: ReadingLimit::new(limits.max_in_flight.max(MIN_READING) as usize),
-        running_calls: TaskTracker::new(),
+        unfinished_calls: TaskTracker::new(),
         shutdown: CancellationToken::new(),
         authorization,
         observer,
@@ -189,7 +189,8 @@ async fn routes(service: Arc<Service>) -> (Routes, Reporter) {
     let valid = "the contract is a valid descriptor";
     let v1 = reflection().build_v1().expect(valid);
     let v1alpha = reflection().build_v1alpha().expect(valid);
-    // Responses hold secrets, and their compressed length would tell something about them (CRIME).
+    // Requests may be compressed, but responses never are: they hold secrets, and a compressed length tells something about
+    // them (BREACH).
     let rpcs = PasswordResetServiceServer::new(service)
         .max_decoding_message_size(MAX_MESSAGE)
         .accept_compressed(CompressionEncoding::Gzip);
@@ -260,16 +261,16 @@ impl RunningServer {
         while self.listeners.join_next().await.is_some() {}
         tokio::select! {
             () = self.until_ended() => {}
-            () = until_quiet(&self.shared.running_calls) => {}
+            () = until_quiet(&self.shared.unfinished_calls) => {}
         }
     }
 
     /// Waits until there is no connection and no call: some outlast their connection, such as writes whose callers have left.
     async fn until_ended(&self) {
         self.connections.close();
-        self.shared.running_calls.close();
+        self.shared.unfinished_calls.close();
         self.connections.wait().await;
-        self.shared.running_calls.wait().await;
+        self.shared.unfinished_calls.wait().await;
     }
 }
 

@@ -25,13 +25,13 @@ use crate::{
     upstream::Upstream,
 };
 
-/// What all calls share.
+/// What the handlers of all calls work with.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) upstream: Arc<Upstream>,
     pub(crate) upstream_release: UpstreamRelease,
     pub(crate) app_keys: AppKeys,
-    pub(crate) attempt_limiter: Arc<AttemptLimiter>,
+    pub(crate) attempt_limiter: AttemptLimiter,
     pub(crate) request_ids: RequestIds,
     pub(crate) readiness: Readiness,
     /// Without it, nothing in the log tells users apart.
@@ -99,7 +99,8 @@ impl Service {
                 .catch_unwind()
                 .await
                 .unwrap_or_else(|_panic| {
-                    let sent = work_call.record.cancel();
+                    work_call.record.cancel();
+                    let sent = work_call.record.may_be_seen();
                     Err(Error::Panicked { sent }.into())
                 })
         });
@@ -112,7 +113,7 @@ impl Service {
         &self,
         request: &Request<Req>,
         make_step: MakeStep<Req, Res>,
-        call: &Arc<Call>,
+        call: &Call,
     ) -> Result<Res, Arc<Error>>
     where
         Req: HasSubject,
@@ -142,13 +143,17 @@ impl Service {
         }
     }
 
-    fn context(&self, metadata: &MetadataMap, call: &Arc<Call>) -> Result<StepContext, Error> {
+    fn context<'a>(
+        &'a self,
+        metadata: &MetadataMap,
+        call: &'a Call,
+    ) -> Result<StepContext<'a>, Error> {
         let app_key = self.app_keys.of_call(metadata).ok_or(Error::KeyMissing)?;
         Ok(StepContext {
-            upstream: Arc::clone(&self.upstream),
-            attempt_limiter: Arc::clone(&self.attempt_limiter),
+            upstream: &self.upstream,
+            attempt_limiter: &self.attempt_limiter,
             caller: self.attempt_limiter.caller_id(metadata, &call.caller),
-            call: Arc::clone(call),
+            call,
             app_key,
         })
     }

@@ -1,43 +1,9 @@
-//! Turns an error into a gRPC status: this table, and the details that clients can act on.
+//! Turns an error into a gRPC status: a code, a reason, and the details that clients can act on.
 //!
 //! **UNAVAILABLE from the gateway means that it is safe to call again.** Clients with a retry policy retry it automatically,
 //! so a call that may have mailed a code or changed a password never gets it.
 //!
-//! | what happened | code | reason |
-//! | --- | --- | --- |
-//! | a field is empty, too long or no UUID, the confirmation differs, or a `request_id` is taken | INVALID_ARGUMENT | `INVALID_REQUEST` |
-//! | the message is too large; too much metadata | RESOURCE_EXHAUSTED | `INVALID_REQUEST` |
-//! | the message cannot be decoded | INTERNAL | `INVALID_REQUEST` |
-//! | no such method; unsupported compression | UNIMPLEMENTED | `INVALID_REQUEST` |
-//! | the policy does not allow the call | PERMISSION_DENIED | `CALLER_NOT_ALLOWED` |
-//! | `ErrorIncorrectAnswer`, the caller gave no answer | FAILED_PRECONDITION | `SECRET_QUESTION_ANSWER_REQUIRED` |
-//! | `ErrorIncorrectAnswer`, the caller gave an answer | INVALID_ARGUMENT | `SECRET_QUESTION_ANSWER_INCORRECT` |
-//! | any other entry in `Errors` of a 2xx | FAILED_PRECONDITION, or by `StatusCode` | `UPSTREAM_REFUSED` |
-//! | `IsSucceed: false`, nothing in `Errors` or `ErrorsCode` (steps 2–4) | UNKNOWN | `UPSTREAM_UNEXPLAINED` |
-//! | 400 | INVALID_ARGUMENT | `UPSTREAM_REFUSED` |
-//! | 422; 400 with errors by field | INVALID_ARGUMENT | `VALIDATION_FAILED` |
-//! | 401, 403: the API rejects the caller's application key | UNAUTHENTICATED | `APP_KEY_REJECTED` |
-//! | the same for the gateway's own key | INTERNAL | `APP_KEY_REJECTED` |
-//! | no key is configured and the caller sent none | UNAUTHENTICATED | `APP_KEY_MISSING` |
-//! | another 403 | PERMISSION_DENIED | `UPSTREAM_REFUSED` |
-//! | 404 on an entity | NOT_FOUND | `UPSTREAM_NOT_FOUND` |
-//! | 404 on the route, 405, `UnsupportedApiVersion`, 501 | UNIMPLEMENTED | `UPSTREAM_ENDPOINT_MISSING` |
-//! | 409 | ABORTED | `UPSTREAM_CONFLICT` |
-//! | 429 | RESOURCE_EXHAUSTED | `UPSTREAM_RATE_LIMITED` |
-//! | any other 4xx | FAILED_PRECONDITION | `UPSTREAM_REFUSED` |
-//! | 500 and any other 5xx | INTERNAL | `UPSTREAM_FAILED` |
-//! | 502, 503, or the connection broke after sending: a read | UNAVAILABLE | `UPSTREAM_UNAVAILABLE` |
-//! | the same: a write | UNKNOWN | `UPSTREAM_OUTCOME_UNKNOWN` |
-//! | 408, 504, or the deadline passed while waiting | DEADLINE_EXCEEDED | `UPSTREAM_TIMEOUT` |
-//! | could not connect (refused, DNS, TLS), or the circuit breaker is open | UNAVAILABLE | `UPSTREAM_UNREACHABLE` |
-//! | 2xx that is not the documented JSON | INTERNAL | `UPSTREAM_MALFORMED` |
-//! | a response over the size limit | INTERNAL | `UPSTREAM_RESPONSE_TOO_LARGE` |
-//! | a redirect | INTERNAL | `UPSTREAM_REDIRECTED` |
-//! | the API refused too many codes or answers | RESOURCE_EXHAUSTED | `TOO_MANY_ATTEMPTS` |
-//! | too many resets of one user, or of all | RESOURCE_EXHAUSTED | `TOO_MANY_RESETS` |
-//! | the gateway sheds load | RESOURCE_EXHAUSTED | `GATEWAY_OVERLOADED` |
-//! | the gateway is shutting down, nothing was sent | UNAVAILABLE | `GATEWAY_SHUTTING_DOWN` |
-//! | a bug in the gateway (a panic) | INTERNAL | `GATEWAY_FAILED` |
+//! `docs/errors.md` shows the whole table; a test below compares it with this code.
 
 mod code;
 mod details;

@@ -1,12 +1,11 @@
-//! The four steps of a reset. Each file holds one rpc: its request to the API and the reading of the response.
+//! The four steps of a reset. Each rpc has a file: the fields of its message, its body for the API, and the reading of the
+//! response. `rpc.rs` has the method and the path.
 
 mod generate_token;
 mod get_secret_question;
 mod reset_password;
 mod update_password;
-mod validate;
-
-use std::sync::Arc;
+pub(crate) mod validate;
 
 use http::HeaderValue;
 use uuid::Uuid;
@@ -27,13 +26,13 @@ use crate::{
     upstream::{ApiRequest, Payload, Upstream},
 };
 
-/// What a step works with. It owns everything, so a step can outlive the request that started it.
+/// What a step works with.
 #[derive(Debug)]
-pub(crate) struct StepContext {
-    pub(crate) upstream: Arc<Upstream>,
-    pub(crate) attempt_limiter: Arc<AttemptLimiter>,
+pub(crate) struct StepContext<'a> {
+    pub(crate) upstream: &'a Upstream,
+    pub(crate) attempt_limiter: &'a AttemptLimiter,
     pub(crate) caller: CallerId,
-    pub(crate) call: Arc<Call>,
+    pub(crate) call: &'a Call,
     pub(crate) app_key: HeaderValue,
 }
 
@@ -64,9 +63,9 @@ impl<'a, T> Step<'a, T> {
     /// # Errors
     ///
     /// As [`AttemptLimiter::limit`] and [`Upstream::send`], or the API's error.
-    pub(crate) async fn run(self, context: &StepContext) -> Result<T, Error> {
+    pub(crate) async fn run(self, context: &StepContext<'_>) -> Result<T, Error> {
         let request = ApiRequest {
-            call: &context.call,
+            call: context.call,
             app_key: &context.app_key,
             payload: self.payload,
         };
@@ -77,10 +76,9 @@ impl<'a, T> Step<'a, T> {
                 .await?;
             (self.parse)(&response).map_err(Error::Api)
         };
-        let (limiter, caller) = (&context.attempt_limiter, context.caller);
-        limiter
-            .limit(&self.attempts, caller, &context.call, send)
-            .await
+        let (limiter, caller) = (context.attempt_limiter, context.caller);
+        let sent = limiter.limit(&self.attempts, caller, context.call, send);
+        sent.await
     }
 }
 

@@ -198,7 +198,10 @@ impl PendingAttempt<'_> {
 impl Drop for PendingAttempt<'_> {
     fn drop(&mut self) {
         // Without a settlement, the call is cancelled or the handler panicked.
-        let costs = self.costs.unwrap_or_else(|| self.call.record.cancel());
+        let costs = self.costs.unwrap_or_else(|| {
+            self.call.record.cancel();
+            self.call.record.may_be_seen()
+        });
         for limit in &self.reserved {
             limit.bucket.lock().settle(costs, Instant::now());
             limit.settled.notify_one();

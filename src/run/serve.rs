@@ -128,13 +128,13 @@ async fn serve_until_signal(
     let limits = server::open_files::fit_to_open_files(config.limits);
     let in_flight = Arc::new(Semaphore::new(limits.max_in_flight as usize));
     let http_client = http_client.follow(reload, |_| ());
-    let endpoints = endpoints(config, &base);
+    let endpoints = Rpc::ALL.map(|rpc| Endpoint::new(rpc, &base, config));
     let upstream = Upstream::new(http_client, endpoints, in_flight, &observer, &readiness);
     let service = Arc::new(Service {
         upstream: Arc::new(upstream),
         upstream_release: config.upstream_release,
         app_keys,
-        attempt_limiter: Arc::new(AttemptLimiter::new(&config.attempts)),
+        attempt_limiter: AttemptLimiter::new(&config.attempts),
         request_ids: RequestIds::default(),
         readiness,
         audit_key,
@@ -161,12 +161,6 @@ fn admin(telemetry: &Telemetry, readiness: &Readiness) -> Admin {
         metrics: telemetry.page.clone(),
         log_level: telemetry.log_level.clone(),
     }
-}
-
-/// The API's endpoint of each rpc, at that URL.
-fn endpoints(config: &config::Serve, base: &Url) -> [Endpoint; Rpc::ALL.len()] {
-    let (version, release) = (&config.upstream_api_version, config.upstream_release);
-    Rpc::ALL.map(|rpc| Endpoint::new(rpc, base, version, release))
 }
 
 /// Warns of settings that can be right, but seldom are.

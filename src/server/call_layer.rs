@@ -1,5 +1,5 @@
-//! The layer around every call: it refuses requests that are not gRPC and calls that the policy does not allow, and adds a
-//! deadline, a span, a metric, a log line and status details to each call.
+//! The layer around every call: it refuses requests that are not gRPC and calls that the policy does not allow. To each call
+//! of our rpcs it adds a deadline, a span, a metric, a log line and status details.
 
 use std::{
     convert::Infallible,
@@ -42,13 +42,13 @@ const MAX_METADATA: usize = 16 * 1024;
 /// How long the rest of a message is waited for when its call is refused early.
 const DISCARD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// State that all calls share.
+/// The state of the layer, shared by all connections.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) timeout: Duration,
     pub(super) reading: ReadingLimit,
     /// The calls that have not ended: without a response yet, or writes that go on after they were cancelled.
-    pub(super) running_calls: TaskTracker,
+    pub(super) unfinished_calls: TaskTracker,
     /// Tells calls that the gateway cannot wait for them any longer.
     pub(super) shutdown: CancellationToken,
     /// Who may call what; `None` if every caller may make every call.
@@ -111,8 +111,8 @@ where
         if let Err(error) = self.connection.check_trust().and(authorized) {
             return Box::pin(async move {
                 let message = with_permit(permit, request.into_body());
-                let never_evicted = Notify::new();
-                discard(message, &never_evicted).await;
+                let never_displaced = Notify::new();
+                discard(message, &never_displaced).await;
                 Ok(refuse_unobserved(&error))
             });
         }
@@ -131,7 +131,7 @@ where
         let arrival = Instant::now();
         let (shared, caller) = (Arc::clone(&self.shared), &self.caller);
         if shared.shutdown.is_cancelled() {
-            // Not observed: the last spans may already be on their way.
+            // Not observed: the last spans may be exported already, and this one would be lost.
             return ready(refuse_unobserved(&Error::ShuttingDown { sent: false }));
         }
         let running = self.connection.begin_call();
@@ -147,17 +147,17 @@ where
         let (decision, authorized) = authorize(shared.authorization.as_ref(), &request, caller);
         observation.decision = decision;
         let authorized = self.connection.check_trust().and(authorized);
-        let (permit, evicted) = shared.reading.begin();
+        let (permit, displaced) = shared.reading.begin();
         // tonic drops the body, and with it the permit, when it has read the message.
         let reading = (permit, self.connection.begin_reading());
         let mut request = request.map(|body| with_permit(reading, body));
         let rpc = match authorized.and(rpc.ok_or(Error::UnknownMethod)) {
             Ok(rpc) => rpc,
             Err(error) => {
-                let running = (running, shared.running_calls.token());
+                let running = (running, shared.unfinished_calls.token());
                 return Box::pin(async move {
                     let _running = running;
-                    discard(request.into_body(), &evicted).await;
+                    discard(request.into_body(), &displaced).await;
                     Ok(observe_refusal(&error, observation))
                 });
             }
@@ -166,7 +166,7 @@ where
         request.extensions_mut().insert(Arc::clone(&call));
         let response = self.inner.call(request);
         Box::pin(async move {
-            let response = respond(response, &call, &evicted).await;
+            let response = respond(response, &call, &displaced).await;
             observation.set_response(code_of(&response));
             // Dropping the observation records the call: its span, its metrics and its log line. The response need not wait for
             // that, which saves 8 % of the added latency.
@@ -203,7 +203,7 @@ impl Shared {
             work_deadline: arrival + work_budget,
             trace: observation.span.clone(),
             shutdown: self.shutdown.clone(),
-            _running: self.running_calls.token(),
+            _running: self.unfinished_calls.token(),
             record: Arc::clone(&observation.record),
         })
     }
@@ -213,17 +213,18 @@ impl Shared {
 async fn respond(
     response: impl Future<Output = Result<Response<Body>, Infallible>>,
     call: &Call,
-    evicted: &Notify,
+    displaced: &Notify,
 ) -> Response<Body> {
     tokio::select! {
-        // The handler keeps the deadline too, and knows more when it passes. This one also covers reading the message.
+        // If both end at once, the handler's response counts. The deadline also covers reading the message, and the caller
+        // of a write that goes on.
         biased;
         response = response => {
             let Ok(response) = response;
             with_details(response, call)
         }
         error = call.until_cancelled() => call.fail(&error).into_http(),
-        () = until_evicted(evicted, call) => call.fail(&Error::Overloaded).into_http(),
+        () = until_displaced(displaced, call) => call.fail(&Error::Overloaded).into_http(),
     }
 }
 
@@ -261,10 +262,11 @@ fn ready(response: Response<Body>) -> ResponseFuture {
     Box::pin(std::future::ready(Ok(response)))
 }
 
-/// Completes when the reading limit evicts the call, and cancels it. Never completes if the call has been sent meanwhile.
-async fn until_evicted(evicted: &Notify, call: &Call) {
-    evicted.notified().await;
-    if call.record.cancel() {
+/// Completes when the reading limit displaces the call, and cancels it. Never completes if the call has been sent meanwhile.
+async fn until_displaced(displaced: &Notify, call: &Call) {
+    displaced.notified().await;
+    call.record.cancel();
+    if call.record.may_be_seen() {
         pending::<()>().await;
     }
 }
@@ -281,13 +283,13 @@ where
     }))
 }
 
-/// Reads and discards the rest of a message, until [`DISCARD_TIMEOUT`] at most, or until the call is evicted. If the stream
+/// Reads and discards the rest of a message, until [`DISCARD_TIMEOUT`] at most, or until the call is displaced. If the stream
 /// ended first, h2 would count the remaining frames as connection errors.
-async fn discard(mut message: Body, evicted: &Notify) {
+async fn discard(mut message: Body, displaced: &Notify) {
     let end = async { while let Some(Ok(_)) = message.frame().await {} };
     tokio::select! {
         () = end => {}
         () = sleep(DISCARD_TIMEOUT) => {}
-        () = evicted.notified() => {}
+        () = displaced.notified() => {}
     }
 }

@@ -34,7 +34,7 @@ const DISTRUST_GRACE: Duration = Duration::from_secs(1);
 /// How much longer than the call timeout an aged or evicted connection waits for its calls.
 const AGE_GRACE: Duration = Duration::from_secs(5);
 
-/// A connection without TLS, or with it. Bytes are counted and stalls are noticed below TLS, which buffers what it writes.
+/// A connection without TLS, or with it. Stalls are noticed below TLS, which buffers what it writes.
 type MaybeTlsStream = Either<MonitoredIo<Stream>, Box<TlsStream<MonitoredIo<Stream>>>>;
 
 /// Settings that all connections share.

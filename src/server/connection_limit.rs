@@ -23,7 +23,7 @@ struct Registry {
     max: usize,
     /// The connections that have a place.
     admitted: HashMap<u64, Arc<ConnectionState>>,
-    /// Evicted connections, the oldest first. Some of them may have ended.
+    /// Evicted connections that have not ended, the oldest first.
     evicted: VecDeque<Arc<ConnectionState>>,
 }
 

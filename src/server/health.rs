@@ -48,7 +48,7 @@ impl Reporter {
         }
     }
 
-    /// Reports every change from "ready" on.
+    /// Reports every change of readiness. The first state, ready, has been reported.
     pub(super) async fn follow(self) {
         let mut reason = None;
         loop {

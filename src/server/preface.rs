@@ -12,7 +12,7 @@ use super::rewind::Rewind;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The response to a peer that speaks HTTP/1.
-const NOT_HTTP_1: &[u8] = b"HTTP/1.1 415 Unsupported Media Type\r\n\
+const HTTP_1_RESPONSE: &[u8] = b"HTTP/1.1 415 Unsupported Media Type\r\n\
     content-type: text/plain\r\ncontent-length: 84\r\nconnection: close\r\n\r\n\
     this is a gRPC server: it takes POST over HTTP/2 with content-type application/grpc\n";
 /// How long a peer that is refused has to read why.
@@ -28,7 +28,7 @@ where
         return Some(Rewind::new(Bytes::from_static(PREFACE), stream));
     }
     if first_bytes.first().is_some_and(u8::is_ascii_uppercase)
-        && stream.write_all(NOT_HTTP_1).await.is_ok()
+        && stream.write_all(HTTP_1_RESPONSE).await.is_ok()
     {
         close(stream).await;
     }
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn the_response_to_http_1_says_its_length() {
-        let text = std::str::from_utf8(NOT_HTTP_1).unwrap();
+        let text = std::str::from_utf8(HTTP_1_RESPONSE).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("content-length: {}\r\n", body.len())));
     }

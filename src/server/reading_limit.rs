@@ -1,5 +1,5 @@
 //! Limits the calls whose message is still being read, because each may buffer up to the maximum message size. Past the
-//! limit, the call that has been reading longest is evicted: it is refused. A well-behaved client sends the message right
+//! limit, the call that has been reading longest is displaced: it is refused. A well-behaved client sends the message right
 //! after the headers, so peers that send half a message cannot block others.
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -15,7 +15,7 @@ pub(super) struct ReadingLimit(Arc<Mutex<Calls>>);
 struct Calls {
     max: usize,
     next_id: u64,
-    /// Notified when the call is evicted. The oldest call comes first.
+    /// Notified when the call is displaced. The oldest call comes first.
     reading: BTreeMap<u64, Arc<Notify>>,
 }
 
@@ -35,9 +35,9 @@ impl ReadingLimit {
         Self(Arc::new(Mutex::new(calls)))
     }
 
-    /// Begins to read a call's message. The second value is notified if the call is evicted to make room for others.
+    /// Begins to read a call's message. The second value is notified if the call is displaced to make room for others.
     pub(super) fn begin(&self) -> (ReadingPermit, Arc<Notify>) {
-        let evicted = Arc::new(Notify::new());
+        let displaced = Arc::new(Notify::new());
         let mut calls = self.0.lock();
         if calls.reading.len() >= calls.max
             && let Some((_, oldest)) = calls.reading.pop_first()
@@ -46,10 +46,10 @@ impl ReadingLimit {
         }
         let id = calls.next_id;
         calls.next_id += 1;
-        calls.reading.insert(id, Arc::clone(&evicted));
+        calls.reading.insert(id, Arc::clone(&displaced));
         drop(calls);
         let limit = self.clone();
-        (ReadingPermit { id, limit }, evicted)
+        (ReadingPermit { id, limit }, displaced)
     }
 }
 

@@ -53,7 +53,8 @@ impl TlsHandshakes {
         }
     }
 
-    /// Makes a connection; `None` if that fails, which is logged and counted by its cause.
+    /// Makes a connection; `None` if that fails. The failure is logged and counted by its cause, except at the drain and of a
+    /// peer that sends nothing.
     pub(super) async fn accept<S>(
         &self,
         stream: S,

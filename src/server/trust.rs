@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::sleep};
 
 use crate::tls::ServerTls;
 
-/// The longest wait before the clock is read again, which may be set meanwhile.
+/// How often the wall clock is read again, because it may be adjusted.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(600);
 
 /// The certificates of a client.
@@ -20,7 +20,8 @@ pub(super) struct Trust {
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// When the client's own certificate ends.
     pub(super) not_after: SystemTime,
-    /// The TLS settings of new connections. Those that verified the chain are marked as seen, so a change is noticed.
+    /// The TLS settings of new connections. The receiver has seen those that verified the chain, so that the next ones are a
+    /// change.
     pub(super) current: watch::Receiver<Arc<ServerTls>>,
 }
 

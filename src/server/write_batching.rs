@@ -1,6 +1,6 @@
 //! Polls a connection only after the tasks that are ready, so that the responses of several calls leave in one write.
 //!
-//! What it buys: 17 to 19 % of the CPU per call at 64 streams. Without it nearly every response is a write of its own.
+//! Measured effect: 17 to 19 % of the CPU per call at 64 streams. Without it nearly every response is a write of its own.
 
 use std::{future::poll_fn, task::Poll};
 

@@ -100,7 +100,7 @@ fn retry_delay(error: &Error) -> Option<Duration> {
         Error::TooManyAttempts { retry_after } | Error::TooManyResets { retry_after } => {
             Some(whole_seconds(*retry_after))
         }
-        Error::CircuitOpen { pause } => Some((*pause).min(MAX_RETRY_DELAY)),
+        Error::CircuitOpen { pause } => Some(*pause),
         Error::Api(error) if matches!(error.kind, RateLimited | Unavailable) => {
             error.retry_after.map(|delay| delay.min(MAX_RETRY_DELAY))
         }

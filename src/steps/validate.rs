@@ -1,11 +1,10 @@
 //! Checks the fields of a request before anything is sent.
 
-use uuid::Uuid;
+use uuid::{Uuid, fmt::Hyphenated};
 
 use crate::{
     envelope::PrivateValues,
     error::{Error, Violation},
-    request_ids,
 };
 
 /// The longest value of a field, in bytes. Rules for passwords and codes are the API's; this only
@@ -45,7 +44,7 @@ impl Validator {
 
     /// Adds the id of a write. It may be absent.
     pub(super) fn request_id(mut self, text: Option<&str>) -> Self {
-        self.request_id = text.and_then(request_ids::parse);
+        self.request_id = text.and_then(parse_request_id);
         let rule = "must be a UUID such as 5b0f8a52-93ae-4cf1-a5a4-6a1f3c0e7d21, and not nil";
         let is_valid = self.request_id.is_some() == text.is_some();
         self.check("request_id", rule, is_valid)
@@ -64,5 +63,39 @@ impl Validator {
             values: self.values,
             request_id: self.request_id,
         })
+    }
+}
+
+/// Reads an id: a UUID in its usual form with hyphens, in either case. The nil UUID is what a client that forgot to choose
+/// one sends.
+pub(crate) fn parse_request_id(text: &str) -> Option<Uuid> {
+    let id = text.parse::<Hyphenated>().ok()?.into_uuid();
+    Some(id).filter(|id| !id.is_nil())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_a_uuid_with_hyphens_in_either_case() {
+        let text = "5b0f8a52-93ae-4cf1-a5a4-6a1f3c0e7d21";
+        let id = Uuid::from_u128(0x5b0f_8a52_93ae_4cf1_a5a4_6a1f_3c0e_7d21);
+        for (text, expected) in [
+            (text.to_owned(), Some(id)),
+            (text.to_uppercase(), Some(id)),
+            (text.replace('-', ""), None),
+            (text.replace('b', "g"), None),
+            (text.replace('a', "é"), None),
+            (format!("{{{text}}}"), None),
+            (format!("urn:uuid:{text}"), None),
+            (format!(" {text}"), None),
+            (format!("{text}0"), None),
+            (text[1..].to_owned(), None),
+            (Uuid::nil().to_string(), None),
+            (String::new(), None),
+        ] {
+            assert_eq!(parse_request_id(&text), expected, "{text:?}");
+        }
     }
 }

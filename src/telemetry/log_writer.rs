@@ -1,8 +1,8 @@
 //! Writes log lines to standard error from a thread of its own, all that came within five milliseconds in one write. A reader
 //! that stops never stops the gateway: when the buffer is full, lines are dropped and counted.
 //!
-//! What it buys: with this and `log_format` a call takes 0.60 of Envoy's CPU, with `tracing_appender`, which wakes its
-//! worker for each line, 0.68 to 0.85.
+//! Measured effect, in a prototype: with this and `log_format` a call took 0.60 of Envoy's CPU, with `tracing_appender`, which
+//! wakes its worker for each line, 0.68 to 0.85.
 
 use std::{
     io::{self, ErrorKind, Write},

@@ -36,7 +36,7 @@ pub(crate) struct TlsMetrics {
 }
 
 impl TlsMetrics {
-    /// Must be called when the meter provider is set. `not_after` is when the server's certificate ends, in seconds since
+    /// Must be called after the meter provider is set. `not_after` is when the server's certificate ends, in seconds since
     /// 1970.
     pub(crate) fn new(not_after: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         let meter = meter();

@@ -72,7 +72,7 @@ mod tests {
             );
             assert!(!record.was_sent(), "asked before there is a connection");
             if cancelled {
-                assert!(!record.cancel());
+                record.cancel();
             }
             let frame =
                 std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;
@@ -84,7 +84,7 @@ mod tests {
     #[tokio::test]
     async fn a_read_that_was_cancelled_is_not_sent() {
         let (mut body, record) = body(None);
-        assert!(!record.cancel());
+        record.cancel();
         assert!(!body.is_end_stream());
         assert_eq!(body.size_hint().exact(), Some(1));
         let frame = std::future::poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await;

@@ -27,7 +27,7 @@ pub(super) struct RetryBudget(Mutex<u32>);
 impl RetryBudget {
     /// The price of a retry. A read earns 1.
     const PRICE: u32 = 5;
-    /// The largest balance and the first one: ten retries, for a gateway with few calls.
+    /// The maximum and the initial balance: ten retries, for a gateway with few calls.
     const MAX: u32 = 10 * Self::PRICE;
 
     pub(super) fn new() -> Self {

@@ -123,7 +123,7 @@ async fn a_changed_password_and_attempts_past_a_limit_are_security_events() {
 }
 
 /// The message of a call's second line.
-const LATE: &str = "a call has ended after its caller left";
+const LATE: &str = "a write has succeeded after its call ended";
 
 /// The lines with that message.
 fn late_lines(log: &str) -> Vec<Value> {
