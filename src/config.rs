@@ -17,11 +17,9 @@ use clap_complete::Shell;
 
 pub use self::{
     access::{AuthzMode, AuthzOptions, ClientAuth, SelfSigned, TlsOptions, TlsVersion},
-    cli::{
-        AppKeyOptions, AttemptRate, Attempts, Authz, Command, Explain, Limits, Probe, Sandbox,
-        Serve,
-    },
+    cli::{AppKeyOptions, Attempts, Authz, Command, Explain, Limits, Probe, Sandbox, Serve},
     error::ConfigError,
+    parse::AttemptRate,
     telemetry::LogFormat,
 };
 pub(crate) use self::{parse::parse_app_key, telemetry::Telemetry};
@@ -32,9 +30,10 @@ pub(crate) use self::{parse::parse_app_key, telemetry::Telemetry};
 ///
 /// The first setting that is wrong or missing.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Command, ConfigError> {
-    check_encoding()?;
+    let args = with_default_command(args);
+    check_encoding(&args)?;
     with_variables(Command::command())
-        .try_get_matches_from(with_default_command(args))
+        .try_get_matches_from(args)
         .and_then(|matches| Command::from_arg_matches(&matches))
         .or_else(|error| match error.use_stderr() {
             false => Ok(Command::Help(error.render().to_string())),
@@ -67,8 +66,11 @@ fn with_variables(cli: clap::Command) -> clap::Command {
     })
 }
 
-/// Checks that the gateway's variables are UTF-8: clap would not name the one that is not.
-fn check_encoding() -> Result<(), ConfigError> {
+/// Checks that the arguments and the gateway's variables are UTF-8: clap would not name the variable that is not.
+fn check_encoding(args: &[OsString]) -> Result<(), ConfigError> {
+    if args.iter().any(|arg| arg.to_str().is_none()) {
+        return Err(ConfigError::new("arguments", "must be UTF-8"));
+    }
     for (name, value) in env::vars_os() {
         let name = name.to_string_lossy();
         if name.starts_with("RESET_GATEWAY_") && value.to_str().is_none() {

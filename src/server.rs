@@ -238,14 +238,14 @@ impl RunningServer {
         self.health.report().await;
         let drained = timeout(self.limits.drain_timeout, self.drain()).await;
         if drained.is_err() {
-            warn!("the drain time is over: calls in flight are abandoned");
+            warn!("the drain time is over: calls in flight are cancelled");
         }
         self.drain.cancel();
         self.shared.shutdown.cancel();
         // Calls that have just been cancelled are still recorded. The connections that are left then are watches of the health
         // service and peers that do not close.
         if timeout(FLUSH_TIMEOUT, self.until_ended()).await.is_err() {
-            info!("some connections are still open and are cut off");
+            info!("some connections or calls have not ended and are cut off");
         }
     }
 

@@ -16,8 +16,8 @@ use reqwest::Url;
 use super::{
     access::{AuthzOptions, SelfSigned, TlsOptions},
     parse::{
-        COUNT, api_version, duration, duration_or_zero, header, key, metadata_name, number, or_off,
-        parse_bool, rate, rpc_path, seconds, socket_address, upstream_url,
+        AttemptRate, COUNT, api_version, duration, duration_or_zero, header, key, metadata_name,
+        number, or_off, parse_bool, rate, rpc_path, seconds, socket_address, upstream_url,
     },
     telemetry::LogFormat,
 };
@@ -29,9 +29,6 @@ use crate::{
 /// The value of an option that can be `off`. It is an alias because clap makes an option optional if
 /// its type is spelt `Option`.
 pub(super) type OrOff<T> = Option<T>;
-
-/// A number of attempts, and the time in which that many become available again: `20/10m`.
-pub type AttemptRate = (u32, Duration);
 
 /// A gRPC gateway in front of AutoShares' password-reset REST API.
 #[derive(Debug, Parser)]

@@ -40,7 +40,6 @@ impl ConfigError {
             ErrorKind::UnknownArgument if flag.starts_with("--") => Self(format!(
                 "{flag} is no option of this command; --help lists them"
             )),
-            ErrorKind::InvalidUtf8 => Self("arguments must be UTF-8".to_owned()),
             _ => Self(USAGE.to_owned()),
         }
     }

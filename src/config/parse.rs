@@ -6,8 +6,6 @@ use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, str::FromStr, time
 use http::{HeaderName, HeaderValue, uri::PathAndQuery};
 use reqwest::Url;
 
-use super::cli::AttemptRate;
-
 /// The longest duration. A longer one is likely a mistake; a timer can hold far more.
 const MAX_DURATION: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -55,6 +53,9 @@ pub(super) fn seconds(text: &str) -> Result<Duration, &'static str> {
     let seconds = text.parse().map(Duration::from_secs);
     seconds.map_err(|_| "takes a whole number of seconds")
 }
+
+/// A number of attempts, and the time in which that many become available again: `20/10m`.
+pub type AttemptRate = (u32, Duration);
 
 /// A number and a duration, neither of them zero.
 pub(super) fn rate(text: &str) -> Result<AttemptRate, &'static str> {

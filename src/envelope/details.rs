@@ -11,8 +11,6 @@ use super::{
 };
 use crate::{invisible::is_invisible, rpc::REQUEST_FIELDS};
 
-/// The most bytes of the API's text that one status passes on.
-pub(crate) const MAX_TEXT: usize = 512;
 /// Longer messages are left out: they are pages.
 const MAX_MESSAGE: usize = 4096;
 const MAX_CODES: usize = 8;

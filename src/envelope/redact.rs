@@ -8,8 +8,10 @@ use html_escape::decode_html_entities;
 use percent_encoding::percent_decode_str;
 use unicode_normalization::UnicodeNormalization;
 
-use super::details::MAX_TEXT;
 use crate::invisible::is_invisible;
+
+/// The most bytes of the API's text that one status passes on.
+const MAX_TEXT: usize = 512;
 
 /// What must not appear in any text that is derived from a response: the values of the call's request, and its application
 /// key. It has no `Debug`.

@@ -148,7 +148,6 @@ fn name(path: &str) -> &'static str {
         let (of, _) = path.rsplit_once('/').unwrap_or_default();
         of.strip_prefix('/') == Some(service)
     };
-    let auxiliary = || AUXILIARY.into_iter().find(is_of);
-    let rpc = Rpc::by_path(path).map(Rpc::full_name);
-    rpc.or_else(auxiliary).unwrap_or_else(|| rpc_name(None))
+    let auxiliary = AUXILIARY.into_iter().find(is_of);
+    auxiliary.unwrap_or_else(|| rpc_name(Rpc::by_path(path)))
 }

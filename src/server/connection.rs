@@ -24,8 +24,6 @@ use crate::connect_info::{ConnectInfo, Transport};
 
 /// How long a peer has for the TLS handshake and the HTTP/2 preface, so that it cannot hold a connection open for free.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the drain waits for the preface of a connection that has just been accepted.
-const DRAIN_HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long an evicted connection may take to close.
 const EVICTION_GRACE: Duration = Duration::from_secs(1);
 /// How long calls of a client that is no longer trusted are accepted after the GOAWAY, because it may have sent them before
@@ -83,7 +81,7 @@ impl ConnectionServer {
             // Polled first: it logs a handshake that is evicted.
             biased;
             established = Box::pin(self.handshake(stream, caller, &permit.state)) => established,
-            () = until_handshake_must_stop(state) => None,
+            () = state.until_handshake_must_stop() => None,
         };
         let Some((stream, caller, trust)) = established else {
             return;
@@ -190,14 +188,6 @@ async fn until_distrusted(trust: Option<Trust>, caller: &ConnectInfo) {
             info!(principal, "a client's connection ends: {why}");
         }
         None => pending().await,
-    }
-}
-
-/// Completes when a handshake must stop: the gateway drains, or a newer connection needs the place.
-pub(super) async fn until_handshake_must_stop(state: &ConnectionState) {
-    state.end.cancelled().await;
-    if !state.is_evicted() {
-        sleep(DRAIN_HANDSHAKE_TIMEOUT).await;
     }
 }
 

@@ -1,17 +1,23 @@
 //! What is known of a connection while it lasts: its calls, when its peer last sent something, and whether it has to end.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::sleep};
 use tokio_util::{
     sync::CancellationToken,
     task::{TaskTracker, task_tracker::TaskTrackerToken},
 };
 
 use crate::error::Error;
+
+/// How long the drain waits for the handshake of a connection that has just been accepted.
+const DRAIN_HANDSHAKE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// The most health and reflection streams that one connection may have at a time.
 const MAX_AUXILIARY_STREAMS: usize = 32;
@@ -95,6 +101,14 @@ impl ConnectionState {
     /// Whether the connection ends because another one needs its place.
     pub(super) fn is_evicted(&self) -> bool {
         self.is_evicted.load(Ordering::Relaxed)
+    }
+
+    /// Completes when a handshake must stop: the gateway drains, or a newer connection needs the place.
+    pub(super) async fn until_handshake_must_stop(&self) {
+        self.end.cancelled().await;
+        if !self.is_evicted() {
+            sleep(DRAIN_HANDSHAKE_TIMEOUT).await;
+        }
     }
 
     /// Refuses further calls, because the client is no longer trusted.

@@ -33,7 +33,7 @@ use crate::{
 
 /// How many connections may wait to be accepted. tokio's 128 are full at once when all clients reconnect together, and a
 /// client that finds them full tries again only after a second.
-pub(super) const BACKLOG: u32 = 4096;
+const BACKLOG: u32 = 4096;
 /// How long to wait after a failure that does not pass by itself, such as too many open files.
 const ACCEPT_RETRY_DELAY: Duration = Duration::from_millis(100);
 
@@ -60,7 +60,7 @@ impl Listener {
             Address::Localhost(port) => bind_localhost(*port)?,
             Address::Any(port) => vec![bind_any(*port)?],
             Address::Unix(path) => {
-                let (listener, file) = unix_socket::bind(path).await?;
+                let (listener, file) = unix_socket::bind(path, BACKLOG).await?;
                 return Ok(vec![Self::Unix(listener, file)]);
             }
         };

@@ -19,8 +19,8 @@ use tracing::warn;
 use x509_cert::{Certificate, der::Decode};
 
 use super::{
-    connection::until_handshake_must_stop, connection_state::ConnectionState,
-    handshake_failure::HandshakeFailure, preface::close, trust::Trust,
+    connection_state::ConnectionState, handshake_failure::HandshakeFailure, preface::close,
+    trust::Trust,
 };
 use crate::{identity::Identity, telemetry::tls_metrics::TlsMetrics, tls::ServerTls};
 
@@ -71,7 +71,7 @@ impl TlsHandshakes {
         let handshake = timeout_at(deadline, self.with_limited_polls(handshake));
         let accepted = tokio::select! {
             accepted = handshake => accepted,
-            () = until_handshake_must_stop(state) => {
+            () = state.until_handshake_must_stop() => {
                 if state.is_evicted() {
                     self.report(&HandshakeFailure::evicted(), remote);
                 }

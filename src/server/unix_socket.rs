@@ -9,8 +9,6 @@ use std::{
 
 use tokio::net::{UnixListener, UnixSocket, UnixStream};
 
-use super::listener::BACKLOG;
-
 /// The file of a socket. It is removed when this is dropped.
 #[derive(Debug)]
 pub(crate) struct SocketFile {
@@ -23,11 +21,11 @@ pub(crate) struct SocketFile {
 /// # Errors
 ///
 /// The system's error, or that a live process already listens there.
-pub(super) async fn bind(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+pub(super) async fn bind(path: &Path, backlog: u32) -> io::Result<(UnixListener, SocketFile)> {
     remove_stale(path).await?;
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
-    let listener = socket.listen(BACKLOG)?;
+    let listener = socket.listen(backlog)?;
     let file = SocketFile {
         path: path.to_owned(),
         inode: inode(path)?,

@@ -41,7 +41,8 @@ async fn hundreds_of_stuck_connections_starve_neither_calls_nor_probes() {
     let memory = gateway.memory();
     for _ in 0..3 {
         let mut stuck = Vec::new();
-        for kind in 0..300 {
+        // A third of them gets an answer and is closed after a while.
+        for kind in 0..450 {
             let mut stream = TcpStream::connect(admin(&gateway)).await.unwrap();
             let sent: &[u8] = match kind % 3 {
                 0 => b"",

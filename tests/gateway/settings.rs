@@ -660,11 +660,10 @@ fn a_value_that_is_not_utf8_is_named() {
             .unwrap();
         assert_misconfigured(&output, &format!("{name} must be UTF-8"));
     }
-    let output = program(&["serve", "--upstream-url"])
-        .arg(odd())
-        .output()
-        .unwrap();
-    assert_misconfigured(&output, "arguments must be UTF-8");
+    for option in ["--upstream-url", "--timeout", "--log-format"] {
+        let output = program(&["serve", option]).arg(odd()).output().unwrap();
+        assert_misconfigured(&output, "arguments must be UTF-8");
+    }
 }
 
 #[test]

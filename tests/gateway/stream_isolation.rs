@@ -185,6 +185,24 @@ async fn a_write_survives_a_thousand_calls_of_unknown_methods() {
 }
 
 #[tokio::test]
+async fn a_write_survives_a_thousand_malformed_calls() {
+    a_write_survives(
+        "messages of another length than announced",
+        async |stream| {
+            let length = field("content-length", "1");
+            for first in (0..1200).step_by(100) {
+                for id in streams(first..first + 100) {
+                    let call = call(QUESTION, id, &length, &Call::Question.framed());
+                    let _ = stream.write_all(&call).await;
+                }
+                sleep(Duration::from_millis(20)).await;
+            }
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn a_write_survives_as_many_silent_streams_as_there_may_be() {
     a_write_survives("silent streams", async |stream| {
         for id in streams(0..255) {
