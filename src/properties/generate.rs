@@ -67,7 +67,9 @@ pub(super) fn response(u: &mut Unstructured<'_>, values: &[String]) -> Result<Ap
     let statuses = [200, 302, 400, 403, 404, 422, 429, 500, 503, u.arbitrary()?];
     Ok(ApiResponse {
         http_status: *u.choose(&statuses)?,
-        content_type: None,
+        content_type: u
+            .choose(&[None, Some("text/HTML"), Some("application/json")])?
+            .map(str::to_owned),
         retry_after: u.arbitrary()?,
         body: match u.int_in_range(0..=7)? {
             0 => String::from_utf8_lossy(u.bytes(u.len() / 2)?).into_owned(),

@@ -33,20 +33,17 @@ pub fn response(u: &mut Unstructured<'_>) -> Result<()> {
         assert!((200..=299).contains(&response.http_status));
         return Ok(());
     };
-    let codes = error.codes.join(",");
-    let fields = error.fields.iter();
-    let texts = fields.flat_map(|field| [&field.name, &field.text]);
-    for text in texts.chain([&error.text, &codes]) {
-        // The contract's own names are public.
-        if !REQUEST_FIELDS.contains(&text.as_str()) {
-            assert_repeats_none(text, &values);
-        }
-    }
-    let error = Error::Api(error);
+    let error = match u.arbitrary()? {
+        true => Error::Api(error).with_callers_key(),
+        false => Error::Api(error),
+    };
     let classification = Classification::of(&error, rpc.is_read_only());
     let status = classification.status(&error, rpc.is_read_only(), Duration::MAX);
     assert_eq!(status.code(), classification.code);
     assert_complete(&status);
+    for text in texts_of_the_api(&status) {
+        assert_repeats_none(&text, &values);
+    }
     Ok(())
 }
 
@@ -61,6 +58,24 @@ pub fn text(u: &mut Unstructured<'_>) -> Result<()> {
     assert!(!text.contains("  "), "{text:?}");
     assert_repeats_none(&text, &values);
     Ok(())
+}
+
+/// What a status passes on of the API's texts. The contract's own names and rule are public.
+fn texts_of_the_api(status: &Status) -> Vec<String> {
+    const RULE: &str = "must be the answer to the trader's secret question";
+    let details = status.get_error_details();
+    let info = details.error_info().expect("there is an ErrorInfo");
+    let mut texts = Vec::from_iter(info.metadata.get("upstreamCodes").cloned());
+    texts.extend(details.localized_message().map(|it| it.message.clone()));
+    for violation in details
+        .bad_request()
+        .into_iter()
+        .flat_map(|it| &it.field_violations)
+    {
+        texts.extend([violation.field.clone(), violation.description.clone()]);
+    }
+    texts.retain(|text| text != RULE && !REQUEST_FIELDS.contains(&&**text));
+    texts
 }
 
 /// Neither the text nor its letters alone contain a value in any encoding or case.

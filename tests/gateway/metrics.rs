@@ -3,10 +3,12 @@
 use std::{
     collections::{BTreeSet, HashMap},
     fs,
+    time::Duration,
 };
 
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 use rcgen::PKCS_ECDSA_P256_SHA256;
+use tokio::time::sleep;
 
 use crate::support::{
     api::{Api, Reply},
@@ -411,4 +413,49 @@ async fn the_page_has_exactly_the_metrics_that_alerts_and_dashboard_are_made_for
     let listed = include_str!("../../deploy/observability/metrics.txt").lines();
     let listed: BTreeSet<_> = listed.map(str::to_owned).collect();
     assert_eq!(on_pages, listed);
+}
+
+#[tokio::test]
+async fn successes_of_all_kinds_are_counted_in_their_own_series() {
+    let api = Api::start(Reply::Silence).await;
+    let gateway = Gateway::with(&api.url(), &["--app-key", KEY]);
+    let mut client = gateway.client().await;
+    let body = Call::Question.success();
+    let kinds = [("1.1", "200"), ("1.0", "200"), ("1.1", "201")];
+    for _ in 0..2 {
+        for (version, status) in kinds {
+            let head = format!("HTTP/{version} {status} Status\r\nContent-Type: application/json");
+            let length = body.len();
+            let response = format!("{head}\r\nContent-Length: {length}\r\n\r\n{body}");
+            api.reply(Reply::Last(response.into_bytes()));
+            Call::Question.make(&mut client, Plain).await.unwrap();
+        }
+    }
+    let ok = [("rpc_response_status_code", "OK")];
+    let mut samples = page(&gateway).await;
+    // The last call is recorded just after its response.
+    for _ in 0..100 {
+        if sum(&samples, "rpc_server_call_duration_seconds_count", &ok) == 6.0 {
+            break;
+        }
+        sleep(Duration::from_millis(20)).await;
+        samples = page(&gateway).await;
+    }
+    for (version, status) in kinds {
+        let labels = [
+            ("network_protocol_version", version),
+            ("http_response_status_code", status),
+        ];
+        let count = sum(
+            &samples,
+            "http_client_request_duration_seconds_count",
+            &labels,
+        );
+        assert_eq!(count, 2.0, "{labels:?}");
+    }
+    assert_eq!(sum(&samples, "reset_gateway_answers_total", &ok), 6.0);
+    assert_eq!(
+        sum(&samples, "rpc_server_call_duration_seconds_count", &ok),
+        6.0
+    );
 }
