@@ -1,12 +1,12 @@
 //! One call on its way through the gateway: its deadline, its trace, and a record of what happens to it.
 //!
-//! A call is *cancelled* when it has to end without the API's response: its caller has cancelled it, its deadline has passed,
-//! or the gateway evicts it, shuts down or panics. What becomes of its REST request:
+//! A call is *cancelled* when it ends without the API's response: its caller cancels it, its deadline passes, or the gateway
+//! displaces it, shuts down or panics.
 //!
-//! - If it was not sent by then, it is never sent, so the caller can be told that the API has not seen the call.
-//! - If it was sent, a read ends at once.
-//! - If it was sent, a write goes on until its [`Call::work_deadline`] or the shutdown, so that the gateway learns what the
-//!   API did.
+//! - If its REST request has not been sent, it is never sent. So the caller learns that the API has not seen the call.
+//! - A read that has been sent ends at once.
+//! - A write that has been sent goes on until its [`Call::work_deadline`] or the shutdown, so that the gateway learns what
+//!   the API did.
 
 use std::{
     sync::{

@@ -49,17 +49,19 @@ pub(crate) fn completions(shell: Shell) -> String {
     String::from_utf8(script).expect("clap_complete writes UTF-8")
 }
 
-/// Gives each flag its variable: `RESET_GATEWAY_TIMEOUT` for `--timeout`.
+/// Gives each flag its variable, `RESET_GATEWAY_TIMEOUT` for `--timeout`, and all arguments their common settings.
 fn with_variables(cli: clap::Command) -> clap::Command {
     cli.mut_subcommands(|command| {
         command.mut_args(|arg| {
+            // clap refuses some settings on a flag without a value.
+            let takes_value = arg.get_action().takes_values();
+            // The options' texts name their values.
+            let arg = arg.hide_possible_values(takes_value);
             let Some(flag) = arg.get_long() else {
                 return arg;
             };
             // clap takes only a name that lives as long as the program.
             let variable: &str = error::variable_of(flag).leak();
-            // clap refuses this setting on a flag without a value.
-            let takes_value = arg.get_action().takes_values();
             let arg = arg.env(variable).hide_env_values(true);
             arg.allow_negative_numbers(takes_value)
         })

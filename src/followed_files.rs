@@ -84,7 +84,8 @@ impl<T: Send + Sync + 'static> FollowedFiles<T> {
     }
 
     /// Follows the files, if there are any, as long as the value is in use: reads them every second and at each `reload`.
-    /// While they are unusable, the last value stays. `on_reload` is told of each new value (`true`), and of each failure that is logged.
+    /// While they are unusable, the last value stays. `on_reload` is called with `true` for each new value, and with `false` for
+    /// each failure that is logged.
     pub(crate) fn follow(
         mut self,
         mut reload: watch::Receiver<()>,

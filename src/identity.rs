@@ -101,7 +101,6 @@ fn check_uris(uris: &[String]) -> Result<(), &'static str> {
 #[cfg(test)]
 mod tests {
     use rcgen::{CertificateParams, CustomExtension, DnType, KeyPair, SanType};
-
     use x509_cert::der::Decode;
 
     use super::*;

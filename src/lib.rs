@@ -10,7 +10,7 @@
 //!                   ▼       │
 //!   service         │       │◀─ status    the one table: error → gRPC status and details
 //!                   ▼       │
-//!   request_ids     │       │  of the writes with one `request_id`, sends one
+//!   request_ids     │       │  deduplicates writes by their `request_id`
 //!                   ▼       │
 //!   steps           │       │◀─ envelope  every quirk of the API: response → message or error
 //!                   ▼       │

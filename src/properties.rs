@@ -56,7 +56,7 @@ pub fn decoding(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Every id but the nil one is read. What is read is written the same way, in either case.
+/// Every UUID except the nil one is accepted. An accepted text is the UUID's own text, in upper or lower case.
 pub fn request_id(u: &mut Unstructured<'_>) -> Result<()> {
     let id = Uuid::from_u128(u.arbitrary()?);
     let read = parse_request_id(&id.to_string());

@@ -25,7 +25,7 @@ use crate::{
     upstream::Upstream,
 };
 
-/// What the handlers of all calls work with.
+/// The state that the handlers of all calls share.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) upstream: Arc<Upstream>,

@@ -26,7 +26,7 @@ use crate::{
     upstream::{ApiRequest, Payload, Upstream},
 };
 
-/// What a step works with.
+/// What a step needs to send its request.
 #[derive(Debug)]
 pub(crate) struct StepContext<'a> {
     pub(crate) upstream: &'a Upstream,
@@ -77,8 +77,8 @@ impl<'a, T> Step<'a, T> {
             (self.parse)(&response).map_err(Error::Api)
         };
         let (limiter, caller) = (context.attempt_limiter, context.caller);
-        let sent = limiter.limit(&self.attempts, caller, context.call, send);
-        sent.await
+        let limited = limiter.limit(&self.attempts, caller, context.call, send);
+        limited.await
     }
 }
 

@@ -48,8 +48,8 @@ impl ServerTls {
     }
 }
 
-/// The files of the listeners' TLS. Those that say which clients are trusted are followed by themselves: a client must lose that
-/// trust also while the server's certificate cannot be used.
+/// The files of the listeners' TLS. Those that say which clients are trusted are followed separately, so that a client loses
+/// that trust even while the server's certificate cannot be used.
 pub(crate) struct TlsFiles {
     certificate: FollowedFiles<Arc<ServerCertificate>>,
     server: FollowedFiles<Arc<ServerTls>>,

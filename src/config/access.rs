@@ -22,13 +22,13 @@ pub struct TlsOptions {
     #[arg(long, value_name = "FILE")]
     pub tls_client_ca: Option<PathBuf>,
     /// Whether clients must send a certificate, required or optional [default: required]
-    #[arg(long, value_enum, value_name = "WHETHER", hide_possible_values = true)]
+    #[arg(long, value_name = "WHETHER")]
     pub tls_client_auth: Option<ClientAuth>,
     /// PEM file of the authorities' certificate revocation lists
     #[arg(long, value_name = "FILE")]
     pub tls_client_crl: Option<PathBuf>,
     /// Oldest version of TLS for clients, 1.2 or 1.3 [default: 1.3]
-    #[arg(long, value_enum, value_name = "VERSION", hide_possible_values = true)]
+    #[arg(long, value_name = "VERSION")]
     pub tls_min_version: Option<TlsVersion>,
 }
 
@@ -86,13 +86,7 @@ pub struct AuthzOptions {
     #[arg(long, value_name = "FILE")]
     pub authz_policy: Option<PathBuf>,
     /// Whether calls that the policy does not allow are refused (enforce), or only logged and counted (audit)
-    #[arg(
-        long,
-        value_enum,
-        value_name = "MODE",
-        default_value = "enforce",
-        hide_possible_values = true
-    )]
+    #[arg(long, value_name = "MODE", default_value = "enforce")]
     pub authz_mode: AuthzMode,
 }
 

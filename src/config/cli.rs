@@ -76,13 +76,7 @@ pub struct Serve {
     #[arg(help_heading = "API")]
     pub upstream_api_version: String,
     /// Release of the API: autoshares, or etna for newer ones, where step 3 has another path and body
-    #[arg(
-        long,
-        value_enum,
-        value_name = "RELEASE",
-        default_value = "autoshares",
-        hide_possible_values = true
-    )]
+    #[arg(long, value_name = "RELEASE", default_value = "autoshares")]
     #[arg(help_heading = "API")]
     pub upstream_release: UpstreamRelease,
     /// PEM file of certificates to trust beside the system's; it is reloaded when it changes
@@ -131,7 +125,7 @@ pub struct Serve {
     #[arg(help_heading = "Logs")]
     pub audit_key_file: Option<PathBuf>,
     /// Format of log lines, text or json; by default text on a terminal, else json
-    #[arg(long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
+    #[arg(long, value_name = "FORMAT")]
     #[arg(help_heading = "Logs")]
     pub log_format: Option<LogFormat>,
 }
@@ -207,7 +201,7 @@ pub struct Sandbox {
     #[command(flatten)]
     pub key: AppKeyOptions,
     /// Format of log lines, text or json; by default text on a terminal, else json
-    #[arg(long, value_enum, value_name = "FORMAT", hide_possible_values = true)]
+    #[arg(long, value_name = "FORMAT")]
     pub log_format: Option<LogFormat>,
 }
 
@@ -278,6 +272,5 @@ pub struct Authz {
 #[derive(Args, Debug)]
 pub struct Completions {
     /// The shell: bash, elvish, fish, powershell or zsh
-    #[arg(value_enum, hide_possible_values = true)]
     pub shell: Shell,
 }

@@ -13,8 +13,8 @@ use crate::invisible::is_invisible;
 /// The most bytes of the API's text that one status passes on.
 const MAX_TEXT: usize = 512;
 
-/// What must not appear in any text that is derived from a response: the values of the call's request, and its application
-/// key. It has no `Debug`.
+/// The values that are kept out of every text from a response: those of the call's request, and its application key. It has
+/// no `Debug`.
 #[derive(Clone, Default)]
 pub(crate) struct PrivateValues(pub(crate) Vec<String>);
 

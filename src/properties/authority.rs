@@ -22,7 +22,7 @@ const NAMES: &str =
 const VALUES: [(bool, &[u8; 3], &[u8; 3]); 2] =
     [(false, b"a/%", b"a--"), (true, b"aV\x15", b"evW")];
 
-/// Of all that a client sends, only the value of `:authority` is rewritten. What is no header block does no harm.
+/// Only the value of `:authority` is rewritten. Arbitrary bytes in a header block cause no panic.
 pub fn authority(u: &mut Unstructured<'_>) -> Result<()> {
     let bytes = list::<_, Vec<_>>(u, 1..=6, frames)?.concat();
     let [sent, expected] = [0, 1].map(|side| Vec::from_iter(bytes.iter().map(|byte| byte[side])));
@@ -33,7 +33,7 @@ pub fn authority(u: &mut Unstructured<'_>) -> Result<()> {
     rewritten(u, &sent).map(drop)
 }
 
-/// What becomes of the bytes after a preface. It does not matter in which pieces they arrive.
+/// Rewrites the bytes after a preface, and checks that the result is the same if they arrive in pieces.
 fn rewritten(u: &mut Unstructured<'_>, sent: &[u8]) -> Result<Vec<u8>> {
     let length = u.int_in_range(1..=40)?;
     let (mut at_once, mut frames) = ([PREFACE, sent].concat(), Frames::new());

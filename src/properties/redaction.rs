@@ -60,7 +60,7 @@ pub fn text(u: &mut Unstructured<'_>) -> Result<()> {
     Ok(())
 }
 
-/// What a status passes on of the API's texts. The contract's own names and rule are public.
+/// The API's texts in a status, without the names and the rule that are the contract's own.
 fn texts_of_the_api(status: &Status) -> Vec<String> {
     const RULE: &str = "must be the answer to the trader's secret question";
     let details = status.get_error_details();

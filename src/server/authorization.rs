@@ -81,7 +81,7 @@ impl Authorization {
         });
         self.count(1, name(path), decision.is_allowed, decision.rule.clone());
         let is_served = decision.is_allowed || self.mode == AuthzMode::Audit;
-        // To try a policy out, all that it would refuse is logged, whatever its audit_condition says.
+        // In audit mode, the log shows every call that the policy would refuse, whatever its audit_condition says.
         decision.is_audited |= is_served && !decision.is_allowed;
         (decision, is_served.then_some(()).ok_or(Error::NotAllowed))
     }

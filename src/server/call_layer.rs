@@ -216,8 +216,8 @@ async fn respond(
     displaced: &Notify,
 ) -> Response<Body> {
     tokio::select! {
-        // If both end at once, the handler's response counts. The deadline also covers reading the message, and the caller
-        // of a write that goes on.
+        // If both complete at once, the handler's response wins. The deadline here also covers the time in which the message is
+        // read, and ends the wait for a write that goes on.
         biased;
         response = response => {
             let Ok(response) = response;

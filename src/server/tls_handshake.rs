@@ -53,8 +53,8 @@ impl TlsHandshakes {
         }
     }
 
-    /// Makes a connection; `None` if that fails. The failure is logged and counted by its cause, except at the drain and of a
-    /// peer that sends nothing.
+    /// Makes a connection; `None` if that fails. It logs the failure and counts it by its cause, except during the drain or if
+    /// the peer has sent nothing.
     pub(super) async fn accept<S>(
         &self,
         stream: S,

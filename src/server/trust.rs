@@ -20,8 +20,8 @@ pub(super) struct Trust {
     pub(super) chain: Vec<CertificateDer<'static>>,
     /// When the client's own certificate ends.
     pub(super) not_after: SystemTime,
-    /// The TLS settings of new connections. The receiver has seen those that verified the chain, so that the next ones are a
-    /// change.
+    /// The TLS settings of new connections. Those that verified the chain count as seen, so `changed` completes at the next
+    /// reload.
     pub(super) current: watch::Receiver<Arc<ServerTls>>,
 }
 

@@ -212,7 +212,7 @@ impl Metrics {
     }
 }
 
-/// Whether these are a 200 over HTTP/1.1 and no error, as of all documented successes.
+/// Whether these attributes describe a 200 over HTTP/1.1 without an error. Every documented success is one.
 fn is_success(response: &[KeyValue]) -> bool {
     matches!(response, [status, version]
         if status.value == Value::I64(200) && version.value.as_str() == "1.1")

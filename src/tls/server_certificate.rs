@@ -18,7 +18,7 @@ use crate::{config::ConfigError, followed_files::Contents};
 
 const UNSUPPORTED_KEY: &str = "the key is of a kind that is not supported; a key can be ECDSA on P-256 or P-384, Ed25519, or RSA of 2048 to 4096 bits";
 
-/// A certificate, those between it and its root's, and its key.
+/// A certificate with its intermediates and its private key.
 #[derive(Debug)]
 pub(super) struct ServerCertificate {
     key: Arc<CertifiedKey>,
@@ -44,7 +44,7 @@ impl ServerCertificate {
     }
 }
 
-/// Reads a certificate, those between it and its root's, and its key.
+/// Reads a certificate with its intermediates and its private key.
 ///
 /// # Errors
 ///

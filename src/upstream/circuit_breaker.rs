@@ -117,7 +117,7 @@ impl Admission<'_> {
             Err(error @ Error::TimedOut { sent: false }) if took >= MIN_COUNTED_TIMEOUT => {
                 Some(error)
             }
-            // They do not tell whether connections can be made.
+            // These errors do not tell whether connections can be made.
             Err(_) => return,
         };
         let mut state = breaker.state.lock();
